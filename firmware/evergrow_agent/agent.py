@@ -1,0 +1,240 @@
+"""The agent: everything that runs in an appliance, put together and kept running.
+
+The appliance comes first. Its task starts before all others, needs neither link nor features nor free flash, and goes on
+whatever happens to the other tasks: those are started again, later each time, and counted.
+"""
+
+import asyncio
+import gc
+import sys
+
+from evergrow_agent import bootcount, trust
+from evergrow_agent.commands import Commands
+from evergrow_agent.cycle import Cycle
+from evergrow_agent.features import Features
+from evergrow_agent.guard import Guard
+from evergrow_agent.inbox import Inbox
+from evergrow_agent.install import Installer
+from evergrow_agent.journal import Journal
+from evergrow_agent.ledger import Ledger
+from evergrow_agent.link import Link
+from evergrow_agent.runner import IDLE, Runner
+from evergrow_agent.state import State
+from evergrow_agent.telemetry import Telemetry
+from evergrow_agent.timebase import Timebase
+from evergrow_protocol import messages
+from evergrow_protocol.registry_common import REGISTRY_VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import Any
+
+    from evergrow_agent.board import Board, Config, Identity
+
+_SIGNAL_PHASE = 9
+_SIGNAL_REMAINING_S = 10
+_RESTART_MS = 1_000
+_RESTART_MAX_MS = 60_000
+_SEGMENT_BYTES = 4096
+
+
+class Agent:
+    """`await Agent(board, identity, config).run()`, once per boot.
+
+    Parts: `guard`, `runner`, `cycle`, `ledger`, `timebase`, `state`, `telemetry`; after `boot`, which `run` calls, also
+    `features`, `installer` and `link`. `crashes`: how many exceptions nothing else caught, by task; `last_crash`: the last one.
+    """
+
+    features: "Features"
+    installer: "Installer"
+    link: "Link"
+
+    def __init__(self, board: "Board", identity: "Identity", config: "Config") -> None:
+        self.board = board
+        self.identity = identity
+        self.config = config
+        self.crashes = {"boot": 0, "appliance": 0, "link": 0, "installer": 0}
+        self.last_crash = ""
+        self.boot_number = 0
+        self.guard = Guard(board.appliance)  # Puts the appliance in its safe state, before anything that takes time.
+        self.runner = Runner(self.guard)
+        self.timebase = Timebase(board.clock)
+        journal = Journal(board.flash, min(_SEGMENT_BYTES, config.usage_bytes), config.usage_bytes, config.reserve_bytes)
+        self.ledger = Ledger(board.flash, journal)
+        self.cycle = Cycle(self.runner, self.guard, self.ledger, board.flash, self.timebase)
+        self.state = State(self.runner, board.appliance)
+        self.telemetry = Telemetry(self._read, config.telemetry_signals, config.telemetry_s, self.timebase)
+        self._flags = 0
+        self._booted = False
+        self._served = False  # features, installer and link are there
+        self._over = asyncio.Event()
+
+    def boot(self) -> None:
+        """Count the boot, report what the last one left behind, and make all parts. Never raises: what fails is tried again."""
+        if self._booted:
+            return
+        self._booted = True
+        for step in (self.ledger.load, self._count, self._recover, self._make_services):
+            try:
+                self.board.watchdog.feed()
+                step()
+            except Exception as exc:
+                self._crashed("boot", exc)
+
+    async def run(self) -> None:
+        """Run until `stop` is called, or this is cancelled."""
+        self.boot()
+        tasks = [asyncio.create_task(self._appliance())]
+        await asyncio.sleep(0)  # The appliance has had its first tick before anybody else may fail.
+        tasks.append(asyncio.create_task(self._keep("link", self._run_link)))
+        tasks.append(asyncio.create_task(self._keep("installer", self._run_installer)))
+        try:
+            await self._over.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+            for task in tasks:
+                while not task.done():
+                    await asyncio.sleep(0)
+
+    async def stop(self) -> None:
+        """Leave the cloud in good order and end `run`. The appliance is left as it is: this is for tests and for updates."""
+        if self._served:
+            await self.link.close()
+        self._over.set()
+
+    def start_programme(self, programme_id: int) -> None:
+        """A person at the appliance starts a programme. ProtocolError as `Cycle.start`."""
+        self.cycle.start(programme_id, self.board.clock.ticks_ms())
+
+    def stop_programme(self) -> None:
+        """End what runs, safely."""
+        self.runner.stop(self.board.clock.ticks_ms())
+
+    def _count(self) -> None:
+        boot, drawn = bootcount.bump(self.board.flash, self.board.random, self.ledger.last[0])
+        self.boot_number = self.telemetry.boot = boot
+        self._flags = messages.FLAG_RANDOM_BOOT if drawn else 0
+
+    def _recover(self) -> None:
+        self.cycle.recover(self.boot_number)
+        self.ledger.settle()
+
+    # -- tasks
+
+    async def _appliance(self) -> None:
+        clock = self.board.clock
+        tick_ms = self.config.tick_ms
+        due_ms = clock.ticks_ms()
+        while True:
+            now_ms = clock.ticks_ms()
+            try:
+                self.cycle.tick(now_ms)
+                # Not after a failed tick: an appliance that cannot be looked after for long is what a watchdog is there for.
+                self.board.watchdog.feed()
+            except Exception as exc:
+                self._crashed("appliance", exc)
+            try:
+                self._tell(now_ms)
+            except Exception as exc:
+                self._crashed("link", exc)
+            due_ms = max(due_ms + tick_ms, now_ms)
+            await clock.sleep_ms(max(due_ms - clock.ticks_ms(), 1))
+
+    def _tell(self, now_ms: int) -> None:
+        """Let the link know what the last tick changed."""
+        changed = self.state.changed()
+        complete = self.telemetry.tick(now_ms, self.runner.state != IDLE)
+        if self._served:
+            if changed:
+                self.link.publish_state()
+            if complete:
+                self.link.wake()
+
+    async def _run_link(self) -> None:
+        if not self._served:
+            self._make_services()
+        await self.link.run()
+
+    async def _run_installer(self) -> None:
+        if not self._served:
+            self._make_services()
+        await self.installer.run()
+
+    def _make_services(self) -> None:
+        """The parts that the appliance can do without."""
+        board, config, identity = self.board, self.config, self.identity
+        self.features = self.cycle.features = Features(board.flash)
+        commands = Commands(self.cycle, self.runner, board.appliance, self.timebase, board.flash)
+        link = Link(config, identity, board, self.boot_number, self.timebase, self.ledger, self.telemetry)
+        self.installer = Installer(
+            self.features,
+            board.flash,
+            trust.load(board.flash),
+            (identity.vendor_id, identity.class_id),
+            board.appliance,
+            board.net.clock,
+            link.send_get,
+            link.send_report,
+            self._is_idle,
+            config.block_bytes,
+        )
+        link.receive = Inbox(self.timebase, self.ledger, commands, self.installer, link, board.clock).receive
+        link.birth = self._birth
+        link.state = self.state.body
+        link.on_connected = self.installer.on_connected
+        commands.rebirth = link.publish_birth
+        self.link = link
+        self._served = True
+
+    async def _keep(self, name: str, work: "Callable[[], Awaitable[None]]") -> None:
+        """Run a task until it returns; when it fails, again, after a pause that doubles."""
+        pause_ms = _RESTART_MS
+        while True:
+            try:
+                await work()
+                return
+            except Exception as exc:
+                self._crashed(name, exc)
+            await self.board.net.clock.sleep_ms(pause_ms)
+            pause_ms = min(2 * pause_ms, _RESTART_MAX_MS)
+
+    def _crashed(self, name: str, exc: Exception) -> None:
+        self.crashes[name] += 1
+        self.last_crash = f"{name}: {exc!r}"
+
+    # -- what the others ask
+
+    def _is_idle(self) -> bool:
+        return self.runner.state == IDLE
+
+    def _read(self, signal: int) -> int:
+        if signal == _SIGNAL_PHASE:
+            return self.runner.phase
+        if signal == _SIGNAL_REMAINING_S:
+            return self.runner.remaining_s
+        return int(self.board.appliance.read(signal))
+
+    def _birth(self) -> "dict[int, Any]":
+        flags = self._flags if self.ledger.healthy else self._flags | messages.FLAG_STORAGE
+        gc.collect()
+        return messages.birth(
+            REGISTRY_VERSION,
+            self.board.appliance.class_id,
+            self.identity.model,
+            self.identity.firmware,
+            _machine(),
+            self.features.active(),
+            self.config.rx_bytes,
+            self.config.block_bytes,
+            flags,
+            gc.mem_free() if hasattr(gc, "mem_free") else 0,
+        )
+
+
+def _machine() -> "list[str]":
+    """[interpreter, version, machine], each bounded."""
+    implementation = sys.implementation
+    version = ".".join([str(part) for part in implementation.version[:3]])
+    return [implementation.name[:16], version[:16], getattr(implementation, "_machine", sys.platform)[:48]]

@@ -1,0 +1,101 @@
+"""Commands from the cloud (SPEC section 8): each runs once, and each gets exactly one code."""
+
+from evergrow_agent import checked
+from evergrow_protocol import messages
+from evergrow_protocol.errors import BAD_TYPE, EXPIRED, INVALID_STATE, OK, OUT_OF_RANGE, STORAGE, UNKNOWN_KIND, ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from evergrow_agent.cycle import Cycle
+    from evergrow_agent.runner import Runner
+    from evergrow_agent.timebase import Timebase
+
+REMEMBERED = 16
+
+_FILE = "commands"
+_ROW = 5  # id (4) | code (1)
+_PROGRAMME_MAX = 65535
+
+
+class Commands:
+    """Runs commands on `cycle` and `runner`. `rebirth`, to be set, asks the link for a new birth.
+
+    The last REMEMBERED ids are kept with their codes. They are written to the flash after a start, so that a broker that
+    delivers it again after a power cut does not start the appliance again (EG-CMD-001).
+    """
+
+    def __init__(self, cycle: "Cycle", runner: "Runner", appliance: "Any", timebase: "Timebase", flash: "Any") -> None:
+        self.rebirth: "Callable[[], None]" = _nothing
+        self._cycle = cycle
+        self._runner = runner
+        self._appliance = appliance
+        self._timebase = timebase
+        self._flash = flash
+        self._answers: "list[tuple[int, int]]" = []  # (id, code), the newest last
+        try:
+            content = checked.load(flash, _FILE) or b""
+        except OSError:
+            content = b""
+        for at in range(0, len(content) - _ROW + 1, _ROW):
+            self._answers.append((int.from_bytes(content[at : at + 4], "big"), content[at + 4]))
+
+    def handle(self, data: "bytes | memoryview", now_ms: int) -> "tuple[int, int]":
+        """Run a `dn/cmd`; returns (id, code) for the answer. ProtocolError: there is no id to answer to."""
+        command_id, fields = messages.parse_command(data)
+        for known, code in self._answers:
+            if known == command_id:
+                return command_id, code
+        command = 0
+        try:
+            command, args, deadline_s = messages.command_fields(fields)
+            self._check_deadline(deadline_s)
+            self._run(command, args, now_ms)
+            code = OK
+        except ProtocolError as exc:
+            code = exc.code
+        except OSError:
+            code = STORAGE
+        self._answers = self._answers[1 - REMEMBERED :] + [(command_id, code)]
+        if command == messages.COMMAND_START and code == OK:
+            self._save()
+        return command_id, code
+
+    def _check_deadline(self, deadline_s: "int | None") -> None:
+        if deadline_s is None:
+            return
+        utc_s = self._timebase.utc_s()
+        if utc_s is None:
+            raise ProtocolError(EXPIRED, "a deadline, and UTC is not known")
+        if utc_s > deadline_s:
+            raise ProtocolError(EXPIRED, f"deadline {deadline_s} has passed, it is {utc_s}")
+
+    def _run(self, command: int, args: "dict[int, Any]", now_ms: int) -> None:
+        if command == messages.COMMAND_START:
+            programme = args.get(0)
+            if type(programme) is not int:
+                raise ProtocolError(BAD_TYPE, "start needs a programme")
+            if not 0 < programme <= _PROGRAMME_MAX:
+                raise ProtocolError(OUT_OF_RANGE, f"programme {programme} is not in 1..{_PROGRAMME_MAX}")
+            if not getattr(self._appliance, "remote_enable", False):
+                raise ProtocolError(INVALID_STATE, "remote start was not enabled at the appliance")  # EG-CMD-002
+            self._cycle.start(programme, now_ms)
+        elif command == messages.COMMAND_STOP:
+            self._runner.stop(now_ms)  # With nothing running this is how it is already.
+        elif command == messages.COMMAND_REBIRTH:
+            self.rebirth()
+        else:
+            raise ProtocolError(UNKNOWN_KIND, f"no command {command}")
+
+    def _save(self) -> None:
+        rows = b"".join([command_id.to_bytes(4, "big") + bytes((code,)) for command_id, code in self._answers])
+        try:
+            checked.save(self._flash, _FILE, rows)
+        except OSError:
+            pass  # Then they are remembered until power is lost.
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,146 @@
+"""One cycle of the appliance, from its start to a durable usage record; and the one that a power cut ended.
+
+While a cycle runs, a checkpoint says what it used so far: the envelope it would have if power were lost now, and when it
+started. After the record is durable the checkpoint goes. Whatever is left of it at boot becomes a record (EG-USE-003), once:
+the ledger refuses an id, or a cycle, that it has.
+
+    file `cycle`   start_ms (8) | envelope, as a checked file
+
+Storage never stands in the way: if it fails, the cycle runs, and `failures` counts.
+"""
+
+from evergrow_agent import checked
+from evergrow_agent.programme import Programme
+from evergrow_agent.runner import IDLE
+from evergrow_protocol.errors import INVALID_STATE, OUT_OF_RANGE, ProtocolError
+from evergrow_protocol.messages import decode_envelope
+from evergrow_protocol.registry_common import EVENT_FAULT, EVENT_PHASE_CHANGED, OUTCOME_POWER_LOST, USAGE_FEATURES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from evergrow_agent.guard import Guard
+    from evergrow_agent.ledger import Ledger
+    from evergrow_agent.runner import Runner
+    from evergrow_agent.timebase import Timebase
+
+FEATURES_MAX = 4  # in one record
+CHECKPOINT_MS = 300_000  # at the latest: a power cut costs no more of what a long phase used
+
+_FILE = "cycle"
+
+
+class Cycle:
+    """Drives `runner` and reports to `ledger`. `features`: None, or the features port; the base programmes never need it."""
+
+    def __init__(
+        self, runner: "Runner", guard: "Guard", ledger: "Ledger", flash: "Any", timebase: "Timebase", features: "Any" = None
+    ) -> None:
+        self.failures = 0
+        self.features = features
+        self._runner = runner
+        self._guard = guard
+        self._ledger = ledger
+        self._flash = flash
+        self._timebase = timebase
+        self._boot = 0
+        self._seq = 0
+        self._start_ms = 0
+        self._saved_ms = 0
+        self._active = False
+        self._owners: "list[tuple[int, tuple[int, int]]]" = []  # (actuator, the feature whose unlock is in force)
+
+    def recover(self, boot: int) -> None:
+        """At boot, after `ledger.load`: report the cycle that lost power, if one did. `boot`: the number of this boot."""
+        self._boot = boot
+        try:
+            content = checked.load(self._flash, _FILE)
+            if content is None:
+                return
+            if content:
+                boot, seq, t, body = decode_envelope(memoryview(content)[8:])
+                if not self._ledger.append(boot, seq, t, body, int.from_bytes(content[:8], "big")):
+                    return
+            else:
+                self.failures += 1
+            self._flash.remove(_FILE)
+        except (OSError, ProtocolError):
+            self.failures += 1
+
+    def start(self, programme_id: int, now_ms: int) -> None:
+        """Start a programme. ProtocolError: 5 not known here, 11 another runs, 7 not ready yet; and those of a bad programme."""
+        if self._runner.state != IDLE:
+            raise ProtocolError(INVALID_STATE, f"programme {self._runner.programme_id} is running")
+        appliance = self._guard.appliance
+        data = appliance.programmes.get(programme_id)
+        owners: "list[tuple[int, int]]" = []
+        if data is None:
+            found = self.features.programme(programme_id) if self.features else None
+            if not found:
+                raise ProtocolError(OUT_OF_RANGE, f"no programme {programme_id} on this appliance")
+            data, owner = found
+            owners.append(owner)
+        programme = Programme(data, appliance.signals, appliance.limits)
+        self._apply_unlocks()
+        self._runner.start(programme, now_ms, owners)
+        self._active = True
+        self._start_ms = now_ms
+        try:
+            self._seq = self._ledger.begin(self._boot)
+        except Exception:
+            self.failures += 1
+        self._checkpoint(now_ms)
+
+    def tick(self, now_ms: int) -> int:
+        """Let the runner tick, and keep what follows from it; returns its event."""
+        event = self._runner.tick(now_ms)
+        if self._active:
+            if self._runner.state == IDLE:
+                self._active = False
+                self._finish()
+            elif event in (EVENT_PHASE_CHANGED, EVENT_FAULT) or now_ms - self._saved_ms >= CHECKPOINT_MS:
+                self._checkpoint(now_ms)
+        return event
+
+    def _apply_unlocks(self) -> None:
+        """Raise the limits that active features raise, and no other; of several features the one that raises most counts."""
+        guard = self._guard
+        for actuator in guard.appliance.unlockable:
+            guard.relock(actuator)
+        self._owners = []
+        if not self.features:
+            return
+        for actuator, maximum, owner in self.features.unlocks():
+            try:
+                before = guard.limit(actuator)[1]
+                if maximum > before and guard.unlock(actuator, maximum) > before:
+                    self._owners = [row for row in self._owners if row[0] != actuator] + [(actuator, owner)]
+            except ProtocolError:
+                pass  # Not something that this appliance can do.
+
+    def _record(self, outcome: "int | None" = None) -> "dict[int, Any]":
+        """The runner's record, with the features whose unlock the cycle really used beside that of the programme."""
+        record = self._runner.record(outcome)
+        used = list(record.get(USAGE_FEATURES, ()))
+        for actuator, owner in self._owners:
+            if actuator in self._guard.over_base and owner not in used:
+                used.append(owner)
+        if used:
+            record[USAGE_FEATURES] = used[:FEATURES_MAX]
+        return record
+
+    def _checkpoint(self, now_ms: int) -> None:
+        self._saved_ms = now_ms
+        try:
+            envelope = self._ledger.encode(self._boot, self._seq, self._timebase.t(), self._record(OUTCOME_POWER_LOST))
+            checked.save(self._flash, _FILE, self._start_ms.to_bytes(8, "big") + bytes(envelope))
+        except Exception:  # Whatever it is, the cycle goes on.
+            self.failures += 1
+
+    def _finish(self) -> None:
+        try:
+            if self._ledger.append(self._boot, self._seq, self._timebase.t(), self._record(), self._start_ms):
+                self._flash.remove(_FILE)
+        except Exception:
+            self.failures += 1

@@ -1,0 +1,121 @@
+"""The guard: every actuator write, whoever asks, passes the appliance's limits and interlocks.
+
+An interlock is a row `(actuator, low, high, signal, op, value, error)` of the appliance: a value in low..high is forbidden
+while `signal op value` holds (op 0 is >=, 1 is <=). A negative `signal` is what actuator `-signal` was last set to: a door
+must stay locked from the moment the drum is told to turn, not only once it does. A row with error 0 holds the actuator back
+and the programme goes on; any other row makes what happened a fault with that registry error.
+"""
+
+from evergrow_protocol.errors import INVALID_STATE, OUT_OF_RANGE, ProtocolError
+from evergrow_protocol.registry_common import ERROR_APPLIANCE_IO
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+GE = 0
+LE = 1
+
+
+class GuardError(ProtocolError):
+    """A write was refused. `error` is the registry error of the interlock that refused it, 0 when it only holds back."""
+
+    def __init__(self, code: int, text: str, error: int = 0) -> None:
+        super().__init__(code, text)
+        self.error = error
+
+
+class Guard:
+    """Stands between everybody and the actuators of `appliance` (a port: see the Board), and starts from its safe state.
+
+    `trips` counts how often an interlock took an actuator back. `over_base` holds the actuators that were driven above the
+    limit they have without an unlock; the runner clears it when a cycle starts, so that it tells which unlocks were used.
+    """
+
+    def __init__(self, appliance: "Any") -> None:
+        self.appliance = appliance
+        self.trips = 0
+        self.over_base: "set[int]" = set()
+        self._raised: "dict[int, int]" = {}
+        self._values: "dict[int, int]" = dict(appliance.safe_state)
+        self.safe()
+
+    def limit(self, actuator: int) -> "tuple[int, int]":
+        """(min, max) in force for an actuator; code 5 if the appliance has no such actuator."""
+        base = self.appliance.limits.get(actuator)
+        if base is None:
+            raise GuardError(OUT_OF_RANGE, f"this appliance has no actuator {actuator}")
+        return base[0], self._raised.get(actuator, base[1])
+
+    def unlock(self, actuator: int, maximum: int) -> int:
+        """Raise the upper limit of an actuator, to what the hardware can do at most; returns the maximum now in force."""
+        absolute = self.appliance.unlockable.get(actuator)
+        if absolute is None:
+            raise GuardError(OUT_OF_RANGE, f"the limit of actuator {actuator} cannot be raised")
+        self._raised[actuator] = max(self.appliance.limits[actuator][1], min(maximum, absolute))
+        return self._raised[actuator]
+
+    def relock(self, actuator: int) -> None:
+        """Take an unlock back. What the actuator does now is left alone: call it between cycles."""
+        self._raised.pop(actuator, None)
+
+    def value(self, actuator: int) -> int:
+        """What an actuator was last set to."""
+        return self._values[actuator]
+
+    def holds(self, signal: int, op: int, value: int) -> bool:
+        """Whether `signal op value` holds now; see above for a negative signal."""
+        now: int = self.appliance.read(signal) if signal > 0 else self._values[-signal]
+        return now >= value if op == GE else now <= value
+
+    def write(self, actuator: int, value: int) -> int:
+        """Set an actuator. Returns the value used, clamped to the limit in force.
+
+        GuardError: code 5 for an unknown actuator, 11 when an interlock forbids it now. OSError: the hardware failed.
+        """
+        low, high = self.limit(actuator)
+        value = min(max(value, low), high)
+        for row in self.appliance.interlocks:
+            if row[0] == actuator and row[1] <= value <= row[2] and self.holds(row[3], row[4], row[5]):
+                text = f"actuator {actuator} may not be {value} while signal {row[3]} is {'<=' if row[4] else '>='} {row[5]}"
+                raise GuardError(INVALID_STATE, text, row[6])
+        self._values[actuator] = value  # before the write: if that fails half-way, enforce() still looks after it
+        self.appliance.write(actuator, value)
+        if value > self.appliance.limits[actuator][1]:
+            self.over_base.add(actuator)
+        return value
+
+    def enforce(self) -> int:
+        """Take back whatever has become unsafe since it was written. To be called every tick.
+
+        Returns the registry error of the first such interlock that is a fault, or 0. Never raises: a sensor or an actuator
+        that does not answer puts everything in the safe state and is itself a fault.
+        """
+        error = 0
+        try:
+            for actuator, low, high, signal, op, value, row_error in self.appliance.interlocks:
+                if low <= self._values[actuator] <= high and self.holds(signal, op, value):
+                    safe = self.appliance.safe_state[actuator]
+                    if low <= safe <= high:  # being in the safe state is what is forbidden here, say a pump off in a flood
+                        safe = high + 1
+                    self._force(actuator, safe)
+                    self.trips += 1
+                    error = error or row_error
+        except OSError:
+            self.safe()
+            return ERROR_APPLIANCE_IO
+        return error
+
+    def safe(self) -> bool:
+        """Put every actuator in its safe state; False if one of them did not answer. Never raises."""
+        answered = True
+        for actuator, value in self.appliance.safe_state.items():
+            try:
+                self._force(actuator, value)
+            except OSError:
+                answered = False
+        return answered
+
+    def _force(self, actuator: int, value: int) -> None:
+        self.appliance.write(actuator, value)
+        self._values[actuator] = value  # after the write: if that fails, enforce() tries again at the next tick

@@ -1,0 +1,294 @@
+"""The usage ledger: every record durable before it is announced, kept until the cloud has acked it, counted once.
+
+Records stand in the journal in the order of their (boot, seq). So one pair, the mark, says what is acked: all up to it. Later
+records that were acked out of order are remembered in RAM only; forgetting them costs a repetition, which the cloud acks again.
+
+What finds no room is merged into one open record (its id stays the same while it is open, and it is not announced): the
+sums of duration, energy and water, and how many cycles they stand for (EG-USE-006). It joins the journal when there is room.
+"""
+
+from evergrow_agent import checked
+from evergrow_agent.journal import HEAD, RECORD_MAX, Journal
+from evergrow_protocol import messages
+from evergrow_protocol.cbor import Encoder
+from evergrow_protocol.errors import ProtocolError
+from evergrow_protocol.registry_common import USAGE_DURATION_S, USAGE_ENERGY_WH, USAGE_OUTCOME, USAGE_PROGRAMME, USAGE_WATER_ML
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Buffer = bytes | bytearray | memoryview
+
+WINDOW = 16  # records announced and not yet acked, at most
+
+_MARK = "use.ack"
+_MERGED = "use.merged"
+_SUMMED = (USAGE_DURATION_S, USAGE_ENERGY_WH, USAGE_WATER_ML)
+
+
+class _Sent:
+    """A record in the window: where its frame starts, and what became of it."""
+
+    def __init__(self, boot: int, seq: int, segment: "Any", offset: int) -> None:
+        self.boot = boot
+        self.seq = seq
+        self.segment = segment
+        self.offset = offset
+        self.acked = False
+        self.lost = False
+
+
+class Ledger:
+    """Usage records on `flash`. Call `load` once before anything else; no method raises for what the flash does.
+
+    `last`: (boot, seq) of the newest record, (0, 0) if there never was one. `lost`: records that decayed after `load`.
+    """
+
+    def __init__(self, flash: "Any", journal: "Journal | None" = None) -> None:
+        self.last = (0, 0)
+        self.lost = 0
+        self.journal = journal or Journal(flash)
+        self._flash = flash
+        self._mark = (0, 0)
+        self._hold_mark = False
+        self._reserved = False
+        self._frozen = True  # What is on the flash could not be read: overwrite nothing.
+        self._encoder = Encoder(bytearray(RECORD_MAX))
+        # The open merged record: (boot, seq, t), its body, and the cycle last merged into it.
+        self._merged: "tuple[int, int, Any] | None" = None
+        self._totals: "dict[int, Any]" = {}
+        self._merged_cycle = (0, 0)
+        self._merged_saved = True
+        # What is announced, and where reading goes on: the frames from `_offset` of segment `_number`.
+        self._window: "list[_Sent]" = []
+        self._resend = 0
+        self._number = 0
+        self._offset = 0
+
+    @property
+    def pending(self) -> int:
+        """Records in the journal that are not acked."""
+        return sum([segment.pending for segment in self.journal.segments])
+
+    @property
+    def announced(self) -> int:
+        """Records that were announced and are not acked."""
+        return len([sent for sent in self._window if not sent.acked])
+
+    @property
+    def merged_cycles(self) -> int:
+        """Cycles in the open merged record."""
+        return int(self._totals[messages.USAGE_MERGED]) if self._merged else 0
+
+    @property
+    def healthy(self) -> bool:
+        """False: the flash fails, and what happens now may not survive a power cut."""
+        return self._merged_saved and not self.journal.broken
+
+    def load(self) -> None:
+        """Find out what is on the flash; segments in which all is acked are removed."""
+        try:
+            mark = checked.load(self._flash, _MARK)
+            if mark and len(mark) == 8:
+                self.last = self._mark = (int.from_bytes(mark[:4], "big"), int.from_bytes(mark[4:], "big"))
+            self.journal.load(self._visit)
+            self._hold_mark = self.journal.unread > 0
+            self._load_merged()
+            self._frozen = False
+        except OSError:
+            self.journal.failures += 1
+            self.journal.broken = True
+
+    def encode(self, boot: int, seq: int, t: "int | list[int]", body: "dict[int, Any]") -> memoryview:
+        """The envelope of a usage record; valid until the ledger's next call. CborError: longer than RECORD_MAX."""
+        return messages.encode(self._encoder, boot, seq, t, body)
+
+    def begin(self, boot: int) -> int:
+        """A cycle starts: returns the seq that its record will have in this boot (EG-ENV-002). No merging ends meanwhile."""
+        self._reserved = False
+        self.settle()
+        self._reserved = True
+        return self.last[1] + 1 if self.last[0] == boot else 1
+
+    def append(self, boot: int, seq: int, t: "int | list[int]", body: "dict[int, Any]", start_ms: int) -> bool:
+        """Take the record of a cycle, once: an id that is not after `last`, or the cycle merged last, changes nothing.
+
+        `start_ms` tells the cycles of a boot apart. True: durable. False: held in RAM, and durable as soon as the flash can.
+        """
+        self._reserved = False
+        if (boot, seq) <= self.last:
+            return True
+        if self._merged and (boot, start_ms) == self._merged_cycle:
+            return self._merged_saved
+        if not self._merged and self._store(boot, seq, t, body):
+            return True
+        if not self._merged:
+            self._merged = (boot, seq, t)
+            self._totals = {USAGE_PROGRAMME: 0, USAGE_OUTCOME: 0, messages.USAGE_MERGED: 0}
+        for key in _SUMMED:
+            self._totals[key] = self._totals.get(key, 0) + body.get(key, 0)
+        self._totals[messages.USAGE_MERGED] += 1
+        self._merged_cycle = (boot, start_ms)
+        return self._save_merged()
+
+    def settle(self) -> bool:
+        """Close the open merged record and append it, if there is one, no cycle runs and there is room. True: none is open."""
+        if not self._merged:
+            return True
+        if self._reserved:
+            return False
+        boot, seq, t = self._merged
+        if not self._store(boot, seq, t, self._totals):
+            if not self._merged_saved:
+                self._save_merged()
+            return False
+        self._merged = None
+        self._merged_saved = True
+        try:
+            self._flash.remove(_MERGED)
+        except OSError:
+            self.journal.failures += 1  # The next load knows by its id that it is in the journal.
+        return True
+
+    def rewind(self) -> None:
+        """Announce again what was announced and not acked, before anything new."""
+        self._resend = 0
+
+    def next_into(self, buf: memoryview) -> int:
+        """Copy the next envelope to announce into `buf`; returns its length. 0: none now, or it is longer than `buf`."""
+        try:
+            while self._resend < len(self._window):
+                sent = self._window[self._resend]
+                if not sent.acked:
+                    found = self.journal.find(sent.segment.number, sent.offset)
+                    if found and messages.record_id(found[2]) == (sent.boot, sent.seq):
+                        size = _copy(found[2], buf)
+                        if size:
+                            self._resend += 1
+                        return size
+                    sent.acked = sent.lost = True
+                    self.lost += 1
+                    self._hold_mark = True  # Perhaps the next boot can read it.
+                self._resend += 1
+            if len(self._window) < WINDOW and self.pending:
+                return self._read_on(buf)
+        except OSError:
+            self.journal.failures += 1
+        return 0
+
+    def ack(self, boot: int, seq: int, bitmap: "Buffer" = b"") -> int:
+        """The cloud has every record of `boot` up to `seq`, and those in `bitmap` (EG-ACK-001); returns how many were new.
+
+        Only what was announced since the start can be acked: anything else is ignored (EG-ACK-004).
+        """
+        count = 0
+        for sent in self._window:
+            if sent.boot == boot and not sent.acked and _covers(seq, bitmap, sent.seq):
+                sent.acked = True
+                count += 1
+        if self._window and self._window[0].acked:
+            self._advance()
+        return count
+
+    def _visit(self, record: memoryview) -> bool:
+        try:
+            found = messages.record_id(record)
+        except ProtocolError:
+            return False
+        if found <= self.last:  # acked, or a repetition
+            return False
+        self.last = found
+        return True
+
+    def _advance(self) -> None:
+        """Free the acked records at the front of the window."""
+        freed = 0
+        while freed < len(self._window) and self._window[freed].acked:
+            sent = self._window[freed]
+            if not sent.lost:
+                sent.segment.pending -= 1
+            self._mark = (sent.boot, sent.seq)
+            freed += 1
+        del self._window[:freed]
+        self._resend = max(0, self._resend - freed)
+        # The mark first: power may be cut between the two, and a record without its mark would be announced again.
+        if not self._hold_mark:
+            try:
+                checked.save(self._flash, _MARK, self._mark[0].to_bytes(4, "big") + self._mark[1].to_bytes(4, "big"))
+            except OSError:
+                self.journal.failures += 1
+        for segment in [segment for segment in self.journal.segments if not segment.pending]:
+            self.journal.remove(segment)
+
+    def _read_on(self, buf: memoryview) -> int:
+        """The first record after those of the window."""
+        after = (self._window[-1].boot, self._window[-1].seq) if self._window else self._mark
+        while True:
+            found = self.journal.find(self._number, self._offset)
+            if not found:
+                return 0
+            segment, offset, record = found
+            boot, seq = messages.record_id(record)
+            size = 0
+            if (boot, seq) > after:
+                size = _copy(record, buf)
+                if not size:
+                    return 0
+                self._window.append(_Sent(boot, seq, segment, offset))
+                self._resend = len(self._window)
+            self._number, self._offset = segment.number, offset + HEAD + len(record)
+            if size:
+                return size
+
+    def _store(self, boot: int, seq: int, t: "int | list[int]", body: "dict[int, Any]") -> bool:
+        try:
+            record = self.encode(boot, seq, t, body)
+        except ProtocolError:
+            return False  # Longer than any record: its sums are kept.
+        if not self.journal.has_room(len(record)) or not self.journal.append(record):
+            return False
+        self.last = (boot, seq)
+        return True
+
+    def _save_merged(self) -> bool:
+        assert self._merged
+        boot, seq, t = self._merged
+        cycle_boot, start_ms = self._merged_cycle
+        self._merged_saved = False
+        if not self._frozen:
+            head = cycle_boot.to_bytes(4, "big") + start_ms.to_bytes(8, "big")
+            try:
+                checked.save(self._flash, _MERGED, head + bytes(self.encode(boot, seq, t, self._totals)))
+                self._merged_saved = True
+            except OSError:
+                self.journal.failures += 1
+        return self._merged_saved
+
+    def _load_merged(self) -> None:
+        content = checked.load(self._flash, _MERGED)
+        if not content:
+            return
+        try:
+            boot, seq, t, body = messages.decode_envelope(memoryview(content)[12:])
+        except ProtocolError:
+            return
+        if (boot, seq) > self.last:
+            self._merged = (boot, seq, t)
+            self._totals = body
+            self._merged_cycle = (int.from_bytes(content[:4], "big"), int.from_bytes(content[4:12], "big"))
+        else:
+            self._flash.remove(_MERGED)
+
+
+def _covers(seq: int, bitmap: "Buffer", one: int) -> bool:
+    bit = one - seq - 1
+    return bit < 0 or (bit >> 3 < len(bitmap) and bool(bitmap[bit >> 3] >> (bit & 7) & 1))
+
+
+def _copy(record: memoryview, buf: memoryview) -> int:
+    size = len(record)
+    if size > len(buf):
+        return 0
+    buf[:size] = record
+    return size

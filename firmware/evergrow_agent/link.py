@@ -1,0 +1,312 @@
+"""The link to the cloud: one MQTT client, what it says after each connect, and the pump for all that has to go up.
+
+After every CONNACK: subscribe, birth, state (EG-BIRTH-001), then whatever is due, in this order: answers to commands, state,
+sync, usage, telemetry. Usage is repeated until the cloud itself has acked it. All time here is the network's.
+"""
+
+import asyncio
+
+from evergrow_agent.journal import RECORD_MAX
+from evergrow_mqtt.client import Client
+from evergrow_mqtt.config import Config as MqttConfig
+from evergrow_mqtt.errors import LinkError, MqttError, Refused
+from evergrow_mqtt.reasons import PACKET_TOO_LARGE
+from evergrow_protocol import messages, topics
+from evergrow_protocol.cbor import Encoder
+from evergrow_protocol.errors import UNKNOWN_KIND, ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from evergrow_agent.board import Board, Config, Identity
+    from evergrow_agent.ledger import Ledger
+    from evergrow_agent.telemetry import Telemetry
+    from evergrow_agent.timebase import Timebase
+
+RETRY_MS = 10_000  # without an ack for usage; doubled each time, up to
+RETRY_MAX_MS = 300_000
+
+_POLL_MS = 1_000
+_GOODBYE_MS = 2_000
+_MESSAGE_BYTES = 640  # birth is the longest message but a bundle
+_BUNDLE_BYTES = 768
+_BUNDLE_MAX = 23  # envelopes: their count takes one byte
+_ANSWERS_MAX = 8
+
+
+class Link:
+    """Publishes for one boot of the device, and hands on what arrives.
+
+    To be set before `run`: `birth()` and `state()` make the bodies of these; `on_connected()` is called after both are out;
+    `receive(kind, payload)` is called with each message, whose payload is valid only during the call.
+    Counters: `connects`; `dropped`, messages of no use; `errors`, exceptions of `receive`. `last_error`: the last reason for
+    either, or for having no connection, as text.
+    """
+
+    def __init__(
+        self,
+        config: "Config",
+        identity: "Identity",
+        board: "Board",
+        boot: int,
+        timebase: "Timebase",
+        ledger: "Ledger",
+        telemetry: "Telemetry",
+    ) -> None:
+        self.birth: "Callable[[], dict[int, Any]]" = dict
+        self.state: "Callable[[], dict[int, Any]]" = dict
+        self.on_connected: "Callable[[], None]" = _nothing
+        self.receive: "Callable[[str, memoryview], None]" = _ignore
+        self.connects = 0
+        self.dropped = 0
+        self.errors = 0
+        self.last_error = ""
+        self._clock = board.net.clock
+        self._boot = boot
+        self._timebase = timebase
+        self._ledger = ledger
+        self._telemetry = telemetry
+        self._filter = topics.dn_filter(identity.tenant, identity.device)
+        self._dn = self._filter[:-1]
+        self._up = {kind: topics.up(identity.tenant, identity.device, kind) for kind in topics.UP}
+        self._seqs = {kind: 0 for kind in topics.UP}
+        self._encoder = Encoder(bytearray(_MESSAGE_BYTES))
+        self._bundle = memoryview(bytearray(_BUNDLE_BYTES))
+        self._bundle_bytes = _BUNDLE_BYTES
+        self._answers: "list[tuple[int, int]]" = []
+        self._work = asyncio.Event()
+        self._online = asyncio.Event()  # birth and state are out
+        self._closing = False
+        self._birth_due = False
+        self._state_due = False
+        self._retry_ms = RETRY_MS
+        self._retry_due_ms = -1  # when the announced usage is announced again, -1: nothing is
+        will = bytes(messages.encode(self._encoder, boot, 0, timebase.t(), messages.state(messages.LINK_OFFLINE)))
+        settings = {
+            "tls": config.tls,
+            "username": config.username,
+            "password": config.password,
+            "keepalive_s": config.keepalive_s,
+            "rx_bytes": config.rx_bytes,
+            "tx_bytes": config.tx_bytes,
+            "will": (self._up["state"], will, 1, True),
+        }
+        settings.update(config.mqtt)
+        self._client = Client(
+            MqttConfig(identity.device, config.host, config.port, **settings),
+            board.net,
+            board.random,
+            self._on_message,
+            self._on_oversized,
+        )
+
+    @property
+    def online(self) -> bool:
+        """Connected, and the cloud was told so."""
+        return self._online.is_set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is left to say, or to be acked."""
+        return bool(self._answers or self._birth_due or self._state_due or self._telemetry.ready or self._ledger.pending)
+
+    def wake(self) -> None:
+        """Something may be due."""
+        self._work.set()
+
+    def publish_state(self) -> None:
+        """State has changed; the newest one is published."""
+        self._state_due = True
+        self._work.set()
+
+    def publish_birth(self) -> None:
+        """Say everything again, as after a connect (command rebirth)."""
+        self._birth_due = True
+        self._work.set()
+
+    def answer(self, command_id: int, code: int) -> None:
+        """Queue an answer to a command. Of more than a few the oldest is dropped: its sender asks again."""
+        if len(self._answers) >= _ANSWERS_MAX:
+            self._answers.pop(0)
+            self.dropped += 1
+        self._answers.append((command_id, code))
+        self._work.set()
+
+    def is_current_birth(self, boot: int, seq: int) -> bool:
+        """Whether a welcome answers the last birth of this boot: an older one brings an old time."""
+        return boot == self._boot and seq == self._seqs["birth"]
+
+    def acked(self) -> None:
+        """The cloud acked usage: the window has moved, so go on without delay."""
+        self._retry_ms = RETRY_MS
+        self._retry_due_ms = self._clock.ticks_ms() + RETRY_MS
+        self._work.set()
+
+    async def run(self) -> None:
+        """Keep the link up until `close`."""
+        poll = asyncio.create_task(self._poll())
+        try:
+            await self._client.run(self._serve, self._on_disconnect)
+        finally:
+            poll.cancel()
+
+    async def close(self) -> None:
+        """A planned end: say that we are offline (EG-STATE-001), if that is possible soon, and disconnect."""
+        if self.online:
+            self._online.clear()
+            self._closing = True
+            goodbye = asyncio.create_task(self._say_goodbye())
+            until_ms = self._clock.ticks_ms() + _GOODBYE_MS
+            while not goodbye.done() and self._clock.ticks_ms() < until_ms:
+                await self._clock.sleep_ms(20)
+            goodbye.cancel()
+        await self._client.close()
+
+    async def send_get(self, transfer: int, payload: int, block_bytes: int, first: int, wanted: bytes) -> bool:
+        """Ask for blocks (`up/get`); False when there is no link."""
+        if not self.online:
+            return False
+        try:
+            await self._send("get", (transfer, payload, block_bytes, first, wanted))
+        except LinkError:
+            return False
+        return True
+
+    async def send_report(self, fields: "dict[int, Any]") -> None:
+        """Publish `up/feat`; waits for a link, and returns when the broker has it. Raises MqttError."""
+        await self._online.wait()
+        await self._send("feat", fields)
+
+    # -- up
+
+    async def _poll(self) -> None:
+        while True:
+            await self._clock.sleep_ms(_POLL_MS)
+            self._work.set()
+
+    async def _serve(self, session_present: bool) -> None:
+        """The life of one connection; cancelled with it."""
+        self.connects += 1
+        await self._client.subscribe(self._filter, 1)
+        await self._say_birth()
+        while True:
+            self._work.clear()
+            if not self._closing:
+                await self._flush()
+            await self._work.wait()
+
+    async def _say_birth(self) -> None:
+        self._birth_due = False
+        await self._send("birth", self.birth())
+        await self._say_state()
+        self._ledger.rewind()
+        self._retry_ms = RETRY_MS
+        self._retry_due_ms = -1
+        self._online.set()
+        self.on_connected()
+
+    async def _say_goodbye(self) -> None:
+        try:
+            await self._send("state", messages.state(messages.LINK_OFFLINE))
+        except MqttError:
+            pass  # Then the will says it.
+
+    async def _say_state(self) -> None:
+        self._state_due = False
+        await self._send("state", self.state())
+
+    async def _flush(self) -> None:
+        if self._birth_due:
+            await self._say_birth()
+        while self._answers:
+            first = self._answers[0]
+            await self._send("rsp", messages.command_result(first[0], first[1]))
+            if self._answers and self._answers[0] is first:
+                self._answers.pop(0)
+        if self._state_due:
+            await self._say_state()
+        await self._say_sync()
+        await self._say_usage()
+        batch = self._telemetry.take()
+        if batch:
+            await self._publish("tele", batch)
+
+    async def _say_sync(self) -> None:
+        pair = self._timebase.sync()
+        if pair:
+            await self._send("sync", pair)
+            self._timebase.synced()
+
+    async def _say_usage(self) -> None:
+        now_ms = self._clock.ticks_ms()
+        if not self._ledger.announced:
+            self._retry_due_ms = -1
+        elif 0 <= self._retry_due_ms <= now_ms:
+            self._retry_ms = min(2 * self._retry_ms, RETRY_MAX_MS)
+            self._ledger.rewind()
+        size = self._fill_bundle()
+        while size:
+            self._retry_due_ms = self._clock.ticks_ms() + self._retry_ms
+            try:
+                await self._publish("usage", self._bundle[:size] if self._bundle[0] != 0x81 else self._bundle[1:size])
+            except Refused as exc:
+                if exc.code == PACKET_TOO_LARGE:
+                    self._bundle_bytes = max(self._bundle_bytes // 2, RECORD_MAX + 1)
+                raise
+            size = self._fill_bundle()
+
+    def _fill_bundle(self) -> int:
+        """Put what the ledger wants to announce behind an array header of one byte; returns the size, 0 for nothing."""
+        count, end = 0, 1
+        while count < _BUNDLE_MAX:
+            size = self._ledger.next_into(self._bundle[end : self._bundle_bytes])
+            if not size:
+                break
+            count += 1
+            end += size
+        self._bundle[0] = 0x80 | count
+        return end if count else 0
+
+    async def _send(self, kind: str, body: "Any") -> None:
+        seq = self._seqs[kind] + 1
+        # A copy: the encoder is shared, and the client may have to wait before it takes the bytes.
+        data = bytes(messages.encode(self._encoder, self._boot, seq, self._timebase.t(), body))
+        self._seqs[kind] = seq
+        await self._publish(kind, data)
+
+    async def _publish(self, kind: str, data: "bytes | memoryview") -> None:
+        qos, retain = topics.UP[kind]
+        await self._client.publish(self._up[kind], data, qos, retain)
+
+    def _on_disconnect(self, error: Exception) -> None:
+        self._online.clear()
+        self.last_error = str(error)
+
+    # -- down
+
+    def _on_message(self, topic: str, payload: memoryview, retain: bool, dup: bool) -> None:
+        """Route by kind. Nothing that arrives may end the connection or the agent."""
+        try:
+            # Nothing below `dn` is ever retained: a start that a broker hands out at every connect is no command.
+            if retain or not topic.startswith(self._dn):
+                raise ProtocolError(UNKNOWN_KIND, "retained, or not for us")
+            self.receive(topic[len(self._dn) :], payload)
+        except ProtocolError as exc:
+            self.dropped += 1
+            self.last_error = exc.text
+        except Exception as exc:
+            self.errors += 1
+            self.last_error = repr(exc)
+
+    def _on_oversized(self, topic: "str | None", size_bytes: int) -> None:
+        self.dropped += 1
+
+
+def _ignore(kind: str, payload: memoryview) -> None:
+    pass
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,47 @@
+"""What the appliance is doing, as `up/state` says it."""
+
+from evergrow_agent.runner import IDLE
+from evergrow_protocol import messages
+from evergrow_protocol.registry_common import OUTCOME_FAULT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from evergrow_agent.runner import Runner
+
+
+class State:
+    """Watches `runner` and the appliance's remote enable."""
+
+    def __init__(self, runner: "Runner", appliance: "Any") -> None:
+        self._runner = runner
+        self._appliance = appliance
+        self._seen: "tuple[Any, ...]" = ()
+
+    def changed(self) -> bool:
+        """Whether something that must be published has changed since the last call (EG-STATE-002)."""
+        runner = self._runner
+        now = (runner.state, runner.programme_id, runner.phase, self._remote(), runner.error)
+        if now == self._seen:
+            return False
+        self._seen = now
+        return True
+
+    def body(self) -> "dict[int, Any]":
+        runner = self._runner
+        operation = runner.state
+        if operation == IDLE and runner.outcome == OUTCOME_FAULT:
+            operation = messages.OPERATION_FAULT
+        return messages.state(
+            messages.LINK_ONLINE,
+            operation,
+            runner.programme_id,
+            runner.phase,
+            runner.remaining_s,
+            self._remote(),
+            runner.error,
+        )
+
+    def _remote(self) -> bool:
+        return bool(getattr(self._appliance, "remote_enable", False))  # No such switch: nobody has enabled anything.

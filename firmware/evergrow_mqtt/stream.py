@@ -1,0 +1,118 @@
+"""A byte stream over TCP or TLS, the same on both interpreters: the `net` port's `connect` for real networks."""
+
+import asyncio
+import socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from .tls import Tls
+
+_IPPROTO_TCP = 6
+_TCP_NODELAY = 1
+_EINPROGRESS = (115, 119, 36)  # Linux and lwIP, newlib, BSD
+
+
+class SocketStream:
+    """A stream on MicroPython, where a stream reads straight from its socket."""
+
+    def __init__(self, sock: "Any") -> None:
+        self._sock = sock
+        self._stream: "Any" = asyncio.StreamReader(sock)
+
+    async def readinto(self, buf: memoryview) -> int:
+        """Wait for at least one byte; returns how many there are in `buf` now, 0 at the end of the stream."""
+        while True:
+            size = await self._stream.readinto(buf)
+            if size is not None:  # None: TLS has read less than a record
+                return int(size)
+
+    async def write(self, buf: memoryview) -> None:
+        """Hand all of `buf` to the network."""
+        self._stream.write(buf)
+        await self._stream.drain()
+
+    async def close(self) -> None:
+        """Give the socket back. What was written is still sent."""
+        self._sock.close()
+
+
+class TransportStream:
+    """A stream on CPython, over asyncio's transports."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        writer.transport.set_write_buffer_limits(0)  # drain() then means: all of it is out of our hands
+
+    async def readinto(self, buf: memoryview) -> int:
+        """See SocketStream."""
+        data = await self._reader.read(len(buf))
+        buf[: len(data)] = data
+        return len(data)
+
+    async def write(self, buf: memoryview) -> None:
+        """See SocketStream. The transport may keep what it is given beyond drain(), hence the copy."""
+        self._writer.write(bytes(buf))
+        await self._writer.drain()
+
+    async def close(self) -> None:
+        """See SocketStream. A polite close would wait for a peer that may be gone."""
+        self._writer.transport.abort()
+        try:
+            await self._writer.wait_closed()
+        except OSError:
+            pass  # how it broke was told to the reader
+
+
+async def open_stream(host: str, port: int, tls: "Tls | None" = None) -> "SocketStream | TransportStream":
+    """Connect, with TCP_NODELAY, and shake hands if `tls` is given (see tls.py).
+
+    Raises OSError. There is no timeout here: the caller cancels, and the socket is closed then. On a board the name
+    look-up blocks the event loop, as that is all lwIP offers there.
+    """
+    if hasattr(asyncio.StreamReader, "readinto"):
+        return await _open_socket(host, port, tls)
+    return await _open_transport(host, port, tls)
+
+
+def _switch() -> "Iterator[None]":
+    """Gives way to the event loop once: `await` of a generator is what a bare `yield` is in MicroPython's own asyncio."""
+    yield
+
+
+async def _open_transport(host: str, port: int, tls: "Tls | None") -> TransportStream:
+    context = None if tls is None else tls.context
+    name = None if tls is None else tls.server_hostname or host
+    reader, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=name, limit=8192)
+    writer.get_extra_info("socket").setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)
+    return TransportStream(reader, writer)
+
+
+async def _open_socket(host: str, port: int, tls: "Tls | None") -> SocketStream:
+    info = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)[0]
+    sock: "Any" = socket.socket(info[0], info[1], info[2])
+    try:
+        sock.setblocking(False)
+        try:
+            sock.connect(info[-1])
+        except OSError as error:
+            if error.errno not in _EINPROGRESS:
+                raise
+        asyncio.core._io_queue.queue_write(sock)  # type: ignore[attr-defined]  # as open_connection does there
+        await _switch()  # type: ignore[misc]
+        try:
+            sock.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)
+        except OSError:
+            pass  # an lwIP port without it is slower, not wrong
+        if tls is not None:
+            sock = tls.context.wrap_socket(
+                sock, server_hostname=tls.server_hostname or host, do_handshake_on_connect=False
+            )
+            sock.setblocking(False)
+    except BaseException:
+        sock.close()
+        raise
+    return SocketStream(sock)

@@ -1,0 +1,270 @@
+"""`evergrow cloud`: run the reference cloud, and ask it questions beside the running one."""
+
+import json
+import logging
+import signal
+import sqlite3
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from evergrow_cloud import commands, devices, link, offers, usage, view
+from evergrow_cloud.errors import CloudError, CommandTimeout
+from evergrow_cloud.service import Cloud
+from evergrow_cloud.store import Store
+from evergrow_protocol import errors as codes
+from evergrow_protocol import registry
+from evergrow_protocol.errors import ProtocolError
+
+COMMAND_IDS = {"start": commands.START, "stop": commands.STOP, "rebirth": commands.REBIRTH}
+
+app = typer.Typer(
+    help="Run the reference cloud and ask it questions.", no_args_is_help=True, add_completion=False, rich_markup_mode="rich"
+)
+
+Database = Annotated[Path, typer.Option("--db", envvar="EVERGROW_DB", help="The database, a SQLite file.", dir_okay=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+DeviceName = Annotated[str, typer.Argument(help="tenant/device, or device where that is enough.", metavar="DEVICE")]
+Tenant = Annotated[str | None, typer.Option(help="Only this tenant.")]
+
+DEFAULT_DATABASE = Path("evergrow-cloud.db")
+_ANSWER_POLL_S = 0.05
+
+
+@app.command(epilog="Example: evergrow cloud run --broker mqtts://cloud@broker.example:8883 --ca ca.pem --db fleet.db")
+def run(
+    broker: Annotated[
+        str, typer.Option(help="mqtt://[user[:password]@]host[:port], or mqtts:// for TLS.", envvar="EVERGROW_BROKER")
+    ],
+    db: Database = DEFAULT_DATABASE,
+    tenant: Tenant = None,
+    ca: Annotated[Path | None, typer.Option(help="PEM of the CA of the broker; default: the system's.")] = None,
+    cert: Annotated[Path | None, typer.Option(help="PEM of the client certificate.")] = None,
+    key: Annotated[Path | None, typer.Option(help="PEM of its key.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every dropped message.")] = False,
+) -> None:
+    """Serve devices until interrupted: births, usage and acks, commands, features."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("evergrow.cloud").setLevel(logging.DEBUG if verbose else logging.INFO)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    paths = [None if path is None else str(path) for path in (ca, cert, key)]
+    with _sentences():
+        link.BrokerUrl.parse(broker)  # before a database is made
+        with Store(db) as store, suppress(KeyboardInterrupt):
+            link.run(_serve(store, broker, tenant, link.TlsOptions(*paths)))
+
+
+@app.command(epilog="Examples: evergrow cloud status; evergrow cloud status acme/washer-1 --json")
+def status(
+    device: Annotated[str | None, typer.Argument(help="One device, with its features on the way.", metavar="[DEVICE]")] = None,
+    db: Database = DEFAULT_DATABASE,
+    as_json: Json = False,
+) -> None:
+    """Show devices: link, last birth, state, features, and what is pending."""
+    names = registry.load()
+    with _sentences(), _existing(db) as store:
+        rows = _pages(store) if device is None else iter([devices.find(store, device)])
+        found = [view.device(row, names) | {"transfers": _transfers(store, row.id)} for row in rows]
+    if as_json:
+        _print_json(found if device is None else found[0])
+    elif device is None:
+        _print_devices(found)
+    else:
+        _print_device(found[0])
+
+
+@app.command("usage", epilog="Example: evergrow cloud usage acme/washer-1 --limit 20")
+def show_usage(
+    device: DeviceName,
+    db: Database = DEFAULT_DATABASE,
+    limit: Annotated[int, typer.Option(help="The newest so many.", min=1)] = 100,
+    as_json: Json = False,
+) -> None:
+    """Show the usage records of a device, oldest first."""
+    names = registry.load()
+    with _sentences(), _existing(db) as store:
+        row = devices.find(store, device)
+        found = [view.record(record, names) for record in usage.records(store, row.id, limit)]
+    if as_json:
+        _print_json(found)
+        return
+    columns = ("boot", "seq", "time", "programme", "outcome", "cycles", "duration_s", "energy_wh", "water_ml", "features")
+    _print_table(columns, [{**item, "features": _feature_names(item["features"])} for item in found])
+
+
+@app.command(epilog="Example: evergrow cloud ledger --tenant acme --json")
+def ledger(db: Database = DEFAULT_DATABASE, tenant: Tenant = None, as_json: Json = False) -> None:
+    """Show what was used of each publisher's features, and of all: the base of a revenue share."""
+    with _sentences(), _existing(db) as store:
+        total = usage.totals(store, tenant)
+        shares = [view.share(share) for share in usage.ledger(store, tenant)]
+    if as_json:
+        _print_json({"features": shares, "devices": total.devices, "total": _total(total)})
+        return
+    rows: list[dict[str, Any]] = [*shares, {"publisher": "all", "feature": "", **_total(total)}]
+    _print_table(("publisher", "feature", "cycles", "finished", "energy_wh", "water_ml"), rows)
+
+
+@app.command(epilog="Examples: evergrow cloud command acme/washer-1 start cotton; evergrow cloud command washer-1 stop")
+def command(
+    device: DeviceName,
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(COMMAND_IDS)}.", metavar="COMMAND")],
+    programme: Annotated[str | None, typer.Argument(help="For start: a programme's name, or its number.")] = None,
+    db: Database = DEFAULT_DATABASE,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait, and for the device to obey.", min=1)] = 30,
+    as_json: Json = False,
+) -> None:
+    """Send a command through the running cloud and wait for the answer. Exit code 1 if the device refuses."""
+    number, args = _parse_command(name, programme)
+    with _sentences(), _existing(db) as store:
+        row = devices.find(store, device)
+        # Without a deadline a message that was held up somewhere could start the appliance hours later.
+        deadline_utc_s = store.utc_s() + int(timeout) if number == commands.START else None
+        code, result = _await_answer(store, row, number, args, deadline_utc_s, timeout)
+    if as_json:
+        _print_json({"device": row.name, "command": name, "code": code, "code_name": view.code_name(code), "result": result})
+    else:
+        print(f"{row.name}: {name}: {view.code_name(code)}" + ("" if result is None else f" {view.clean(result)}"))
+    if code != codes.OK:
+        raise typer.Exit(1)
+
+
+async def _serve(store: Store, broker: str, tenant: str | None, tls: link.TlsOptions) -> None:
+    await Cloud(store, broker, tenant=tenant, tls=tls).run()
+
+
+def _parse_command(name: str, programme: str | None) -> tuple[int, dict[int, Any]]:
+    if name not in COMMAND_IDS:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(COMMAND_IDS)}.", param_hint="COMMAND")
+    if name != "start":
+        if programme is not None:
+            raise typer.BadParameter(f"{name} takes none.", param_hint="PROGRAMME")
+        return COMMAND_IDS[name], {}
+    if programme is None:
+        raise typer.BadParameter("start needs one, for example cotton.", param_hint="PROGRAMME")
+    if programme.isdecimal():
+        return commands.START, {0: int(programme)}
+    try:
+        return commands.START, {0: registry.load().programmes.by_name(programme).id}
+    except registry.RegistryError as error:
+        raise typer.BadParameter(f"{error}; or a number.", param_hint="PROGRAMME") from None
+
+
+def _await_answer(
+    store: Store, row: devices.Device, number: int, args: dict[int, Any], deadline_utc_s: int | None, timeout_s: float
+) -> tuple[int, Any]:
+    id = commands.add(store, row.id, number, args, deadline_utc_s, timeout_s)
+    give_up_s = time.monotonic() + timeout_s
+    while time.monotonic() < give_up_s:
+        answer = commands.result(store, id)
+        if answer is not None:
+            return answer
+        time.sleep(_ANSWER_POLL_S)
+    commands.sent(store, id)
+    hint = "is `evergrow cloud run` running?" if row.online else "it is offline."
+    raise CommandTimeout(f"{row.name} did not answer within {timeout_s:g} s: {hint}")
+
+
+@contextmanager
+def _existing(db: Path) -> Iterator[Store]:
+    if not db.exists():
+        _fail(f"there is no database {db}.", "Name it with --db; `evergrow cloud run` makes it.")
+    with Store(db) as store:
+        yield store
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Expected failures end with one sentence and exit code 1, without a stack trace."""
+    try:
+        yield
+    except (CloudError, ProtocolError, sqlite3.OperationalError) as error:
+        _fail(str(error))
+
+
+def _fail(message: str, hint: str = "") -> NoReturn:
+    print(f"evergrow: {view.clean(message)}", file=sys.stderr)
+    if hint:
+        print(f"  {hint}", file=sys.stderr)
+    raise typer.Exit(1)
+
+
+def _pages(store: Store) -> Iterator[devices.Device]:
+    after = 0
+    while page := devices.every(store, after):
+        yield from page
+        after = page[-1].id
+
+
+def _transfers(store: Store, device_id: int) -> list[dict[str, Any]]:
+    return [view.transfer(transfer) for transfer in offers.transfers(store, device_id)]
+
+
+def _total(total: usage.Totals) -> dict[str, int]:
+    return {"cycles": total.cycles, "finished": total.finished, "energy_wh": total.energy_wh, "water_ml": total.water_ml}
+
+
+def _print_json(value: object) -> None:
+    """ASCII only, so that a device's text can do nothing to a terminal; bytes as hex."""
+    print(json.dumps(value, indent=2, default=lambda item: item.hex() if isinstance(item, bytes) else str(item)))
+
+
+def _print_devices(found: list[dict[str, Any]]) -> None:
+    rows = []
+    for item in found:
+        birth, state = item["birth"] or {}, item["state"] or {}
+        rows.append(
+            {
+                "device": item["device"],
+                "link": item["link"],
+                "class": birth.get("class"),
+                "firmware": birth.get("firmware"),
+                "interpreter": " ".join(str(part) for part in birth.get("interpreter", [])[:2]),
+                "operation": state.get("operation"),
+                "features": _feature_names(birth.get("features", [])),
+                "pending": sum(transfer["open"] for transfer in item["transfers"]),
+                "last_seen": item["last_seen"],
+            }
+        )
+    columns = ("device", "link", "class", "firmware", "interpreter", "operation", "features", "pending", "last_seen")
+    _print_table(columns, rows)
+
+
+def _print_device(item: dict[str, Any]) -> None:
+    lines = {key: value for key, value in item.items() if not isinstance(value, dict | list)}
+    for part in ("birth", "state"):
+        lines |= {f"{part}.{key}": value for key, value in (item[part] or {}).items()}
+    lines["birth.features"] = _feature_names((item["birth"] or {}).get("features", []))
+    for key, value in lines.items():
+        print(f"{key + ':':24} {'-' if value is None else view.clean(value)}")
+    if item["transfers"]:
+        print()
+        columns = ("transfer", "state", "code_name", "feature", "bytes", "blocks", "ms", "verify_ms", "text")
+        rows = [
+            {**transfer, "feature": _feature_names([transfer["feature"]] if transfer["feature"] else [])}
+            for transfer in item["transfers"]
+        ]
+        _print_table(columns, rows)
+
+
+def _feature_names(items: list[dict[str, Any]]) -> str:
+    return ", ".join("/".join(str(part) for part in item.values()) for item in items)
+
+
+def _print_table(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        numbers = any(isinstance(row.get(column), int) for row in rows)
+        table.add_column(column.replace("_", " "), justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text("-" if row.get(column) is None else view.clean(row[column])) for column in columns))
+    console = Console()
+    console.print(table, width=None if console.is_terminal else 200)

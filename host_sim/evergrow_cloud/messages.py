@@ -1,0 +1,149 @@
+"""What the messages of devices say, as values (SPEC sections 3 to 9). `wire.decode` makes them."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+Id = int | str
+"""Of a publisher, a class, a model: the registry's number, or a name."""
+
+
+class Feature(NamedTuple):
+    """A feature as usage names it."""
+
+    publisher: Id
+    feature: int
+
+
+class FeatureVersion(NamedTuple):
+    """A feature as birth and reports name it: `sequence` is that of its manifest."""
+
+    publisher: Id
+    feature: int
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What all messages share. Exactly one of `utc_s` (seconds) and `mono_ms` (milliseconds since boot) is set."""
+
+    boot: int
+    seq: int
+    utc_s: int | None
+    mono_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    header: Header
+    minor: int
+    registry_version: int
+    device_class: Id
+    model: Id
+    firmware: Id
+    interpreter: tuple[Id, ...]
+    features: tuple[FeatureVersion, ...]
+    max_packet_bytes: int
+    block_bytes: int
+    flags: int
+    heap_free_bytes: int | None
+
+    @property
+    def boot_is_random(self) -> bool:
+        """The device has no flash to count its boots in: a larger number is not a later boot."""
+        return bool(self.flags & 1)
+
+    @property
+    def storage_fails(self) -> bool:
+        """The device cannot keep its usage: what happens now may not survive a power cut there."""
+        return bool(self.flags & 2)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    header: Header
+    link: int
+    operation: int | None
+    programme: int | None
+    phase: int | None
+    remaining_s: int | None
+    remote_enable: bool | None
+    error: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """At `mono_ms` since this boot it was `utc_s`."""
+
+    header: Header
+    mono_ms: int
+    utc_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """One cycle. `raw` is the envelope as it arrived; meters the appliance does not have are None; `temp_max` in 0.1 degC.
+
+    With `merged_cycles` it is the sum of that many cycles, for each of which the device had no room; programme and outcome then
+    mean nothing (EG-USE-006).
+    """
+
+    header: Header
+    programme: int
+    outcome: int
+    duration_s: int
+    features: tuple[Feature, ...]
+    energy_wh: int | None
+    water_ml: int | None
+    temp_max: int | None
+    spin_max_rpm: int | None
+    error: int | None
+    merged_cycles: int | None
+    meters: dict[int, int]
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """Columns of equal length: the values, deltas already summed. Samples are `dt_s` apart, the first at the header's time."""
+
+    header: Header
+    dt_s: int
+    columns: dict[int, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    header: Header
+    id: int
+    code: int
+    result: Any
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRequest:
+    """Blocks `first` + i of a payload, for every i in `wanted`."""
+
+    header: Header
+    transfer: int
+    payload: int
+    block_bytes: int
+    first: int
+    wanted: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureReport:
+    header: Header
+    transfer: int
+    code: int
+    state: int
+    feature: FeatureVersion | None
+    bytes: int | None
+    blocks: int | None
+    ms: int | None
+    verify_ms: int | None
+    hash_calls: int | None
+    text: str | None
+
+
+Message = Birth | State | Sync | tuple[Usage, ...] | Telemetry | Response | BlockRequest | FeatureReport

@@ -1,0 +1,148 @@
+"""The tables, as a list of migrations: the database's `user_version` counts how many have been applied. Only ever append.
+
+What a device sent is kept as it came (`raw`, `birth`, `state`, `report`) beside the few columns that are searched or summed, so
+that a later version can read more out of it. Times of records are never rewritten: `utc_s` or `mono_ms` is what the device said.
+"""
+
+import sqlite3
+
+from evergrow_cloud.errors import StoreError
+
+MIGRATIONS = (
+    """
+    CREATE TABLE devices (
+        id INTEGER PRIMARY KEY,
+        tenant TEXT NOT NULL,
+        device TEXT NOT NULL,
+        first_seen_s INTEGER NOT NULL,
+        last_seen_s INTEGER NOT NULL,
+        link INTEGER NOT NULL DEFAULT 0,
+        greeted_ms INTEGER NOT NULL DEFAULT 0,  -- when the last birth that was not retained came, in the cloud's time
+        boot INTEGER,
+        birth BLOB,
+        state BLOB,
+        state_boot INTEGER,
+        state_seq INTEGER,
+        rejected INTEGER NOT NULL DEFAULT 0,
+        last_rejection TEXT,
+        conflicts INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (tenant, device)
+    );
+    CREATE INDEX devices_online ON devices (id) WHERE link = 1;
+
+    CREATE TABLE boots (
+        device_id INTEGER NOT NULL REFERENCES devices (id),
+        boot INTEGER NOT NULL,
+        sync_mono_ms INTEGER,
+        sync_utc_s INTEGER,
+        watermark INTEGER NOT NULL DEFAULT 0,  -- every usage record up to this seq is stored
+        PRIMARY KEY (device_id, boot)
+    ) WITHOUT ROWID;
+
+    CREATE TABLE usage (
+        device_id INTEGER NOT NULL REFERENCES devices (id),
+        boot INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        received_s INTEGER NOT NULL,
+        utc_s INTEGER,
+        mono_ms INTEGER,
+        programme INTEGER,  -- NULL, like outcome, where several cycles were merged
+        outcome INTEGER,
+        cycles INTEGER NOT NULL,
+        energy_wh INTEGER NOT NULL,
+        water_ml INTEGER NOT NULL,
+        raw BLOB NOT NULL,
+        PRIMARY KEY (device_id, boot, seq)
+    ) WITHOUT ROWID;
+
+    -- `publisher` has no type on purpose: 7 and '7' are different publishers.
+    CREATE TABLE usage_features (
+        device_id INTEGER NOT NULL,
+        boot INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        publisher NOT NULL,
+        feature INTEGER NOT NULL,
+        PRIMARY KEY (device_id, boot, seq, publisher, feature),
+        FOREIGN KEY (device_id, boot, seq) REFERENCES usage (device_id, boot, seq)
+    ) WITHOUT ROWID;
+    CREATE INDEX usage_features_by_feature ON usage_features (publisher, feature);
+
+    -- A second record under a taken (boot, seq): against EG-ENV-003, kept as evidence and counted nowhere.
+    CREATE TABLE usage_conflicts (
+        device_id INTEGER NOT NULL REFERENCES devices (id),
+        boot INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        raw BLOB NOT NULL,
+        received_s INTEGER NOT NULL,
+        PRIMARY KEY (device_id, boot, seq, raw)
+    ) WITHOUT ROWID;
+
+    CREATE TABLE telemetry (
+        id INTEGER PRIMARY KEY,
+        device_id INTEGER NOT NULL REFERENCES devices (id),
+        received_s INTEGER NOT NULL,
+        raw BLOB NOT NULL
+    );
+    CREATE INDEX telemetry_by_device ON telemetry (device_id, id);
+
+    CREATE TABLE ids (name TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
+
+    CREATE TABLE blobs (sha256 BLOB PRIMARY KEY, data BLOB NOT NULL);
+
+    CREATE TABLE transfers (
+        transfer INTEGER PRIMARY KEY,
+        device_id INTEGER NOT NULL REFERENCES devices (id),
+        envelope BLOB NOT NULL REFERENCES blobs (sha256),
+        created_s INTEGER NOT NULL,
+        updated_s INTEGER NOT NULL,
+        due INTEGER NOT NULL DEFAULT 1,  -- to be sent
+        open INTEGER NOT NULL DEFAULT 1,  -- not yet confirmed, reverted, refused or removed
+        state INTEGER,
+        code INTEGER,
+        report BLOB,
+        report_boot INTEGER,
+        report_seq INTEGER
+    );
+    CREATE INDEX transfers_open ON transfers (device_id, transfer) WHERE open = 1;
+    CREATE INDEX transfers_due ON transfers (transfer) WHERE due = 1;
+
+    CREATE TABLE transfer_payloads (
+        transfer INTEGER NOT NULL REFERENCES transfers (transfer),
+        payload INTEGER NOT NULL,
+        sha256 BLOB NOT NULL REFERENCES blobs (sha256),
+        PRIMARY KEY (transfer, payload)
+    ) WITHOUT ROWID;
+
+    CREATE TABLE commands (
+        id INTEGER PRIMARY KEY,
+        device_id INTEGER NOT NULL REFERENCES devices (id),
+        message BLOB NOT NULL,
+        created_s INTEGER NOT NULL,
+        expires_s INTEGER NOT NULL,  -- not sent after this
+        due INTEGER NOT NULL DEFAULT 1,
+        code INTEGER,
+        response BLOB
+    );
+    CREATE INDEX commands_due ON commands (id) WHERE due = 1;
+    """,
+)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the database to the newest version, whole or not at all. Safe beside another process that does the same.
+
+    Raises StoreError for a database of a newer version of this package.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > len(MIGRATIONS):
+            raise StoreError(f"the database has version {version}, this program knows {len(MIGRATIONS)}: use a newer one")
+        for script in MIGRATIONS[version:]:
+            for statement in script.split(";\n"):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")

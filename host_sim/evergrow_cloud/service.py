@@ -1,0 +1,232 @@
+"""The running cloud: broker on one side, database on the other, `Ingest` in between.
+
+One thread does the work on the database; the event loop owns the sockets. Messages are taken in batches, stored in one
+transaction each, PUBACKed and answered after the commit. A broker or disk that fails ends the session, and a new one is tried
+with backoff. Then devices that may have talked in the meantime are asked to be born again, and so to repeat what is not acked.
+"""
+
+import asyncio
+import logging
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, TypeVar
+
+import aiomqtt
+
+from evergrow_cloud import commands, devices, link, offers, wire
+from evergrow_cloud.errors import BrokerError, CloudError, CommandTimeout
+from evergrow_cloud.ingest import Incoming, Ingest, Outgoing
+from evergrow_cloud.limits import Limits
+from evergrow_cloud.store import Store
+from evergrow_protocol import topics
+
+log = logging.getLogger("evergrow.cloud")
+
+POLL_S = 0.2
+"""How often offers and commands of other processes are looked for. It is one query on an almost empty index."""
+REBIRTH_DELAY_S = 3.0
+REBIRTHS_PER_S = 50
+BACKOFF_S = (0.5, 30.0)
+_DUE_LIMIT = 50
+
+T = TypeVar("T")
+
+
+class Cloud:
+    """The reference cloud of one broker, for all tenants or for one.
+
+    Use it once, as `async with Cloud(store, url) as cloud:` (a task of its own) or `await cloud.run()` (until cancelled). The
+    store stays the caller's: it may be read meanwhile and is not closed. Raises BrokerError for a URL or TLS files that cannot
+    work.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        broker_url: str,
+        *,
+        tenant: str | None = None,
+        tls: link.TlsOptions | None = None,
+        limits: Limits | None = None,
+        utc_s: Callable[[], float] = time.time,
+        rebirth_delay_s: float = REBIRTH_DELAY_S,
+    ) -> None:
+        self._store = store
+        self._broker = link.BrokerUrl.parse(broker_url)
+        self._tls = tls or link.TlsOptions()
+        if self._broker.tls:
+            self._tls.context()  # say now what cannot work
+        if tenant is not None:
+            topics.check_id(tenant)
+        self._tenant = tenant
+        self._limits = limits or Limits()
+        self._utc_s = utc_s
+        self._rebirth_delay_s = rebirth_delay_s
+        self._ingest = Ingest(store, self._limits)
+        self._database = ThreadPoolExecutor(1, "evergrow-cloud-store")
+        self._versions = [link.MQTT_5, link.MQTT_3_1_1]
+        self._version_known = False
+        self._waiting: dict[int, asyncio.Future[tuple[int, Any]]] = {}
+        self._connected = asyncio.Event()
+        self._due = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "Cloud":
+        self._task = asyncio.create_task(self.run())
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        self._database.shutdown()
+
+    async def connected(self, timeout_s: float = 30) -> None:
+        """Wait until the cloud listens. Raises BrokerError after `timeout_s`."""
+        try:
+            await asyncio.wait_for(self._connected.wait(), timeout_s)
+        except TimeoutError:
+            raise BrokerError(f"no connection to {self._broker} within {timeout_s:g} s") from None
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        pause_s = BACKOFF_S[0]
+        while True:
+            try:
+                await self._session()
+            except* (aiomqtt.MqttError, CloudError, OSError, sqlite3.OperationalError) as group:
+                log.warning("no session with %s: %s", self._broker, group.exceptions[0])
+            except* Exception:  # a bug: it costs a session, not the service
+                log.exception("the session with %s failed", self._broker)
+            if self._connected.is_set():
+                self._connected.clear()
+                pause_s = BACKOFF_S[0]
+            elif not self._version_known:
+                self._versions.reverse()  # perhaps it does not speak this one
+            await asyncio.sleep(random.uniform(0, pause_s))  # full jitter
+            pause_s = min(2 * pause_s, BACKOFF_S[1])
+
+    async def offer(self, device: str, envelope: bytes, payloads: dict[int, bytes]) -> int:
+        """Offer a feature to a device, named as `tenant/device`, or `device` where that is enough. Returns the transfer id.
+
+        Raises as `offers.offer`, and UnknownDevice.
+        """
+        tenant, name = await self._in_database(devices.address, self._store, device, self._tenant)
+        transfer = await self._in_database(offers.offer, self._store, tenant, name, envelope, payloads)
+        self._due.set()
+        return transfer
+
+    async def command(
+        self, device: str, command: int, args: dict[int, Any], deadline: int | None = None, timeout: float = 30
+    ) -> tuple[int, Any]:
+        """Send a command and wait for its answer: (code, result). `deadline`: UTC seconds after which the device refuses it.
+
+        Raises UnknownDevice; CommandTimeout after `timeout` seconds.
+        """
+        found = await self._in_database(devices.find, self._store, device, self._tenant)
+        answer: asyncio.Future[tuple[int, Any]] = asyncio.get_running_loop().create_future()
+        number = await self._in_database(commands.add, self._store, found.id, command, args, deadline, timeout)
+        self._waiting[number] = answer
+        self._due.set()
+        try:
+            return await asyncio.wait_for(answer, timeout)
+        except TimeoutError:
+            await self._in_database(commands.sent, self._store, number)
+            late = await self._in_database(commands.result, self._store, number)
+            if late is not None:
+                return late
+            raise CommandTimeout(f"{found.name} did not answer command {command} within {timeout:g} s") from None
+        finally:
+            del self._waiting[number]
+
+    async def _session(self) -> None:
+        queue = _Inbox(self._limits.queue_messages)
+        receive_maximum = max(1, self._limits.queue_messages // 2)
+        client = link.client(self._broker, self._versions[0], queue, receive_maximum, self._tls)
+        async with client, asyncio.TaskGroup() as tasks:
+            started_ms = int(self._utc_s() * 1000)
+            granted = await client.subscribe(f"eg1/{self._tenant or '+'}/+/up/#", qos=1)
+            if any((code if isinstance(code, int) else code.value) >= 0x80 for code in granted):
+                raise BrokerError(f"{self._broker} refuses the subscription: {granted}")
+            self._version_known = True
+            log.info("connected to %s", self._broker)
+            self._connected.set()
+            tasks.create_task(self._receive(client, queue))
+            tasks.create_task(self._send_due(client))
+            tasks.create_task(self._ask_for_rebirth(client, started_ms))
+
+    async def _receive(self, client: aiomqtt.Client, queue: "_Inbox") -> None:
+        messages = client.messages
+        while True:
+            batch = [await anext(messages)]
+            while len(batch) < self._limits.batch_messages and not queue.empty():
+                batch.append(queue.get_nowait())
+            incoming = [Incoming(str(message.topic), bytes(message.payload), message.retain) for message in batch]
+            outcome = await self._in_database(self._ingest.apply, incoming, self._utc_s())
+            for message in batch:
+                link.acknowledge(client, message)
+            for number, answer in outcome.answered.items():
+                waiting = self._waiting.get(number)
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(answer)
+            if outcome.due:
+                self._due.set()
+            await _publish(client, outcome.outgoing)
+
+    async def _send_due(self, client: aiomqtt.Client) -> None:
+        while True:
+            self._due.clear()
+            for offer in await self._in_database(offers.due, self._store, _DUE_LIMIT):
+                message = wire.offer(offer.transfer, offer.envelope_bytes)
+                await _publish(client, [Outgoing(topics.dn(offer.tenant, offer.device, "offer"), message, 1)])
+                await self._in_database(offers.sent, self._store, offer.transfer)
+            for command in await self._in_database(commands.due, self._store, _DUE_LIMIT):
+                await _publish(client, [Outgoing(topics.dn(command.tenant, command.device, "cmd"), command.message, 1)])
+                await self._in_database(commands.sent, self._store, command.id)
+            try:
+                await asyncio.wait_for(self._due.wait(), POLL_S)
+            except TimeoutError:
+                continue
+
+    async def _ask_for_rebirth(self, client: aiomqtt.Client, since_ms: int) -> None:
+        """What devices said while nobody listened is gone, and they do not know: a birth makes them repeat it (EG-BIRTH-004)."""
+        await asyncio.sleep(self._rebirth_delay_s)  # many come by themselves when a broker restarts
+        after = 0
+        while True:
+            found = await self._in_database(devices.ungreeted, self._store, since_ms, after, REBIRTHS_PER_S)
+            if not found:
+                return
+            for _, tenant, device in found:
+                if self._tenant in (None, tenant):
+                    number = await self._in_database(commands.fresh_id, self._store)
+                    message = wire.command(number, commands.REBIRTH, {})
+                    await _publish(client, [Outgoing(topics.dn(tenant, device, "cmd"), message, 1)])
+            after = found[-1][0]
+            await asyncio.sleep(1)
+
+    async def _in_database(self, work: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._database, work, *args)
+
+
+class _Inbox(asyncio.Queue[aiomqtt.Message]):
+    """The bounded queue behind the socket. QoS 0 may fill half of it, so that telemetry cannot displace usage (EG-TELE-002).
+
+    What does not fit is dropped without a PUBACK; QoS 1 gets here only as far as the broker respects Receive Maximum.
+    """
+
+    def put_nowait(self, item: aiomqtt.Message) -> None:
+        room = self.maxsize if item.qos else self.maxsize // 2
+        if self.qsize() < room:
+            super().put_nowait(item)
+
+
+async def _publish(client: aiomqtt.Client, messages: Sequence[Outgoing]) -> None:
+    """All of them, some at a time (the client bounds it). Raises MqttError when the broker does not take one."""
+    if len(messages) == 1:
+        await client.publish(messages[0].topic, messages[0].payload, messages[0].qos)
+    elif messages:
+        await asyncio.gather(*(client.publish(message.topic, message.payload, message.qos) for message in messages))

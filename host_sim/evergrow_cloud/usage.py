@@ -1,0 +1,161 @@
+"""The ledger: every usage record once, however often it arrives (EG-ACK-003), and what may be acked of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from evergrow_cloud import devices, wire
+from evergrow_cloud.messages import Header, Id, Usage
+from evergrow_cloud.store import Store
+
+ACK_WINDOW = 1024
+"""How far beyond the contiguous records an ack reaches, in records: 128 bytes of bitmap."""
+
+TimeSource = Literal["device", "sync", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A stored record. `utc_s`: when it was made, by the device's clock or the boot's time pair; None while neither is known."""
+
+    usage: Usage
+    utc_s: int | None
+    time_source: TimeSource
+    received_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What was used of one feature: the base of a revenue share (EG-USE-005). `finished`: those known to have ended well."""
+
+    publisher: Id
+    feature: int
+    cycles: int
+    finished: int
+    energy_wh: int
+    water_ml: int
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    devices: int
+    cycles: int
+    finished: int
+    energy_wh: int
+    water_ml: int
+
+
+def record(store: Store, device_id: int, usage: Usage, max_conflicts: int) -> Literal["new", "again", "conflict"]:
+    """Store one record, to be acked once the transaction is committed.
+
+    A different record under a taken (boot, seq) never replaces the first: it is kept aside (up to `max_conflicts` of a device)
+    and counted. It is acked all the same, or a device with that fault would send it for ever.
+    """
+    key = (device_id, usage.header.boot, usage.header.seq)
+    merged = usage.merged_cycles is not None
+    insert = "INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+    done = store.execute(
+        insert,
+        *key,
+        store.utc_s(),
+        usage.header.utc_s,
+        usage.header.mono_ms,
+        None if merged else usage.programme,
+        None if merged else usage.outcome,
+        usage.merged_cycles if merged else 1,
+        usage.energy_wh or 0,
+        usage.water_ml or 0,
+        usage.raw,
+    )
+    if done.rowcount:
+        for publisher, feature in usage.features:
+            store.execute("INSERT INTO usage_features VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", *key, publisher, feature)
+        return "new"
+    stored = store.row("SELECT raw FROM usage WHERE device_id = ? AND boot = ? AND seq = ?", *key)
+    if stored == (usage.raw,):
+        return "again"
+    _keep_conflict(store, key, usage.raw, max_conflicts)
+    return "conflict"
+
+
+def acknowledge(store: Store, device_id: int, boot: int) -> tuple[int, bytes]:
+    """(seq, bitmap) of dn/ack: what of this boot is stored (EG-ACK-001). To be sent after the commit and not before."""
+    store.execute("INSERT INTO boots (device_id, boot) VALUES (?, ?) ON CONFLICT DO NOTHING", device_id, boot)
+    row = store.row("SELECT watermark FROM boots WHERE device_id = ? AND boot = ?", device_id, boot)
+    assert row is not None
+    known = watermark = int(row[0])
+    while True:
+        later = store.rows(
+            "SELECT seq FROM usage WHERE device_id = ? AND boot = ? AND seq > ? AND seq <= ? ORDER BY seq",
+            device_id,
+            boot,
+            watermark,
+            watermark + ACK_WINDOW,
+        )
+        start = watermark
+        for (seq,) in later:
+            if seq != watermark + 1:
+                break
+            watermark = seq
+        if watermark == start:
+            break
+    if watermark > known:
+        store.execute("UPDATE boots SET watermark = ? WHERE device_id = ? AND boot = ?", watermark, device_id, boot)
+    return watermark, wire.to_bitmap(seq - watermark - 1 for (seq,) in later)
+
+
+def records(store: Store, device_id: int, limit: int = 1000) -> Iterator[Record]:
+    """The newest `limit` records of a device, in the order of (boot, seq), dated as well as is known now (EG-TIME-003)."""
+    pairs = devices.time_pairs(store, device_id)
+    newest = store.rows(
+        "SELECT raw, received_s FROM usage WHERE device_id = ? ORDER BY boot DESC, seq DESC LIMIT ?", device_id, limit
+    )
+    for raw, received_s in reversed(newest):
+        (usage,) = cast(tuple[Usage], wire.decode("usage", raw))
+        utc_s, source = date(usage.header, pairs)
+        yield Record(usage, utc_s, source, received_s)
+
+
+def date(header: Header, pairs: dict[int, devices.TimePair]) -> tuple[int | None, TimeSource]:
+    """When a message was made, and how that is known. What is stored stays as the device said it (EG-TIME-002)."""
+    if header.utc_s is not None:
+        return header.utc_s, "device"
+    pair = pairs.get(header.boot)
+    if pair is None or header.mono_ms is None:
+        return None, "unknown"
+    return pair.utc_at(header.mono_ms), "sync"
+
+
+def ledger(store: Store, tenant: str | None = None) -> list[Share]:
+    """Usage per publisher and feature, of all devices or of one tenant's."""
+    rows = store.rows(
+        "SELECT publisher, feature, sum(cycles), coalesce(sum(outcome = 0), 0), sum(energy_wh), sum(water_ml)"
+        " FROM usage_features JOIN usage USING (device_id, boot, seq) JOIN devices ON devices.id = device_id"
+        " WHERE ? IS NULL OR tenant = ? GROUP BY publisher, feature ORDER BY publisher, feature",
+        tenant,
+        tenant,
+    )
+    return [Share(*row) for row in rows]
+
+
+def totals(store: Store, tenant: str | None = None) -> Totals:
+    """All cycles, with features or without."""
+    row = store.row(
+        "SELECT count(DISTINCT device_id), coalesce(sum(cycles), 0), coalesce(sum(outcome = 0), 0), coalesce(sum(energy_wh), 0),"
+        " coalesce(sum(water_ml), 0) FROM usage JOIN devices ON devices.id = device_id WHERE ? IS NULL OR tenant = ?",
+        tenant,
+        tenant,
+    )
+    assert row is not None
+    return Totals(*row)
+
+
+def _keep_conflict(store: Store, key: tuple[int, int, int], raw: bytes, most: int) -> None:
+    device_id = key[0]
+    known = store.row("SELECT 1 FROM usage_conflicts WHERE device_id = ? AND boot = ? AND seq = ? AND raw = ?", *key, raw)
+    if known:
+        return
+    store.execute("UPDATE devices SET conflicts = conflicts + 1 WHERE id = ?", device_id)
+    kept = store.row("SELECT count(*) FROM usage_conflicts WHERE device_id = ?", device_id)
+    if kept is not None and kept[0] < most:
+        store.execute("INSERT INTO usage_conflicts VALUES (?, ?, ?, ?, ?)", *key, raw, store.utc_s())

@@ -1,0 +1,145 @@
+"""What the tables hold, for people and for `--json`: plain dictionaries with the registry's names in them."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from evergrow_cloud import offers
+from evergrow_cloud.devices import Device
+from evergrow_cloud.messages import FeatureVersion, State
+from evergrow_cloud.offers import Transfer
+from evergrow_cloud.usage import Record, Share
+from evergrow_protocol import errors as codes
+from evergrow_protocol.registry import Registry
+
+OPERATIONS = ("idle", "running", "ending", "fault")
+CODE_NAMES = {
+    value: name.lower().replace("_", " ") for name, value in vars(codes).items() if name.isupper() and isinstance(value, int)
+}
+
+
+def device(row: Device, registry: Registry) -> dict[str, Any]:
+    """`birth` and `state` are None before the first."""
+    return {
+        "device": row.name,
+        "link": "online" if row.online else "offline",
+        "first_seen": iso(row.first_seen_s),
+        "last_seen": iso(row.last_seen_s),
+        "birth": _birth(row, registry),
+        "state": _state(row.state, registry),
+        "rejected": row.rejected,
+        "last_rejection": row.last_rejection,
+        "conflicts": row.conflicts,
+    }
+
+
+def transfer(row: Transfer) -> dict[str, Any]:
+    report = row.report
+    return {
+        "transfer": row.transfer,
+        "open": row.open,
+        "state": None if row.state is None else offers.STATE_NAMES.get(row.state, str(row.state)),
+        "code": row.code,
+        "code_name": None if row.code is None else code_name(row.code),
+        "feature": None if report is None or report.feature is None else report.feature._asdict(),
+        "bytes": report and report.bytes,
+        "blocks": report and report.blocks,
+        "ms": report and report.ms,
+        "verify_ms": report and report.verify_ms,
+        "hash_calls": report and report.hash_calls,
+        "text": report and report.text,
+        "created": iso(row.created_s),
+        "updated": iso(row.updated_s),
+    }
+
+
+def record(row: Record, registry: Registry) -> dict[str, Any]:
+    usage = row.usage
+    merged = usage.merged_cycles is not None
+    return {
+        "boot": usage.header.boot,
+        "seq": usage.header.seq,
+        "time": iso(row.utc_s),
+        "time_source": row.time_source,
+        "received": iso(row.received_s),
+        "programme": None if merged else registry.programmes.name(usage.programme),
+        "outcome": None if merged else registry.outcomes.name(usage.outcome),
+        "cycles": usage.merged_cycles if merged else 1,
+        "duration_s": usage.duration_s,
+        "features": [feature._asdict() for feature in usage.features],
+        "energy_wh": usage.energy_wh,
+        "water_ml": usage.water_ml,
+        "temp_max_c": None if usage.temp_max is None else usage.temp_max / 10,
+        "spin_max_rpm": usage.spin_max_rpm,
+        "error": None if usage.error is None else registry.errors.name(usage.error),
+        "payload_hex": usage.raw.hex(),
+    }
+
+
+def share(row: Share) -> dict[str, Any]:
+    return {
+        "publisher": row.publisher,
+        "feature": row.feature,
+        "cycles": row.cycles,
+        "finished": row.finished,
+        "energy_wh": row.energy_wh,
+        "water_ml": row.water_ml,
+    }
+
+
+def code_name(code: int) -> str:
+    """`11` -> "invalid state"."""
+    return CODE_NAMES.get(code, f"code {code}")
+
+
+def features(versions: Iterable[FeatureVersion]) -> str:
+    """`publisher/feature` and the sequence number of each."""
+    return ", ".join(f"{publisher}/{feature} #{sequence}" for publisher, feature, sequence in versions)
+
+
+def iso(utc_s: int | None) -> str | None:
+    """UTC in ISO 8601; None for None and for what no calendar holds (a device may claim any second)."""
+    try:
+        return None if utc_s is None else datetime.fromtimestamp(utc_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (OverflowError, OSError, ValueError):
+        return None
+
+
+def clean(value: object) -> str:
+    """Text of a device for a terminal: without control characters, so that it cannot move the cursor or forge a line."""
+    return "".join(char if char.isprintable() else "?" for char in str(value))
+
+
+def _birth(row: Device, registry: Registry) -> dict[str, Any] | None:
+    birth = row.birth
+    if birth is None:
+        return None
+    known = isinstance(birth.device_class, int)
+    return {
+        "boot": birth.header.boot,
+        "boot_is_random": birth.boot_is_random,
+        "storage_fails": birth.storage_fails,
+        "registry_version": birth.registry_version,
+        "class": registry.classes.name(birth.device_class) if known else birth.device_class,  # type: ignore[arg-type]
+        "model": birth.model,
+        "firmware": birth.firmware,
+        "interpreter": list(birth.interpreter),
+        "features": [version._asdict() for version in birth.features],
+        "max_packet_bytes": birth.max_packet_bytes,
+        "block_bytes": birth.block_bytes,
+        "heap_free_bytes": birth.heap_free_bytes,
+    }
+
+
+def _state(state: State | None, registry: Registry) -> dict[str, Any] | None:
+    if state is None or state.operation is None:
+        return None
+    known = state.operation < len(OPERATIONS)
+    return {
+        "operation": OPERATIONS[state.operation] if known else str(state.operation),
+        "programme": registry.programmes.name(state.programme) if state.programme else None,
+        "phase": None if state.phase is None else registry.phases.name(state.phase),
+        "remaining_s": state.remaining_s,
+        "remote_enable": state.remote_enable,
+        "error": registry.errors.name(state.error) if state.error else None,
+    }

@@ -1,0 +1,248 @@
+"""Every message as the cloud sees it (SPEC sections 3 to 9): `decode` for what devices send, encoders for what they get.
+
+This is the second implementation of the wire format, on cbor2, and knows nothing of the device's. It is strict about encoding
+(EG-ENC-001, 002) and lenient about what a newer device may add: unknown keys >= 0 and elements at the end of arrays are ignored
+(EG-ENC-003, 006), unknown negative keys are refused. A message is refused whole or accepted whole (EG-ENC-004).
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from evergrow_cloud import strict
+from evergrow_cloud.errors import WireError
+from evergrow_cloud.fields import MAX_UINT32, array, identifier, integer, mapping, maybe, need, text, uint
+from evergrow_cloud.messages import (
+    Birth,
+    BlockRequest,
+    Feature,
+    FeatureReport,
+    FeatureVersion,
+    Header,
+    Message,
+    Response,
+    State,
+    Sync,
+    Telemetry,
+    Usage,
+)
+from evergrow_protocol import errors as codes
+
+MAX_FEATURES = 256
+MAX_RECORDS = 1024
+MAX_SIGNALS = 64
+MAX_SAMPLES = 4096
+MAX_BITMAP_BYTES = 128
+
+
+def decode(kind: str, data: bytes) -> Message:
+    """One message of `up/{kind}`; usage as a tuple, since it may be a bundle. Raises WireError with the protocol's code."""
+    if kind == "usage":
+        return _usage(data)
+    decoder = _DECODERS.get(kind)
+    if decoder is None:
+        raise WireError(codes.UNKNOWN_KIND, f"no kind up/{kind[:32]}")
+    header, body = _envelope(strict.loads(data))
+    return decoder(header, body)
+
+
+def welcome(boot: int, birth_seq: int, utc_s: int) -> bytes:
+    """dn/welcome."""
+    return strict.dumps([boot, birth_seq, utc_s])
+
+
+def ack(boot: int, seq: int, later: bytes = b"") -> bytes:
+    """dn/ack: all of `boot` up to `seq`, and those of the bitmap `later` (EG-ACK-001)."""
+    return strict.dumps([boot, seq, later] if later else [boot, seq])
+
+
+def command(id: int, command: int, args: dict[int, Any], deadline_utc_s: int | None = None) -> bytes:
+    """dn/cmd."""
+    return strict.dumps([id, command, args] if deadline_utc_s is None else [id, command, args, deadline_utc_s])
+
+
+def offer(transfer: int, envelope_bytes: int) -> bytes:
+    """dn/offer: the size of the envelope, which the device then pulls as payload 0."""
+    return strict.dumps([transfer, envelope_bytes])
+
+
+def block(transfer: int, payload: int, number: int, data: bytes) -> bytes:
+    """dn/block."""
+    return strict.dumps([transfer, payload, number, data])
+
+
+def to_bitmap(offsets: Iterable[int]) -> bytes:
+    """Bit i, least significant first, byte 0 first, is set for each i of `offsets` (EG-ACK-001). No trailing zero bytes."""
+    number = 0
+    for offset in offsets:
+        number |= 1 << offset
+    return number.to_bytes((number.bit_length() + 7) // 8, "little")
+
+
+def from_bitmap(bitmap: bytes) -> Iterator[int]:
+    """The inverse of `to_bitmap`, ascending."""
+    return (8 * i + bit for i, byte in enumerate(bitmap) for bit in range(8) if byte >> bit & 1)
+
+
+def _envelope(item: Any) -> tuple[Header, Any]:
+    boot, seq, time, body = array(item, 4, "an envelope")[:4]
+    if len(item) > 4:
+        mapping(item[4], "ext")
+    utc_s = mono_ms = None
+    if isinstance(time, list):
+        mono_ms = uint(array(time, 1, "t")[0], "mono_ms")
+    else:
+        utc_s = uint(time, "t")
+    return Header(uint(boot, "boot", least=1), uint(seq, "seq", MAX_UINT32), utc_s, mono_ms), body
+
+
+def _birth(header: Header, body: Any) -> Birth:
+    fields = mapping(body, "birth", range(11))
+    return Birth(
+        header,
+        minor=uint(need(fields, 0, "minor"), "minor"),
+        registry_version=uint(need(fields, 1, "registry version"), "registry version"),
+        device_class=identifier(need(fields, 2, "class"), "class"),
+        model=identifier(need(fields, 3, "model"), "model"),
+        firmware=identifier(need(fields, 4, "firmware version"), "firmware version"),
+        interpreter=tuple(identifier(part, "interpreter") for part in array(need(fields, 5, "interpreter"), 0, "interpreter", 8)),
+        features=tuple(_feature_version(item) for item in array(fields.get(6, []), 0, "features", MAX_FEATURES)),
+        max_packet_bytes=uint(need(fields, 7, "max packet"), "max packet", strict.MAX_BYTES),
+        block_bytes=uint(need(fields, 8, "block bytes"), "block bytes", strict.MAX_BYTES),
+        flags=uint(fields.get(9, 0), "flags"),
+        heap_free_bytes=maybe(fields, 10, "heap free"),
+    )
+
+
+def _state(header: Header, body: Any) -> State:
+    fields = mapping(body, "state", range(7))
+    remote = fields.get(5)
+    if remote is not None and remote not in (0, 1):  # also true and false
+        raise WireError(codes.OUT_OF_RANGE, "remote enable is 0 or 1")
+    return State(
+        header,
+        link=uint(need(fields, 0, "link"), "link", 1),
+        operation=maybe(fields, 1, "operation"),
+        programme=maybe(fields, 2, "programme"),
+        phase=maybe(fields, 3, "phase"),
+        remaining_s=maybe(fields, 4, "remaining_s"),
+        remote_enable=None if remote is None else bool(remote),
+        error=maybe(fields, 6, "error"),
+    )
+
+
+def _sync(header: Header, body: Any) -> Sync:
+    mono_ms, utc_s = array(body, 2, "sync")[:2]
+    return Sync(header, uint(mono_ms, "mono_ms"), uint(utc_s, "utc_s"))
+
+
+def _usage(data: bytes) -> tuple[Usage, ...]:
+    item, starts = strict.parse(data)
+    if not (isinstance(item, list) and item and isinstance(item[0], list)):
+        return (_usage_record(item, data),)
+    if len(item) > MAX_RECORDS:
+        raise WireError(codes.TOO_LARGE, f"a bundle of {len(item)} records, {MAX_RECORDS} at most")
+    ends = [*starts[1:], len(data)]
+    return tuple(_usage_record(record, data[start:end]) for record, start, end in zip(item, starts, ends, strict=True))
+
+
+def _usage_record(item: Any, raw: bytes) -> Usage:
+    header, body = _envelope(item)
+    if not header.seq:
+        raise WireError(codes.OUT_OF_RANGE, "seq 0 is for wills")
+    fields = mapping(body, "usage", range(10))
+    temp_max = fields.get(6)
+    return Usage(
+        header,
+        programme=uint(need(fields, 0, "programme"), "programme", MAX_UINT32),
+        outcome=uint(need(fields, 1, "outcome"), "outcome", MAX_UINT32),
+        duration_s=uint(need(fields, 2, "duration_s"), "duration_s", MAX_UINT32),
+        features=tuple(_feature(item) for item in array(fields.get(3, []), 0, "features", MAX_FEATURES)),
+        energy_wh=maybe(fields, 4, "energy_wh", MAX_UINT32),
+        water_ml=maybe(fields, 5, "water_ml", MAX_UINT32),
+        temp_max=None if temp_max is None else integer(temp_max, "temp_max", -MAX_UINT32, MAX_UINT32),
+        spin_max_rpm=maybe(fields, 7, "spin_max_rpm", MAX_UINT32),
+        error=maybe(fields, 8, "error", MAX_UINT32),
+        merged_cycles=maybe(fields, 9, "merged cycles", MAX_UINT32),
+        meters={key: value for key, value in fields.items() if key > 9 and type(value) is int},
+        raw=raw,
+    )
+
+
+def _telemetry(header: Header, body: Any) -> Telemetry:
+    fields = mapping(body, "telemetry", range(2))
+    encoded = mapping(need(fields, 1, "columns"), "columns")
+    if len(encoded) > MAX_SIGNALS:
+        raise WireError(codes.TOO_LARGE, f"{len(encoded)} signals, {MAX_SIGNALS} at most")
+    columns = {signal: _column(values) for signal, values in encoded.items()}
+    if len({len(values) for values in columns.values()}) > 1:
+        raise WireError(codes.OUT_OF_RANGE, "columns of different lengths")
+    return Telemetry(header, uint(need(fields, 0, "dt_s"), "dt_s", MAX_UINT32), columns)
+
+
+def _column(encoded: Any) -> tuple[int, ...]:
+    values: list[int] = []
+    value = 0
+    for step in array(encoded, 1, "a column", MAX_SAMPLES):
+        value += integer(step, "a sample", -strict.MAX_INT, strict.MAX_INT)
+        values.append(value)
+    return tuple(values)
+
+
+def _response(header: Header, body: Any) -> Response:
+    id, code, *rest = array(body, 2, "a response")
+    return Response(header, uint(id, "id", MAX_UINT32), uint(code, "code", MAX_UINT32), rest[0] if rest else None)
+
+
+def _block_request(header: Header, body: Any) -> BlockRequest:
+    transfer, payload, block_bytes, first, wanted = array(body, 5, "a request")[:5]
+    if not isinstance(wanted, bytes):
+        raise WireError(codes.BAD_TYPE, "wanted is a byte string")
+    if len(wanted) > MAX_BITMAP_BYTES:
+        raise WireError(codes.TOO_LARGE, f"{len(wanted)} bytes of bitmap, {MAX_BITMAP_BYTES} at most")
+    return BlockRequest(
+        header,
+        uint(transfer, "transfer"),
+        uint(payload, "payload", MAX_UINT32),
+        uint(block_bytes, "block bytes", strict.MAX_BYTES, least=1),
+        uint(first, "first", MAX_UINT32),
+        tuple(from_bitmap(wanted)),
+    )
+
+
+def _feature_report(header: Header, body: Any) -> FeatureReport:
+    fields = mapping(body, "a feature report", range(10))
+    remark = fields.get(9)
+    return FeatureReport(
+        header,
+        transfer=uint(need(fields, 0, "transfer"), "transfer"),
+        code=uint(need(fields, 1, "code"), "code", MAX_UINT32),
+        state=uint(need(fields, 2, "state"), "state", MAX_UINT32),
+        feature=_feature_version(fields[3]) if fields.get(3) is not None else None,
+        bytes=maybe(fields, 4, "bytes"),
+        blocks=maybe(fields, 5, "blocks"),
+        ms=maybe(fields, 6, "ms"),
+        verify_ms=maybe(fields, 7, "verify ms"),
+        hash_calls=maybe(fields, 8, "hash calls"),
+        text=None if remark is None else text(remark, "text"),
+    )
+
+
+def _feature(item: Any) -> Feature:
+    publisher, feature = array(item, 2, "a feature")[:2]
+    return Feature(identifier(publisher, "publisher"), uint(feature, "feature"))
+
+
+def _feature_version(item: Any) -> FeatureVersion:
+    publisher, feature, sequence = array(item, 3, "a feature")[:3]
+    return FeatureVersion(identifier(publisher, "publisher"), uint(feature, "feature"), uint(sequence, "sequence"))
+
+
+_DECODERS: dict[str, Callable[[Header, Any], Message]] = {
+    "birth": _birth,
+    "state": _state,
+    "sync": _sync,
+    "tele": _telemetry,
+    "rsp": _response,
+    "get": _block_request,
+    "feat": _feature_report,
+}

@@ -1,0 +1,285 @@
+"""A simulated appliance: the real agent on a simulated board. Portable: `main` runs it as a process of either interpreter.
+
+Configuration, a JSON object; all but the first four may be left out:
+
+    tenant, device, host, port     who it is, and where its broker listens
+    tls                            {"ca": path, "cert": path, "key": path, "hostname": text}
+    username, password, keepalive_s
+    flash                          path on the host: a file (LittleFS2, MicroPython) or a directory (CPython)
+    speed, seed                    times real time; of sensor noise and back-off
+    trust                          key ring for a first start: [[kid, algorithm, public key, publisher, prefix], ...]
+    vendor_id, class_id            what manifests must name, 16 bytes; bytes are hexadecimal throughout
+    model, firmware                what birth says
+    remote_enable                  whether a person allowed it to be started from afar
+    telemetry_signals, telemetry_s, rx_bytes, tx_bytes, block_bytes
+
+Events are dicts with `event` and more (see `Device`); `main` prints each as a line of JSON. Commands are lines of text on standard
+input, what a person does at the appliance: `start ID`, `stop`, `remote 0|1`, `door 0|1`; and `heap`, `quit`. The end of input
+is `quit`, so that no device outlives what started it. A power cut is the end of the process without any of this.
+"""
+
+import asyncio
+import binascii
+import gc
+import json
+import select
+import sys
+
+try:
+    from micropython import mem_info as _mem_info
+except ImportError:
+
+    def _mem_info() -> None:
+        """CPython has no heap of a fixed size."""
+
+
+from evergrow_agent import trust
+from evergrow_agent.agent import Agent
+from evergrow_agent.board import Config, Identity
+from evergrow_agent.runner import IDLE
+from evergrow_protocol.cose import Key
+from evergrow_protocol.errors import ProtocolError
+from evergrow_sim.appliances.washer import Washer
+from evergrow_sim.board import Random, SimBoard, open_flash
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import Any
+
+_WATCH_MS = 1000  # of the appliance's time
+_POLL_MS = 50
+
+
+class ConfigError(Exception):
+    """A configuration that cannot work; the text names the key."""
+
+
+class Device:
+    """One appliance, one boot. `emit(event)` is called with each of these:
+
+    booted        boot, interpreter, version, features [[publisher, feature, sequence], ...], heap_free
+    connected, disconnected (error)
+    started       programme
+    phase         phase, remaining_s
+    ended         programme, outcome, error, duration_s
+    features      features
+    crash         text: a task of the agent failed and was started again
+    watchdog      missed: a real board would have been reset
+    refused       command, code, text: what a person asked for is not possible now
+    heap          free, allocated (bytes; MicroPython), after a collection; before it comes what `mem_info` prints
+    stopped       missed, crashes
+    failed        text: no configuration that works, or a fault of the simulation
+    """
+
+    def __init__(self, config: "dict[str, Any]", emit: "Callable[[dict[str, Any]], None]") -> None:
+        self.emit = emit
+        self.failed = False
+        seed = config.get("seed")
+        self.washer = Washer(Random(None if seed is None else seed + 1))
+        self.washer.remote_enable = bool(config.get("remote_enable"))
+        flash = open_flash(_need(config, "flash"))
+        if flash.size(trust.FILE) < 0:
+            trust.provision(flash, [_key(row) for row in config.get("trust", [])])
+        self.board = SimBoard(self.washer, flash, config.get("speed", 1), seed)
+        self.agent = Agent(self.board, _identity(config), _agent_config(config))  # type: ignore[arg-type]
+        self._seen: "dict[str, Any]" = {}
+        self._started_ms = 0
+
+    async def run(self) -> None:
+        """Until `quit`, or until this is cancelled."""
+        self.agent.boot()
+        tasks = [asyncio.create_task(self._world(work)) for work in (self.board.run, self._watch)]
+        try:
+            await self.agent.run()
+        finally:
+            for task in tasks:
+                task.cancel()
+        if self._seen:
+            self._look()
+        self.emit({"event": "stopped", "missed": self.board.watchdog.missed, "crashes": self.agent.crashes})
+
+    async def quit(self) -> None:
+        """Leave the cloud in good order; `run` returns."""
+        await self.agent.stop()
+
+    def command(self, line: str) -> None:
+        """What a person does at the appliance; all commands but `quit`."""
+        word, _, argument = line.partition(" ")
+        try:
+            if word == "start":
+                self.agent.start_programme(int(argument))
+            elif word == "stop":
+                self.agent.stop_programme()
+            elif word == "remote":
+                self.washer.remote_enable = bool(int(argument))
+            elif word == "door":
+                (self.washer.close_door if int(argument) else self.washer.open_door)()
+            elif word == "heap":
+                free, allocated = _heap()
+                _mem_info()
+                self.emit({"event": "heap", "free": free, "allocated": allocated})
+            else:
+                raise ValueError("no such command")
+        except ProtocolError as exc:
+            self.emit({"event": "refused", "command": line, "code": exc.code, "text": exc.text})
+        except ValueError as exc:
+            self.emit({"event": "refused", "command": line, "code": 0, "text": str(exc)})
+
+    async def _world(self, work: "Callable[[], Awaitable[None]]") -> None:
+        """A fault in the simulation itself ends the device: nothing that it showed would mean anything."""
+        try:
+            await work()
+        except Exception as exc:
+            self.failed = True
+            self.emit({"event": "failed", "text": f"simulation: {exc!r}"})
+            await self.quit()
+
+    async def _watch(self) -> None:
+        features = self._features()
+        self.emit(self._booted(features))
+        runner = self.agent.runner
+        self._seen = {"link": False, "idle": runner.state == IDLE, "phase": runner.phase, "features": features, "crashes": 0, "missed": 0}
+        while True:
+            self._look()
+            await self.board.clock.sleep_ms(_WATCH_MS)
+
+    def _booted(self, features: "list[tuple[int, int, int]]") -> "dict[str, Any]":
+        implementation = sys.implementation
+        return {
+            "event": "booted",
+            "boot": self.agent.boot_number,
+            "interpreter": implementation.name,
+            "version": ".".join([str(part) for part in implementation.version[:3]]),
+            "features": features,
+            "heap_free": _heap()[0],
+        }
+
+    def _features(self) -> "list[tuple[int, int, int]]":
+        features = getattr(self.agent, "features", None)  # Not there if they could not be made at boot.
+        return features.active() if features else []
+
+    def _look(self) -> None:
+        """Turn what has changed since the last look into events."""
+        agent = self.agent
+        runner = agent.runner
+        link = getattr(agent, "link", None)
+        if link and self._changed("link", link.online):
+            self.emit({"event": "connected"} if link.online else {"event": "disconnected", "error": link.last_error})
+        idle = runner.state == IDLE
+        if self._changed("idle", idle):
+            now_ms = self.board.clock.ticks_ms()
+            if not idle:
+                self._started_ms = now_ms
+                self.emit({"event": "started", "programme": runner.programme_id})
+            elif self._started_ms:
+                self.emit(
+                    {
+                        "event": "ended",
+                        "programme": runner.programme_id,
+                        "outcome": runner.outcome,
+                        "error": runner.error,
+                        "duration_s": (now_ms - self._started_ms) // 1000,
+                    }
+                )
+        if self._changed("phase", runner.phase) and not idle:
+            self.emit({"event": "phase", "phase": runner.phase, "remaining_s": runner.remaining_s})
+        features = self._features()
+        if self._changed("features", features):
+            self.emit({"event": "features", "features": features})
+        if self._changed("crashes", sum(agent.crashes.values())):
+            self.emit({"event": "crash", "text": agent.last_crash})
+        if self._changed("missed", self.board.watchdog.missed):
+            self.emit({"event": "watchdog", "missed": self.board.watchdog.missed})
+
+    def _changed(self, what: str, value: "Any") -> bool:
+        changed = self._seen[what] != value
+        self._seen[what] = value
+        return bool(changed)
+
+
+def main(config_path: str) -> int:
+    """Run the device that the file describes until it is told to quit. Returns the exit code: 0, 2 for a bad configuration, else 1."""
+    try:
+        with open(config_path) as file:
+            config = json.load(file)
+        device = Device(config, _print)
+    except (ConfigError, OSError, ValueError, ProtocolError) as exc:
+        _print({"event": "failed", "text": f"{config_path}: {exc}"})
+        return 2
+    asyncio.run(_run(device))
+    return int(device.failed)
+
+
+async def _run(device: Device) -> None:
+    asyncio.create_task(_listen(device))  # noqa: RUF006 - it ends with the loop
+    await device.run()
+
+
+async def _listen(device: Device) -> None:
+    """Pass the lines of standard input on. Unbuffered and byte by byte, so that poll knows of all that is there."""
+    stdin = open(0, "rb", 0)
+    poll = select.poll()
+    poll.register(stdin, select.POLLIN)
+    line = b""
+    while True:
+        while poll.poll(0):
+            char = stdin.read(1)
+            if not char or (char == b"\n" and line == b"quit"):
+                await device.quit()
+                return
+            if char == b"\n":
+                device.command(line.decode())
+                line = b""
+            else:
+                line += char
+        await device.board.net.clock.sleep_ms(_POLL_MS)
+
+
+def _print(event: "dict[str, Any]") -> None:
+    print(json.dumps(event))
+    if hasattr(sys.stdout, "flush"):
+        sys.stdout.flush()
+
+
+def _heap() -> "tuple[int, int]":
+    """(free, allocated) bytes of the interpreter's heap; zeros where it has no bound."""
+    gc.collect()
+    if not hasattr(gc, "mem_free"):
+        return 0, 0
+    return gc.mem_free(), gc.mem_alloc()
+
+
+def _need(config: "dict[str, Any]", key: str) -> "Any":
+    if key not in config:
+        raise ConfigError(f"{key} is missing")
+    return config[key]
+
+
+def _identity(config: "dict[str, Any]") -> Identity:
+    return Identity(
+        _need(config, "tenant"),
+        _need(config, "device"),
+        config.get("model", "evergrow-w1"),
+        config.get("firmware", "0.1.0"),
+        binascii.unhexlify(config.get("vendor_id", "")),
+        binascii.unhexlify(config.get("class_id", "")),
+    )
+
+
+def _agent_config(config: "dict[str, Any]") -> Config:
+    options: "dict[str, Any]" = {}
+    for key in ("username", "password", "keepalive_s", "telemetry_s", "rx_bytes", "tx_bytes", "block_bytes"):
+        if key in config:
+            options[key] = config[key]
+    options["telemetry_signals"] = tuple(config.get("telemetry_signals", ()))
+    tls = config.get("tls")
+    if tls:
+        from evergrow_mqtt.tls import client_tls
+
+        options["tls"] = client_tls(_need(tls, "ca"), tls.get("cert"), tls.get("key"), tls.get("hostname"))
+    return Config(_need(config, "host"), _need(config, "port"), **options)
+
+
+def _key(row: "list[Any]") -> Key:
+    return Key(binascii.unhexlify(row[0]), row[1], binascii.unhexlify(row[2]), row[3], row[4].encode())

@@ -1,0 +1,117 @@
+"""How long a device takes to verify a feature's signature: HSS/LMS W4 H10, on the real MicroPython, beside its own floor.
+
+The floor is what the hashing alone costs: as many bare `sha256` calls in the same process, over 55 bytes (one step of a hash
+chain) and over 64. What lies between is the interpreter.
+"""
+
+import json
+import subprocess
+import sysconfig
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from evergrow_tools import keys, mpy
+
+ROUNDS = 20
+MESSAGE = b"the encoded digest of a manifest"
+_LIMIT_S = 120
+
+# Runs inside MicroPython, given JSON with the signature; prints JSON.
+_PROGRAM = """
+import sys
+import json
+import time
+import binascii
+from hashlib import sha256
+case = json.load(open(sys.argv[1]))
+sys.path.insert(0, case["path"])
+from evergrow_protocol import lms
+public, message, signature = [binascii.unhexlify(case[name]) for name in ("public", "message", "signature")]
+counts = []
+for count in lms.verify_steps(public, (message,), signature):
+    counts.append(count)
+steps = [after - before for before, after in zip([0] + counts, counts)]
+
+def best(work):
+    fastest = None
+    for _ in range(case["rounds"]):
+        start = time.ticks_us()
+        work()
+        took = time.ticks_diff(time.ticks_us(), start)
+        fastest = took if fastest is None else min(fastest, took)
+    return fastest / 1000
+
+def floor(size):
+    block = bytearray(size)
+    def work():
+        for _ in range(counts[-1]):
+            sha256(block).digest()
+    return best(work)
+
+good = lms.verify(public, (message,), signature)
+print(json.dumps({
+    "verified": good,
+    "hash_calls": counts[-1],
+    "yields": len(counts),
+    "max_hashes_between_yields": max(steps),
+    "verify_ms": best(lambda: lms.verify(public, (message,), signature)),
+    "sha256_55_ms": floor(55),
+    "sha256_64_ms": floor(64),
+}))
+"""
+
+
+class BenchError(Exception):
+    """The benchmark could not run; the text is what MicroPython said."""
+
+
+EXPECTED = (BenchError, mpy.MpyError, keys.KeyFileError)
+
+
+def run() -> dict[str, Any]:
+    """Verify one signature on MicroPython, as it ships (.mpy). Times are the best of ROUNDS, in ms; sizes in bytes."""
+    launcher = Path(sysconfig.get_path("scripts")) / "micropython"
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        key = keys.new_key(folder, "bench", 1, "bench")
+        signature = key.sign(MESSAGE)
+        compiled = mpy.build(folder / "mpy", ["evergrow_protocol"])
+        case = {
+            "path": str(folder / "mpy"),
+            "public": key.public.public.hex(),
+            "message": MESSAGE.hex(),
+            "signature": signature.hex(),
+            "rounds": ROUNDS,
+        }
+        (folder / "case.json").write_text(json.dumps(case))
+        (folder / "program.py").write_text(_PROGRAM)
+        command = [str(launcher), str(folder / "program.py"), str(folder / "case.json")]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise BenchError(f"cannot run {launcher.name}: {error}") from None
+        if done.returncode:
+            raise BenchError(f"{launcher.name} failed: {done.stderr or done.stdout}")
+        result: dict[str, Any] = json.loads(done.stdout)
+        size = next(module.size for module in compiled if module.module.name == "evergrow_protocol.lms")
+    return {"parameters": "LMS H10 W4", "signature_bytes": len(signature), "mpy_bytes": size, **result}
+
+
+def format(result: dict[str, Any]) -> str:
+    """The result of `run` as text, one line for each figure."""
+    floor = result["sha256_55_ms"]
+    return "\n".join(
+        [
+            f"HSS/LMS verification on MicroPython, {result['parameters']}, signature {result['signature_bytes']} B, "
+            f"lms.mpy {result['mpy_bytes']} B",
+            f"  verify                     {result['verify_ms']:8.3f} ms, {result['hash_calls']} hash calls",
+            f"  sha256 of 55 B, as many    {floor:8.3f} ms, so that verifying is {result['verify_ms'] / floor:.2f} x the bare hashing",
+            f"  sha256 of 64 B, as many    {result['sha256_64_ms']:8.3f} ms",
+            f"  yields                     {result['yields']:8d}, at most {result['max_hashes_between_yields']} hashes between two",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    print(format(run()))

@@ -1,0 +1,136 @@
+"""From a feature's source folder to what is pushed: an envelope file and, for a programme, its payload beside it.
+
+    DIR/feature.toml   ->   NAME.suit      the SUIT envelope: manifest, signatures, and the body of an unlock inside
+                            NAME.suit.1    the body of a programme, which devices pull in blocks as 'evergrow:1'
+
+feature.toml, in names of the registry:
+
+    [feature]                         [target]                          [unlock]             # kind = "unlock"
+    id = 1002                         vendor = "evergrow.example"       drum_rpm = "1400 rpm"
+    name = "spin-1400"                class = "washer"
+    version = "1.0.0"                 registry_version = 1              [programme]          # kind = "programme"
+    kind = "unlock"                                                     nominal_s = 7200     # see programme_toml
+    prefix = "evergrow"                                                 [[programme.step]]
+    sequence = 1                                                        ...
+
+`sequence` rises with every release; a device refuses a lower one. `prefix` is the publisher's, as in its key.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evergrow_agent.programme import Programme
+from evergrow_protocol import feature as body_format
+from evergrow_protocol.cbor import dumps, loads
+from evergrow_protocol.errors import ProtocolError
+from evergrow_protocol.registry import Registry, RegistryError, load
+from evergrow_tools import suit_build
+from evergrow_tools.feature_files import Built, FeatureError
+from evergrow_tools.programme_toml import ProgrammeSourceError, compile_programme
+
+SOURCE = "feature.toml"
+INTEGRATED = "#feature"
+DETACHED = "evergrow:1"
+
+_KINDS = {"unlock": body_format.UNLOCK, "programme": body_format.PROGRAMME}
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+_TABLES = {"feature", "target", "unlock", "programme"}
+_KEYS = {
+    "feature": {"id": int, "name": str, "version": str, "kind": str, "prefix": str, "sequence": int},
+    "target": {"vendor": str, "class": str, "registry_version": int},
+}
+
+
+def build(directory: Path, registry: Registry | None = None) -> Built:
+    """Compile DIR/feature.toml; the envelope is not signed yet. Raises FeatureError."""
+    path = directory / SOURCE
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FeatureError(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FeatureError(f"{path} is not TOML: {error}") from None
+    try:
+        return _compile(table, registry or load())
+    except (FeatureError, ProgrammeSourceError, ProtocolError, RegistryError) as error:
+        raise FeatureError(f"{path}: {error}") from None
+
+
+def _compile(table: Mapping[str, Any], registry: Registry) -> Built:
+    unknown = sorted(set(table) - _TABLES)
+    if unknown:
+        raise FeatureError(f"unknown table [{unknown[0]}]; there are {', '.join(sorted(_TABLES))}")
+    head = _checked(table, "feature")
+    target = _checked(table, "target")
+    kind = head["kind"]
+    if kind not in _KINDS:
+        raise FeatureError(f"kind {kind!r} is not one of {', '.join(_KINDS)}")
+    for key in ("name", "prefix"):
+        if not _NAME.fullmatch(head[key]):
+            raise FeatureError(f"[feature] {key} {head[key]!r} must be 1..32 of a-z, 0-9 and '-'")
+    if not 0 <= head["sequence"] < 1 << 32:
+        raise FeatureError(f"[feature] sequence {head['sequence']} is outside 0..2^32-1")
+    if set(table) & set(_KINDS) != {kind}:
+        raise FeatureError(f"a feature of kind {kind} has a table [{kind}] and none of another kind")
+    needs = registry.classes.by_name(target["class"])
+    if not 1 <= target["registry_version"] <= registry.version:
+        raise FeatureError(f"[target] registry_version {target['registry_version']} is outside 1..{registry.version}")
+    body: dict[int, Any] = {0: _KINDS[kind], 1: head["id"], 2: head["name"], 3: head["version"]}
+    if kind == "unlock":
+        body[4] = _unlocks(table["unlock"], target["class"], registry)
+    else:
+        body[5] = _programme(table["programme"], head["id"], target["class"], registry)
+    body[6] = [needs.id, target["registry_version"]]
+    encoded = dumps(body)
+    body_format.parse(encoded)
+    return _package(head, target, encoded, integrated=kind == "unlock")
+
+
+def _package(head: Mapping[str, Any], target: Mapping[str, Any], body: bytes, *, integrated: bool) -> Built:
+    component = (head["prefix"].encode(), head["name"].encode())
+    image = suit_build.Image(component, body, INTEGRATED if integrated else DETACHED)
+    vendor = suit_build.vendor_id(target["vendor"])
+    klass = suit_build.class_id(target["vendor"], target["class"])
+    manifest = suit_build.build_manifest(image, head["sequence"], vendor, klass)
+    envelope = suit_build.build_envelope(manifest, {INTEGRATED: body} if integrated else {})
+    return Built(head["name"], envelope, {} if integrated else {1: body})
+
+
+def _unlocks(table: Any, klass: str, registry: Registry) -> dict[int, int]:
+    unlocks = {}
+    for name, value in table.items():
+        actuator = registry.actuators.by_name(name)
+        maximum = actuator.parse(value) if isinstance(value, str) else value
+        if klass not in actuator.classes:
+            raise FeatureError(f"[unlock] a {klass} has no actuator {name}")
+        if isinstance(maximum, bool) or not isinstance(maximum, int) or not (actuator.min or 0) <= maximum <= (actuator.max or 0):
+            raise FeatureError(f"[unlock] {name} = {value!r} is outside {actuator.min}..{actuator.max} {actuator.unit}")
+        unlocks[actuator.id] = maximum
+    return unlocks
+
+
+def _programme(table: Mapping[str, Any], feature_id: int, klass: str, registry: Registry) -> Any:
+    encoded = compile_programme({"id": feature_id, **table}, registry)
+    signals = {entry.id for entry in registry.signals if klass in entry.classes}
+    actuators = {entry.id for entry in registry.actuators if klass in entry.classes}
+    programme = Programme(encoded, signals, actuators)
+    if programme.id < body_format.FIRST_ID:
+        raise FeatureError(f"[programme] id {programme.id} is below {body_format.FIRST_ID}, the first of features")
+    return loads(encoded)
+
+
+def _checked(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    rows = table.get(name)
+    wanted = _KEYS[name]
+    if not isinstance(rows, dict):
+        raise FeatureError(f"the table [{name}] is missing")
+    for key in rows:
+        if key not in wanted:
+            raise FeatureError(f"[{name}] unknown key {key!r}; there are {', '.join(wanted)}")
+    for key, kind in wanted.items():
+        if type(rows.get(key)) is not kind:
+            raise FeatureError(f"[{name}] {key} is missing or not {'a whole number' if kind is int else 'text'}")
+    return rows

@@ -1,0 +1,149 @@
+"""`evergrow feature`: build, sign, inspect, verify and push features."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from evergrow_cloud import offers
+from evergrow_cloud.errors import CloudError
+from evergrow_cloud.store import Store
+from evergrow_protocol.errors import ProtocolError
+from evergrow_protocol.registry import load
+from evergrow_tools import feature_build, feature_files, keys, signing, suit_inspect
+from evergrow_tools.cli import fail
+from evergrow_tools.feature_files import Built, FeatureError
+from evergrow_tools.keys import KeyFileError
+
+EXPECTED = (FeatureError, KeyFileError, CloudError, ProtocolError)
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    help="Build, sign, inspect and push features. A built feature is NAME.suit with its payloads NAME.suit.1, ... beside it.",
+)
+
+File = Annotated[Path, typer.Argument(metavar="FILE.suit", help="A built feature.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+
+@app.command(epilog="Example: evergrow feature build firmware/features/spin-1400 -o build/spin-1400.suit")
+def build(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with a feature.toml.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Default: NAME.suit in the current folder.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Compile a feature's source into an envelope that is not signed yet."""
+    built = feature_build.build(directory)
+    files = feature_files.write(built, output or Path(built.name + feature_files.SUFFIX))
+    described = suit_inspect.describe(built, load())
+    if as_json:
+        _print_json({"files": [str(file) for file in files], **described})
+        return
+    for file in files:
+        typer.echo(f"{file}  {file.stat().st_size} bytes")
+    typer.echo(f"manifest {described['bytes']['manifest']} bytes, sequence {described['sequence']}; not signed yet")
+
+
+@app.command(epilog="Example: evergrow feature sign build/spin-1400.suit --key keys/maker.key")
+def sign(
+    path: File,
+    key: Annotated[Path, typer.Option("--key", help="The publisher's NAME.key.")],
+    as_json: Json = False,
+) -> None:
+    """Add a signature. Each one spends a leaf of the key, for ever."""
+    signer = keys.SigningKey.load(key)
+    built = feature_files.read(path)
+    signed = replace(built, envelope=signing.sign_envelope(built.envelope, signer))
+    feature_files.write(signed, path)
+    remaining = signer.remaining()
+    if as_json:
+        _print_json(
+            {"file": str(path), "bytes": len(signed.envelope), "kid": signer.public.kid.hex(), "signatures_left": remaining}
+        )
+        return
+    typer.echo(f"{path}  {len(signed.envelope)} bytes, signed by {signer.public.kid.hex()}; {remaining} signatures left")
+
+
+@app.command(epilog="Example: evergrow feature inspect build/allergen-care.suit")
+def inspect(path: File, as_json: Json = False) -> None:
+    """Show what is in a built feature. It verifies nothing: see `verify`."""
+    described = suit_inspect.describe(feature_files.read(path), load())
+    if as_json:
+        _print_json(described)
+    else:
+        _print_tree(described)
+
+
+@app.command(epilog="Example: evergrow feature verify build/allergen-care.suit --key keys/northwash.pub")
+def verify(
+    path: File,
+    key: Annotated[list[Path], typer.Option("--key", help="A trusted NAME.pub; may be given more than once.")],
+    as_json: Json = False,
+) -> None:
+    """Judge a feature as a device would: signature, publisher's prefix, digests and body. Exit code 1 if it would be refused."""
+    built = feature_files.read(path)
+    trusted = [keys.load_public(file) for file in key]
+    try:
+        verified = signing.verify_envelope(built.envelope, trusted)
+        signing.check_content(built, verified)
+    except ProtocolError as error:
+        if as_json:
+            _print_json({"file": str(path), "ok": False, "code": error.code, "text": error.text})
+            raise typer.Exit(1) from None
+        fail(f"{path} would be refused with code {error.code}: {error.text}")
+    if as_json:
+        _print_json({"file": str(path), "ok": True, "publisher": verified.key.publisher, "hash_calls": verified.hash_calls})
+        return
+    prefix = verified.key.prefix.decode()
+    typer.echo(f"{path}: good, by publisher {verified.key.publisher} ({prefix}); {verified.hash_calls} hash calls")
+
+
+@app.command(epilog="Example: evergrow feature push build/spin-1400.suit --cloud-db cloud.db --tenant acme --device washer-1")
+def push(
+    path: File,
+    cloud_db: Annotated[Path, typer.Option("--cloud-db", help="The cloud's database; the running cloud sees the offer at once.")],
+    device: Annotated[str, typer.Option("--device", help="Device to offer it to.")],
+    tenant: Annotated[str, typer.Option("--tenant", help="The device's tenant.")],
+    as_json: Json = False,
+) -> None:
+    """Offer a feature to a device. The device judges it; `evergrow cloud` tells what became of it."""
+    if not cloud_db.exists():
+        fail(f"there is no database {cloud_db}.", "Start the cloud first: evergrow cloud --help", code=2)
+    with Store(cloud_db) as store:
+        transfer = offer(feature_files.read(path), store, tenant, device)
+    if as_json:
+        _print_json({"transfer": transfer, "tenant": tenant, "device": device})
+        return
+    typer.echo(f"transfer {transfer}: {path} offered to {tenant}/{device}")
+
+
+def offer(built: Built, store: Store, tenant: str, device: str) -> int:
+    """Offer a built feature through the cloud's database. -> transfer id. Raises CloudError, ProtocolError."""
+    return offers.offer(store, tenant, device, built.envelope, dict(built.payloads))
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, indent=2))
+
+
+def _print_tree(value: dict[str, Any], indent: str = "") -> None:
+    console = Console(highlight=False)
+    for key, item in value.items():
+        if isinstance(item, dict):
+            console.print(f"{indent}[bold]{key}[/bold]")
+            _print_tree(item, indent + "  ")
+        elif isinstance(item, list):
+            console.print(f"{indent}[bold]{key}[/bold]")
+            for part in item:
+                if isinstance(part, dict):
+                    _print_tree(part, indent + "  ")
+                else:
+                    console.print(f"{indent}  {part}", markup=False, soft_wrap=True)
+        else:
+            console.print(f"{indent}{key}: ", end="")
+            console.print(item, markup=False, soft_wrap=True)

@@ -1,0 +1,63 @@
+"""`evergrow key`: make and inspect publishers' signing keys."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evergrow_tools import keys
+from evergrow_tools.keys import KeyFileError
+
+EXPECTED = (KeyFileError,)
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    help="Make and inspect signing keys: NAME.pub for devices, NAME.key and NAME.state for the publisher alone.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+
+@app.command(epilog="Example: evergrow key new northwash --publisher 2 --out keys")
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the files.")],
+    publisher: Annotated[int, typer.Option("--publisher", help="The publisher's number, 1..65535; it stands in usage records.")],
+    prefix: Annotated[str | None, typer.Option("--prefix", help="Prefix of the publisher's components. Default: NAME.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the files.")] = Path(),
+    height: Annotated[int, typer.Option("--height", help="10: 1024 signatures, takes some seconds. 5: 32, for tests.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Generate a key. It can sign 2^height times in all, and keeps count on disk: one key, one machine, no restored states."""
+    key = keys.new_key(out, name, publisher, prefix or name, height)
+    _show(key.public, key.path.with_suffix(".pub"), key.remaining(), key.capacity, as_json)
+
+
+@app.command(epilog="Example: evergrow key show keys/northwash.pub")
+def show(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="NAME.pub, or NAME.key to see how many signatures are left.")],
+    as_json: Json = False,
+) -> None:
+    """Show the public half of a key; never the secret."""
+    if path.suffix == ".key":
+        key = keys.SigningKey.load(path)
+        _show(key.public, path, key.remaining(), key.capacity, as_json)
+    else:
+        _show(keys.load_public(path), path, None, None, as_json)
+
+
+def _show(key: keys.PublicKey, path: Path, left: int | None, capacity: int | None, as_json: bool) -> None:
+    if as_json:
+        typer.echo(
+            json.dumps(json.loads(key.to_json()) | {"file": str(path), "signatures_left": left, "capacity": capacity}, indent=2)
+        )
+        return
+    typer.echo(f"{path}")
+    typer.echo(f"  kid        {key.kid.hex()}")
+    typer.echo(f"  publisher  {key.publisher}")
+    typer.echo(f"  prefix     {key.prefix}")
+    typer.echo(f"  public     {key.public.hex()}")
+    if left is not None:
+        typer.echo(f"  signatures {left} of {capacity} left")

@@ -1,0 +1,283 @@
+"""Publishers' signing keys: HSS/LMS with one level of H10 (or H5), LM-OTS W4, on disk (RFC 8554).
+
+Each leaf of the tree may sign once, ever: a leaf used twice lets anybody forge. So the number of the next leaf is advanced
+on disk, durably and under a lock, *before* a signature exists; whatever happens afterwards, that leaf is spent.
+
+A key is three files beside each other:
+
+    NAME.pub     public half: kid, public key, publisher number, component prefix (JSON; goes into a device's key ring)
+    NAME.key     secret seed and the cached tree (JSON, mode 0600; never changes, so it may be backed up)
+    NAME.state   the next free leaf (JSON). Never restore it from a backup: without it the key refuses to sign
+
+LM-OTS generation and signing are pyhsslms's. Its tree classes are not used: they rebuild all 2^10 leaves on every load
+(about 4 s) and leave the moment of persistence to the caller; this module caches the tree and owns the counter instead.
+"""
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyhsslms
+
+from evergrow_protocol import lms
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+    import msvcrt
+
+HEIGHTS = (5, 10)
+ALG_HSS_LMS = -46  # RFC 8778
+_FORMAT = 1
+_W4: bytes = pyhsslms.lmots_sha256_n32_w4
+
+
+class KeyFileError(Exception):
+    """A key that cannot be made, read or used; the text says which file and why."""
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """What a device and the cloud know of a publisher's key.
+
+    `kid`: 8 bytes, the start of SHA-256(public). `public`: the 60-byte HSS public key. `publisher`: the publisher's number
+    in usage records. `prefix`: first segment of every component id this publisher may install.
+    """
+
+    kid: bytes
+    public: bytes
+    publisher: int
+    prefix: str
+    alg: int = ALG_HSS_LMS
+
+    def to_json(self) -> str:
+        return json.dumps(
+            {
+                "format": _FORMAT,
+                "kid": self.kid.hex(),
+                "alg": "HSS-LMS",
+                "public": self.public.hex(),
+                "publisher": self.publisher,
+                "prefix": self.prefix,
+            },
+            indent=2,
+        )
+
+
+def load_public(path: Path) -> PublicKey:
+    """Read NAME.pub. Raises KeyFileError."""
+    data = _read_json(path)
+    try:
+        public = bytes.fromhex(data["public"])
+        key = PublicKey(key_id(public), public, int(data["publisher"]), str(data["prefix"]))
+        if data["format"] != _FORMAT or data["alg"] != "HSS-LMS" or bytes.fromhex(data["kid"]) != key.kid:
+            raise ValueError("format, algorithm or key id do not fit")
+    except (KeyError, TypeError, ValueError) as error:
+        raise KeyFileError(f"{path} is not a public key file: {error}") from None
+    return key
+
+
+def key_id(public: bytes) -> bytes:
+    return hashlib.sha256(public).digest()[:8]
+
+
+def new_key(directory: Path, name: str, publisher: int, prefix: str, height: int = 10) -> "SigningKey":
+    """Generate a key and write its three files. Raises KeyFileError, also when any of them exists already."""
+    if height not in HEIGHTS:
+        raise KeyFileError(f"tree height {height} is not one of {HEIGHTS}")
+    if not 1 <= publisher <= 0xFFFF:
+        raise KeyFileError(f"publisher number {publisher} is outside 1..65535")
+    paths = [directory / f"{name}{suffix}" for suffix in (".pub", ".key", ".state")]
+    for path in paths:
+        if path.exists():
+            raise KeyFileError(f"{path} exists; a signing key is never overwritten")
+    seed, identifier = os.urandom(32), os.urandom(16)
+    tree = _tree(seed, identifier, height)
+    public = _public(identifier, tree[1], height)
+    secret = {
+        "format": _FORMAT,
+        "kid": key_id(public).hex(),
+        "height": height,
+        "identifier": identifier.hex(),
+        "seed": seed.hex(),
+        "tree": base64.b64encode(b"".join(tree)).decode(),
+    }
+    state = {"format": _FORMAT, "kid": key_id(public).hex(), "next_leaf": 0}
+    directory.mkdir(parents=True, exist_ok=True)
+    # The state comes first: a key file without its state could not sign, a state without its key is harmless.
+    _create(paths[2], json.dumps(state), 0o600)
+    _create(paths[1], json.dumps(secret), 0o600)
+    _create(paths[0], PublicKey(key_id(public), public, publisher, prefix).to_json() + "\n", 0o644)
+    _sync_directory(directory)
+    return SigningKey.load(paths[1])
+
+
+class SigningKey:
+    """The secret half, able to sign `capacity` times in all."""
+
+    def __init__(self, path: Path, public: PublicKey, height: int, seed: bytes, identifier: bytes, tree: bytes) -> None:
+        self.path = path
+        self.public = public
+        self.capacity = 1 << height
+        self._height = height
+        self._seed = seed
+        self._identifier = identifier
+        self._tree = tree
+
+    def __repr__(self) -> str:
+        return f"<SigningKey {self.path.name} kid={self.public.kid.hex()}>"
+
+    @classmethod
+    def load(cls, path: Path) -> "SigningKey":
+        """Read NAME.key and the NAME.pub beside it. Raises KeyFileError."""
+        data = _read_json(path)
+        public = load_public(path.with_suffix(".pub"))
+        try:
+            height = int(data["height"])
+            seed, identifier = bytes.fromhex(data["seed"]), bytes.fromhex(data["identifier"])
+            tree = base64.b64decode(data["tree"], validate=True)
+            if data["format"] != _FORMAT or height not in HEIGHTS or len(seed) != 32 or len(tree) != 64 << height:
+                raise ValueError("unknown format or sizes")
+            if _public(identifier, tree[32:64], height) != public.public:
+                raise ValueError("it does not belong to the public key beside it")
+        except (KeyError, TypeError, ValueError) as error:
+            raise KeyFileError(f"{path} is not a signing key: {error}") from None
+        return cls(path, public, height, seed, identifier, tree)
+
+    def remaining(self) -> int:
+        """Signatures left. Raises KeyFileError."""
+        return self.capacity - self._next_leaf()
+
+    def sign(self, message: bytes) -> bytes:
+        """-> an HSS signature over `message`, checked against the public key. Raises KeyFileError when no leaf is left."""
+        leaf = self._take_leaf()
+        number = leaf.to_bytes(4, "big")
+        one_time: bytes = pyhsslms.LmotsPrivateKey(self._identifier, number, self._seed, _W4).sign(message)
+        path = []
+        node = self.capacity + leaf
+        while node > 1:
+            path.append(self._tree[(node ^ 1) * 32 : (node ^ 1) * 32 + 32])
+            node >>= 1
+        signature = bytes(4) + number + one_time + _lms_type(self._height) + b"".join(path)
+        if not lms.verify(self.public.public, (message,), signature):
+            raise KeyFileError(f"{self.path} made a signature that does not verify; the file is damaged")
+        return signature
+
+    def _take_leaf(self) -> int:
+        with _lock(self.path.with_suffix(".lock")):
+            leaf = self._next_leaf()
+            if leaf >= self.capacity:
+                raise KeyFileError(f"{self.path} is exhausted: all {self.capacity} signatures are spent; make a new key")
+            state = {"format": _FORMAT, "kid": self.public.kid.hex(), "next_leaf": leaf + 1}
+            _replace(self.path.with_suffix(".state"), json.dumps(state))
+        return leaf
+
+    def _next_leaf(self) -> int:
+        path = self.path.with_suffix(".state")
+        data = _read_json(path)
+        leaf = data.get("next_leaf")
+        if data.get("kid") != self.public.kid.hex() or not isinstance(leaf, int) or not 0 <= leaf <= self.capacity:
+            raise KeyFileError(f"{path} is not the state of {self.path}; signing without it could use a leaf twice")
+        return leaf
+
+
+def _tree(seed: bytes, identifier: bytes, height: int) -> list[bytes]:
+    """All nodes, the root at 1, the leaves from 2^height on; place 0 is filler (RFC 8554 section 5.3)."""
+
+    def node_hash(node: int, rest: bytes) -> bytes:
+        return hashlib.sha256(identifier + node.to_bytes(4, "big") + rest).digest()
+
+    leaves = 1 << height
+    nodes = [bytes(32)] * (2 * leaves)
+    for leaf in range(leaves):
+        one_time = pyhsslms.LmotsPrivateKey(identifier, leaf.to_bytes(4, "big"), seed, _W4).publicKey()
+        nodes[leaves + leaf] = node_hash(leaves + leaf, b"\x82\x82" + one_time.K)
+    for node in range(leaves - 1, 0, -1):
+        nodes[node] = node_hash(node, b"\x83\x83" + nodes[2 * node] + nodes[2 * node + 1])
+    return nodes
+
+
+def _lms_type(height: int) -> bytes:
+    return (4 + height // 5).to_bytes(4, "big")
+
+
+def _public(identifier: bytes, root: bytes, height: int) -> bytes:
+    return (1).to_bytes(4, "big") + _lms_type(height) + _W4 + identifier + root
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise KeyFileError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError:
+        raise KeyFileError(f"{path} is damaged: not JSON") from None
+    if not isinstance(data, dict):
+        raise KeyFileError(f"{path} is damaged: not a JSON object")
+    return data
+
+
+def _create(path: Path, text: str, mode: int) -> None:
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError:
+        raise KeyFileError(f"{path} exists; a signing key is never overwritten") from None
+    except OSError as error:
+        raise KeyFileError(f"cannot write {path}: {error.strerror}") from None
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _replace(path: Path, text: str) -> None:
+    """Durable, and at every instant either the old or the new content."""
+    temporary = path.with_name(path.name + ".new")
+    try:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise KeyFileError(f"cannot write {path}: {error.strerror}; nothing was signed") from None
+
+
+def _sync_directory(directory: Path) -> None:
+    with suppress(PermissionError):  # Windows does not open directories; its rename is journalled
+        handle = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock between processes; the operating system frees it if this one dies."""
+    with path.open("a+b") as file:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+            return
+        while True:
+            file.seek(0)
+            try:
+                msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+                break
+            except OSError:  # still held after the ten seconds LK_LOCK waits
+                continue
+        try:
+            yield
+        finally:
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)

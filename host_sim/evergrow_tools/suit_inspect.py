@@ -1,0 +1,131 @@
+"""A SUIT envelope in words: sizes, signatures, manifest and feature body. For people and `--json`; it verifies nothing."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from evergrow_protocol import cose, feature
+from evergrow_protocol.cbor import loads
+from evergrow_protocol.errors import ProtocolError
+from evergrow_protocol.registry import Registry
+from evergrow_protocol.suit_envelope import Envelope, parse_digest
+from evergrow_protocol.suit_manifest import INSTALL, INVOKE, LOAD, PAYLOAD_FETCH, VALIDATE, Manifest
+from evergrow_tools.feature_files import Built
+
+_SECTIONS = {VALIDATE: "validate", LOAD: "load", INVOKE: "invoke", PAYLOAD_FETCH: "payload-fetch", INSTALL: "install"}
+_COMMANDS = {
+    1: "condition-vendor-identifier",
+    2: "condition-class-identifier",
+    3: "condition-image-match",
+    5: "condition-component-slot",
+    12: "set-component-index",
+    14: "condition-abort",
+    15: "try-each",
+    20: "override-parameters",
+    21: "fetch",
+    22: "copy",
+    23: "invoke",
+    32: "run-sequence",
+}
+_PARAMETERS = {
+    1: "vendor-id",
+    2: "class-id",
+    3: "image-digest",
+    5: "component-slot",
+    12: "strict-order",
+    13: "soft-failure",
+    14: "image-size",
+    21: "uri",
+    22: "source-component",
+}
+_KINDS = {feature.UNLOCK: "unlock", feature.PROGRAMME: "programme", feature.CODE: "code"}
+_ALGORITHMS = {cose.ALG_HSS_LMS: "HSS-LMS", -19: "Ed25519", -9: "ESP256", -8: "EdDSA", -7: "ES256"}
+
+
+def describe(built: Built, registry: Registry) -> dict[str, Any]:
+    """Everything of a built feature, as JSON knows it. Raises ProtocolError for what no device could read."""
+    envelope = Envelope(built.envelope)
+    manifest = Manifest(envelope)
+    sections = {"shared": manifest.shared} | {name: manifest.sections.get(key) for key, name in _SECTIONS.items()}
+    bodies = [*envelope.payloads.values(), *built.payloads.values()]
+    return {
+        "name": built.name,
+        "bytes": {
+            "envelope": len(built.envelope),
+            "manifest": len(envelope.manifest),
+            "signatures": sum(len(block) for block in envelope.blocks),
+            "integrated": {name: len(data) for name, data in envelope.payloads.items()},
+            "detached": {f"evergrow:{number}": len(data) for number, data in built.payloads.items()},
+        },
+        "digest": bytes(envelope.digest).hex(),
+        "signatures": [_signature(block) for block in envelope.blocks],
+        "sequence": manifest.sequence,
+        "components": ["/".join(_segment(part) for part in component) for component in manifest.components],
+        "commands": {name: _sequence(bytes(data)) for name, data in sections.items() if data is not None},
+        "features": [_feature(body, registry) for body in bodies],
+    }
+
+
+def _signature(buf: memoryview) -> dict[str, Any]:
+    try:
+        block = cose.Sign1(buf)
+    except ProtocolError as error:
+        return {"unreadable": error.text, "bytes": len(buf)}
+    return {
+        "algorithm": _ALGORITHMS.get(block.alg or 0, str(block.alg)),
+        "kid": None if block.kid is None else bytes(block.kid).hex(),
+        "bytes": len(block.signature),
+    }
+
+
+def _sequence(buf: bytes) -> list[str]:
+    flat = loads(buf)
+    return [_command(flat[at], flat[at + 1]) for at in range(0, len(flat), 2)]
+
+
+def _command(command: int, argument: Any) -> str:
+    name = _COMMANDS.get(command, f"command {command}")
+    if command == 20:
+        values = ", ".join(f"{_PARAMETERS.get(key, key)} = {_parameter(key, value)}" for key, value in argument.items())
+        return f"{name}: {values}"
+    if command == 15:
+        return f"{name}: " + " | ".join("nothing" if part is None else "; ".join(_sequence(part)) for part in argument)
+    if command == 32:
+        return f"{name}: " + "; ".join(_sequence(argument))
+    return f"{name}: {argument}" if command == 12 else name
+
+
+def _parameter(key: int, value: Any) -> str:
+    if key == 3:
+        return f"sha-256 {bytes(parse_digest(value)).hex()}"
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _feature(body: Sequence[int] | memoryview | bytes, registry: Registry) -> dict[str, Any]:
+    try:
+        parsed = feature.parse(bytes(body))
+    except ProtocolError as error:
+        return {"unreadable": error.text, "code": error.code}
+    described: dict[str, Any] = {
+        "id": parsed.id,
+        "name": parsed.name,
+        "version": parsed.version,
+        "kind": _KINDS[parsed.kind],
+        "class": registry.classes.name(parsed.class_id),
+        "registry_version": parsed.registry_version,
+    }
+    if parsed.unlocks:
+        described["unlocks"] = {
+            registry.actuators.name(number): _maximum(number, value, registry) for number, value in parsed.unlocks.items()
+        }
+    if parsed.programme is not None:
+        programme = loads(parsed.programme)
+        described["programme"] = {"id": programme[0], "steps": len(programme[1]), "bytes": len(parsed.programme)}
+    return described
+
+
+def _maximum(actuator: int, value: int, registry: Registry) -> str:
+    return registry.actuators.by_id(actuator).format(value) if actuator in registry.actuators else str(value)
+
+
+def _segment(part: bytes) -> str:
+    return part.decode() if part.isascii() and part.decode().isprintable() else part.hex()

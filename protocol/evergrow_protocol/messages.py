@@ -1,0 +1,199 @@
+"""The messages of SPEC sections 4 to 9, from the device's side: bodies to publish, and parsers for what arrives.
+
+What is published is `[boot, seq, t, body]`: `encode` writes it into the caller's encoder. Parsers take the payload as it
+arrived, check it whole (deterministic, bounded, nothing behind it), and give tuples of checked values; elements and keys
+that this version does not know are ignored (EG-ENC-003, EG-ENC-006). They raise ProtocolError: 1 malformed, 2 not
+deterministic, 4 bad type, 5 out of range, 6 unknown critical key, 8 too large.
+"""
+
+from evergrow_protocol.cbor import ARRAY, Decoder, Encoder, loads
+from evergrow_protocol.errors import BAD_TYPE, MALFORMED, OUT_OF_RANGE, UNSUPPORTED, ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Buffer = bytes | bytearray | memoryview
+
+MINOR = 0  # of the protocol version, in birth
+
+FLAG_RANDOM_BOOT = 1  # The boot number was drawn: there is no flash to count on.
+FLAG_STORAGE = 2  # Storage for usage fails: what happens now may not survive a power cut.
+
+LINK_OFFLINE = 0
+LINK_ONLINE = 1
+
+OPERATION_IDLE = 0
+OPERATION_RUNNING = 1
+OPERATION_ENDING = 2
+OPERATION_FAULT = 3
+
+COMMAND_START = 1
+COMMAND_STOP = 2
+COMMAND_REBIRTH = 3
+
+USAGE_MERGED = 9  # In a usage record: how many cycles it stands for, when there was no room for each of them.
+
+UINT_MAX = 0xFFFFFFFF
+BITMAP_MAX = 128  # bytes
+DEPTH_MAX = 8
+
+_ITEMS_MAX = 64
+
+# -- up
+
+
+def encode(encoder: Encoder, boot: int, seq: int, t: "int | list[int]", body: "Any") -> memoryview:
+    """Write `[boot, seq, t, body]` at the start of `encoder`; returns it as a view of the encoder's buffer.
+
+    `t`: UTC seconds, or [milliseconds since boot]. Raises CborError, as when it does not fit.
+    """
+    encoder.rewind()
+    encoder.encode((boot, seq, t, body))
+    return encoder.result()
+
+
+def birth(
+    registry: int,
+    class_id: int,
+    model: str,
+    firmware: str,
+    machine: "list[str]",
+    features: "list[tuple[int, int, int]]",
+    packet_bytes: int,
+    block_bytes: int,
+    flags: int,
+    heap_free: int,
+) -> "dict[int, Any]":
+    """Body of `up/birth`. `machine`: [interpreter, version, machine]; `features`: [(publisher, feature, sequence), ...]."""
+    return {
+        0: MINOR,
+        1: registry,
+        2: class_id,
+        3: model,
+        4: firmware,
+        5: machine,
+        6: features,
+        7: packet_bytes,
+        8: block_bytes,
+        9: flags,
+        10: heap_free,
+    }
+
+
+def state(
+    link: int, operation: int = 0, programme: int = 0, phase: int = 0, remaining_s: int = 0, remote: bool = False, error: int = 0
+) -> "dict[int, Any]":
+    """Body of `up/state`; an offline one says nothing but that."""
+    if link == LINK_OFFLINE:
+        return {0: LINK_OFFLINE}
+    return {0: link, 1: operation, 2: programme, 3: phase, 4: remaining_s, 5: remote, 6: error}
+
+
+def command_result(command_id: int, code: int, result: "Any" = None) -> "list[Any]":
+    """Body of `up/rsp`."""
+    return [command_id, code] if result is None else [command_id, code, result]
+
+
+# -- dn
+
+
+def parse_welcome(data: "Buffer") -> "tuple[int, int, int]":
+    """`dn/welcome` -> (boot, seq of the birth it answers, utc_s)."""
+    fields = _array(data, 3)
+    return _uint(fields[0], "boot"), _uint(fields[1], "seq"), _uint(fields[2], "utc_s")
+
+
+def parse_ack(data: "Buffer") -> "tuple[int, int, Buffer]":
+    """`dn/ack` -> (boot, seq, bitmap), see EG-ACK-001. The bitmap may be a view of `data`."""
+    fields = _array(data, 2)
+    bitmap = fields[2] if len(fields) > 2 else b""
+    if not isinstance(bitmap, (bytes, memoryview)):
+        raise ProtocolError(BAD_TYPE, "the bitmap of an ack is bytes")
+    if len(bitmap) > BITMAP_MAX:
+        raise ProtocolError(OUT_OF_RANGE, f"a bitmap has at most {BITMAP_MAX} bytes, not {len(bitmap)}")
+    return _uint(fields[0], "boot"), _uint(fields[1], "seq"), bitmap
+
+
+def parse_command(data: "Buffer") -> "tuple[int, list[Any]]":
+    """`dn/cmd` -> (id, [command, args, ? deadline]). Only the id is checked: with it, what else is wrong can be answered."""
+    fields = _array(data, 1)
+    return _uint(fields[0], "id"), fields[1:]
+
+
+def command_fields(fields: "list[Any]") -> "tuple[int, dict[int, Any], int | None]":
+    """The rest of a command -> (command, args, deadline in UTC seconds or None)."""
+    if len(fields) < 2:
+        raise ProtocolError(MALFORMED, "a command is [id, command, args, ? deadline]")
+    deadline_s = _uint(fields[2], "deadline") if len(fields) > 2 and fields[2] is not None else None
+    return _uint(fields[0], "command"), check_map(fields[1]), deadline_s
+
+
+def parse_offer(data: "Buffer") -> "tuple[int, int]":
+    """`dn/offer` -> (transfer, size of the envelope in bytes)."""
+    fields = _array(data, 2)
+    return _uint(fields[0], "transfer"), _uint(fields[1], "size")
+
+
+def parse_block(data: "Buffer") -> "tuple[int, int, int, Buffer]":
+    """`dn/block` -> (transfer, payload, block, bytes). The bytes are a view of `data`."""
+    fields = _array(data, 4)
+    block = fields[3]
+    if not isinstance(block, (bytes, memoryview)):
+        raise ProtocolError(BAD_TYPE, "a block is bytes")
+    return _uint(fields[0], "transfer"), _uint(fields[1], "payload"), _uint(fields[2], "block"), block
+
+
+# -- what the device reads back from its own flash
+
+
+def record_id(envelope: "Buffer") -> "tuple[int, int]":
+    """(boot, seq) of an encoded envelope; the rest is not looked at."""
+    decoder = Decoder(envelope)
+    if decoder.read_array_header() < 4:
+        raise ProtocolError(MALFORMED, "an envelope is [boot, seq, t, body, ? ext]")
+    return _uint(decoder.read_int(), "boot"), _uint(decoder.read_int(), "seq")
+
+
+def decode_envelope(envelope: "Buffer") -> "tuple[int, int, int | list[int], dict[int, Any]]":
+    """(boot, seq, t, body) of an encoded envelope whose body is a map."""
+    fields = _array(envelope, 4)
+    t = fields[2]
+    if type(t) is not int and not (isinstance(t, list) and t and type(t[0]) is int):
+        raise ProtocolError(BAD_TYPE, "t is UTC seconds or [mono_ms]")
+    return _uint(fields[0], "boot"), _uint(fields[1], "seq"), t, check_map(fields[3])
+
+
+def is_bundle(data: "Buffer") -> bool:
+    """Whether a usage payload is an array of envelopes rather than one (EG-USE-004). CborError if it is no array."""
+    decoder = Decoder(data)
+    return decoder.read_array_header() != 0 and decoder.peek() == ARRAY
+
+
+def check_map(value: "Any") -> "dict[int, Any]":
+    """`value` if it is a map with integer keys, none of them critical: this version knows no critical key (EG-ENC-003)."""
+    if not isinstance(value, dict):
+        raise ProtocolError(BAD_TYPE, "expected a map")
+    for key in value:
+        if type(key) is not int:
+            raise ProtocolError(BAD_TYPE, "keys are integers")
+        if key < 0:
+            raise ProtocolError(UNSUPPORTED, f"unknown critical key {key}")
+    return value
+
+
+def _array(data: "Buffer", least: int) -> "list[Any]":
+    fields = loads(data, depth=DEPTH_MAX, items=_ITEMS_MAX, deterministic=True, copy=False)
+    if not isinstance(fields, list):
+        raise ProtocolError(BAD_TYPE, "expected an array")
+    if len(fields) < least:
+        raise ProtocolError(MALFORMED, f"{len(fields)} elements, at least {least} expected")
+    return fields
+
+
+def _uint(value: "Any", what: str) -> int:
+    if type(value) is not int:
+        raise ProtocolError(BAD_TYPE, f"{what} is not an integer")
+    if not 0 <= value <= UINT_MAX:
+        raise ProtocolError(OUT_OF_RANGE, f"{what} {value} is not between 0 and {UINT_MAX}")
+    return value

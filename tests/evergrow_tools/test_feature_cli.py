@@ -1,0 +1,117 @@
+"""`evergrow key` and `evergrow feature` from end to end, as a publisher types them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evergrow_cloud import offers
+from evergrow_cloud.store import Store
+from evergrow_tools import cli, feature_build
+
+FEATURES = Path(feature_build.__file__).parents[2] / "firmware" / "features"
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*args: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as caught:
+            cli.main([str(arg) for arg in args])
+        out, err = capsys.readouterr()
+        return int(caught.value.code or 0), out, err
+
+    return call
+
+
+@pytest.fixture
+def signed(run: Run, tmp_path: Path) -> Path:
+    """A folder with the key of `northwash` and its signed allergen-care."""
+    assert run("key", "new", "northwash", "--publisher", 2, "--out", tmp_path, "--height", 5)[0] == 0
+    assert run("feature", "build", FEATURES / "allergen-care", "-o", tmp_path / "a.suit")[0] == 0
+    assert run("feature", "sign", tmp_path / "a.suit", "--key", tmp_path / "northwash.key")[0] == 0
+    return tmp_path
+
+
+def as_json(run: Run, *args: object) -> dict[str, Any]:
+    code, out, _ = run(*args, "--json")
+    assert code == 0
+    value: dict[str, Any] = json.loads(out)
+    return value
+
+
+def test_build_sign_verify(run: Run, signed: Path) -> None:
+    code, out, _ = run("feature", "verify", signed / "a.suit", "--key", signed / "northwash.pub")
+    assert code == 0 and "good, by publisher 2 (northwash)" in out
+
+
+def test_a_feature_that_a_device_would_refuse_fails_with_its_code(run: Run, signed: Path) -> None:
+    run("key", "new", "other", "--publisher", 3, "--out", signed, "--height", 5)
+    code, _, err = run("feature", "verify", signed / "a.suit", "--key", signed / "other.pub")
+    assert code == 1 and "would be refused with code 10" in err and "Traceback" not in err
+    payload = signed / "a.suit.1"
+    payload.write_bytes(payload.read_bytes()[:-1] + b"\0")
+    code, out, _ = run("feature", "verify", signed / "a.suit", "--key", signed / "northwash.pub", "--json")
+    assert code == 1 and json.loads(out)["code"] == 14
+
+
+def test_inspect_shows_manifest_signatures_and_body(run: Run, signed: Path) -> None:
+    shown = as_json(run, "feature", "inspect", signed / "a.suit")
+    assert shown["components"] == ["northwash/allergen-care"] and shown["sequence"] == 1
+    assert shown["signatures"][0]["algorithm"] == "HSS-LMS"
+    assert shown["features"][0]["kind"] == "programme"
+    assert shown["commands"]["install"][1] == "fetch"
+    code, out, _ = run("feature", "inspect", signed / "a.suit")
+    assert code == 0 and "northwash/allergen-care" in out and "uri = evergrow:1" in out
+
+
+def test_push_offers_the_feature_in_the_clouds_database(run: Run, signed: Path) -> None:
+    database = signed / "cloud.db"
+    Store(database).close()
+    args = ("feature", "push", signed / "a.suit", "--cloud-db", database, "--tenant", "acme", "--device", "washer-1")
+    transfer = as_json(run, *args)["transfer"]
+    with Store(database) as store:
+        stored = offers.get(store, transfer)
+        assert stored is not None and (stored.tenant, stored.device, stored.open) == ("acme", "washer-1", True)
+
+
+def test_push_without_a_database_says_what_to_do(run: Run, signed: Path) -> None:
+    absent = signed / "absent.db"
+    code, _, err = run("feature", "push", signed / "a.suit", "--cloud-db", absent, "--tenant", "acme", "--device", "w")
+    assert code == 2 and "there is no database" in err and not absent.exists()
+
+
+def test_signing_spends_signatures_and_show_counts_them(run: Run, signed: Path) -> None:
+    assert as_json(run, "key", "show", signed / "northwash.key")["signatures_left"] == 31
+    shown = as_json(run, "key", "show", signed / "northwash.pub")
+    assert shown["publisher"] == 2 and shown["signatures_left"] is None
+
+
+def test_no_command_prints_the_secret(run: Run, signed: Path) -> None:
+    secret = json.loads((signed / "northwash.key").read_text())["seed"]
+    for args in (("key", "show", signed / "northwash.key"), ("feature", "inspect", signed / "a.suit")):
+        code, out, err = run(*args)
+        assert code == 0 and secret not in out + err
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("key", "new", "northwash", "--publisher", "2", "--out", "."),
+        ("key", "new", "x", "--publisher", "0"),
+        ("key", "new", "x", "--publisher", "1", "--height", "6"),
+        ("key", "show", "absent.pub"),
+        ("feature", "build", "absent"),
+        ("feature", "sign", "absent.suit", "--key", "northwash.key"),
+        ("feature", "sign", "a.suit", "--key", "a.suit"),
+        ("feature", "inspect", "a.suit.1"),
+        ("feature", "verify", "absent.suit", "--key", "northwash.pub"),
+    ],
+)
+def test_a_mistake_is_one_sentence(run: Run, signed: Path, monkeypatch: pytest.MonkeyPatch, args: tuple[str, ...]) -> None:
+    monkeypatch.chdir(signed)
+    code, _, err = run(*args)
+    assert code == 1 and err.startswith("evergrow: ") and err.count("\n") == 1
