@@ -19,6 +19,8 @@ _CHARS = "abcdefghijklmnopqrstuvwxyz0123456789._-"
 
 # LittleFS makes data durable when the file is closed and a rename when it returns. Other file systems need to be told.
 _fsync = getattr(os, "fsync", None)
+_open = getattr(os, "open", None)
+_close = getattr(os, "close", None)
 _replace = getattr(os, "replace", os.rename)  # The rename of MicroPython's file systems replaces already.
 
 
@@ -117,9 +119,9 @@ class FsFlash:
                 _fsync(file.fileno())
 
     def _sync_directory(self) -> None:
-        if _fsync:
-            handle = os.open(self._root or "/", os.O_RDONLY)
+        if _fsync and _open and _close:
+            handle = _open(self._root or "/", 0)  # O_RDONLY
             try:
                 _fsync(handle)
             finally:
-                os.close(handle)
+                _close(handle)

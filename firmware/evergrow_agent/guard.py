@@ -42,10 +42,13 @@ class Guard:
 
     def limit(self, actuator: int) -> "tuple[int, int]":
         """(min, max) in force for an actuator; code 5 if the appliance has no such actuator."""
-        base = self.appliance.limits.get(actuator)
-        if base is None:
-            raise GuardError(OUT_OF_RANGE, f"this appliance has no actuator {actuator}")
+        base = self._base(actuator)
         return base[0], self._raised.get(actuator, base[1])
+
+    def clamp(self, actuator: int, value: int) -> int:
+        """The value that a write would use; code 5 if the appliance has no such actuator."""
+        base = self._base(actuator)
+        return min(max(value, base[0]), self._raised.get(actuator, base[1]))
 
     def unlock(self, actuator: int, maximum: int) -> int:
         """Raise the upper limit of an actuator, to what the hardware can do at most; returns the maximum now in force."""
@@ -73,8 +76,7 @@ class Guard:
 
         GuardError: code 5 for an unknown actuator, 11 when an interlock forbids it now. OSError: the hardware failed.
         """
-        low, high = self.limit(actuator)
-        value = min(max(value, low), high)
+        value = self.clamp(actuator, value)
         for row in self.appliance.interlocks:
             if row[0] == actuator and row[1] <= value <= row[2] and self.holds(row[3], row[4], row[5]):
                 text = f"actuator {actuator} may not be {value} while signal {row[3]} is {'<=' if row[4] else '>='} {row[5]}"
@@ -115,6 +117,12 @@ class Guard:
             except OSError:
                 answered = False
         return answered
+
+    def _base(self, actuator: int) -> "tuple[int, int]":
+        base: "tuple[int, int] | None" = self.appliance.limits.get(actuator)
+        if base is None:
+            raise GuardError(OUT_OF_RANGE, f"this appliance has no actuator {actuator}")
+        return base
 
     def _force(self, actuator: int, value: int) -> None:
         self.appliance.write(actuator, value)

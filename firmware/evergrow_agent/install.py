@@ -231,7 +231,7 @@ class Installer:
                 elif action.kind == suit.IMAGE_MATCH:
                     if not new.file and installed and installed.active:
                         new.file, new.size, new.digest = installed.file, installed.size, installed.digest
-                    answer = bool(new.file) and action.digest == new.digest and action.size in (None, new.size)
+                    answer = bool(new.file) and bytes(action.digest or b"") == new.digest and action.size in (None, new.size)
                 else:
                     raise ProtocolError(UNSUPPORTED, f"command {action.kind} is not supported")
         if not new.file:
@@ -264,7 +264,7 @@ class Installer:
                 raise ProtocolError(BAD_DIGEST, f"the envelope holds no {action.uri!r} of {size} bytes")
             store(data)
         new.file, new.size, new.digest = file, size, hasher.digest()
-        if action.digest != new.digest:
+        if bytes(action.digest) != new.digest:
             raise ProtocolError(BAD_DIGEST, f"payload {action.uri!r} is not what was signed")
 
     async def _fetch(

@@ -3,8 +3,8 @@
     segment  frame*                            file `use.00000001`, in the order of its number
     frame    length (1) | SHA-256(record)[:4] | record (1..RECORD_MAX, a CBOR array of 4 or 5)
 
-Nothing is ever rewritten in place. A frame that is torn or has decayed is skipped, and so is what lies between it and the next
-good one; a segment with such a place takes no more frames. RAM holds three numbers for each segment and one chunk of bytes.
+Nothing is ever rewritten in place. A frame that is torn or has decayed is skipped, with whatever lies between it and the next
+good one. RAM holds three numbers for each segment and one chunk of bytes.
 """
 
 from hashlib import sha256
@@ -41,7 +41,7 @@ class Journal:
 
     `segments`: oldest first. `damaged`: bad places found by `load`. `unread`: segments that `load` could not read and left.
     `failures`: flash errors. `broken`: the flash neither took a frame nor said how much of it, or was never loaded; nothing
-    is appended before the next boot.
+    is appended before the next `load`.
     """
 
     def __init__(self, flash: "Any", segment_bytes: int = 4096, cap_bytes: int = 65536, reserve_bytes: int = 16384) -> None:
@@ -55,7 +55,6 @@ class Journal:
         self._cap_bytes = cap_bytes
         self._max_segments = 2 * cap_bytes // segment_bytes
         self._reserve_bytes = reserve_bytes
-        self._sealed = True  # The last segment takes no more frames.
         self._next_number = 1  # Never one whose file may still be there.
         self._chunk = bytearray(_CHUNK)
         self._view = memoryview(self._chunk)
@@ -68,6 +67,9 @@ class Journal:
 
         Segments in which nothing is needed are removed. OSError: the flash cannot even be listed.
         """
+        self.broken = True
+        self.segments = []
+        self.damaged = self.unread = self._chunk_of = 0
         numbers = []
         for name in self._flash.names():
             if name.startswith("use.") and len(name) == 12 and name[4:].isdigit():
@@ -76,7 +78,6 @@ class Journal:
         for number in numbers:
             self._next_number = number + 1
             segment = Segment(number, 0)
-            damaged = self.damaged
             try:
                 segment.size = self._flash.size(segment.name)
                 self._scan(segment, visit)
@@ -85,7 +86,6 @@ class Journal:
                 self.unread += 1
                 continue  # Left on the flash for another boot.
             self.segments.append(segment)
-            self._sealed = self.damaged != damaged
             if not segment.pending:
                 self.remove(segment)
         self.broken = False
@@ -103,13 +103,11 @@ class Journal:
             return False
 
     def append(self, record: "Buffer") -> bool:
-        """True: the record (1..RECORD_MAX bytes) is durable. False: it is not, and a later load will not find it either,
-        unless `broken`."""
+        """True: the record (1..RECORD_MAX bytes) is durable. False: it is not, and no later load finds it, unless `broken`."""
         frame = bytes((len(record),)) + sha256(record).digest()[:4] + bytes(record)
-        if self._sealed or self.segments[-1].size + len(frame) > self._segment_bytes:
+        if not self.segments or self.segments[-1].size + len(frame) > self._segment_bytes:
             self.segments.append(Segment(self._next_number, 0))
             self._next_number += 1
-            self._sealed = False
         segment = self.segments[-1]
         self._chunk_of = 0
         try:
@@ -148,21 +146,15 @@ class Journal:
             self._flash.remove(segment.name)
         except OSError:
             self.failures += 1
-        if segment is self.segments[-1]:
-            self._sealed = True
         self.segments.remove(segment)
         self._chunk_of = 0
 
     def _reached(self, segment: Segment, frame: bytes) -> bool:
-        """After a failed append: is the whole frame there none the less? Seals the segment if less or something else is."""
+        """After a failed append: is the whole frame there none the less? Part of one stays, and is skipped when it is read."""
         size = self._flash.size(segment.name)
         if size == segment.size + len(frame) and self._find(segment, segment.size, size) == segment.size:
             return True
-        if size > segment.size:
-            segment.size = size
-        self._sealed = True
-        if not segment.pending:
-            self.remove(segment)
+        segment.size = max(segment.size, size)
         return False
 
     def _scan(self, segment: Segment, visit: "Callable[[memoryview], bool]") -> None:

@@ -53,13 +53,14 @@ class Ledger:
         self._mark = (0, 0)
         self._hold_mark = False
         self._reserved = False
-        self._frozen = True  # What is on the flash could not be read: overwrite nothing.
+        self._loaded = False
         self._encoder = Encoder(bytearray(RECORD_MAX))
         # The open merged record: (boot, seq, t), its body, and the cycle last merged into it.
         self._merged: "tuple[int, int, Any] | None" = None
         self._totals: "dict[int, Any]" = {}
         self._merged_cycle = (0, 0)
         self._merged_saved = True
+        self._doubt: "dict[int, Any] | None" = None  # merged, and perhaps in the journal too
         # What is announced, and where reading goes on: the frames from `_offset` of segment `_number`.
         self._window: "list[_Sent]" = []
         self._resend = 0
@@ -79,7 +80,7 @@ class Ledger:
     @property
     def merged_cycles(self) -> int:
         """Cycles in the open merged record."""
-        return int(self._totals[messages.USAGE_MERGED]) if self._merged else 0
+        return int(self._totals.get(messages.USAGE_MERGED, 0)) if self._merged else 0
 
     @property
     def healthy(self) -> bool:
@@ -87,18 +88,34 @@ class Ledger:
         return self._merged_saved and not self.journal.broken
 
     def load(self) -> None:
-        """Find out what is on the flash; segments in which all is acked are removed."""
+        """Find out what is on the flash; segments in which all is acked are removed.
+
+        If the flash cannot be read, nothing on it is overwritten, and `begin` tries again.
+        """
+        self._window = []
+        self._resend = self._number = self._offset = 0
+        last = self.last
         try:
             mark = checked.load(self._flash, _MARK)
+            self._mark = (0, 0)
             if mark and len(mark) == 8:
-                self.last = self._mark = (int.from_bytes(mark[:4], "big"), int.from_bytes(mark[4:], "big"))
+                self._mark = (int.from_bytes(mark[:4], "big"), int.from_bytes(mark[4:], "big"))
+            self.last = self._mark
             self.journal.load(self._visit)
+            if self._doubt is not None and self.journal.unread:
+                raise OSError  # What is in doubt may be just there.
+            self.last = max(self.last, last)
             self._hold_mark = self.journal.unread > 0
-            self._load_merged()
-            self._frozen = False
+            if not self._loaded:
+                self._load_merged()
+                self._loaded = True
         except OSError:
             self.journal.failures += 1
             self.journal.broken = True
+            self.journal.segments = []
+            self.last = last
+        if not self.journal.broken:
+            self._clear_doubt()
 
     def encode(self, boot: int, seq: int, t: "int | list[int]", body: "dict[int, Any]") -> memoryview:
         """The envelope of a usage record; valid until the ledger's next call. CborError: longer than RECORD_MAX."""
@@ -107,6 +124,8 @@ class Ledger:
     def begin(self, boot: int) -> int:
         """A cycle starts: returns the seq that its record will have in this boot (EG-ENV-002). No merging ends meanwhile."""
         self._reserved = False
+        if self.journal.broken:
+            self.load()
         self.settle()
         self._reserved = True
         return self.last[1] + 1 if self.last[0] == boot else 1
@@ -125,10 +144,8 @@ class Ledger:
             return True
         if not self._merged:
             self._merged = (boot, seq, t)
-            self._totals = {USAGE_PROGRAMME: 0, USAGE_OUTCOME: 0, messages.USAGE_MERGED: 0}
-        for key in _SUMMED:
-            self._totals[key] = self._totals.get(key, 0) + body.get(key, 0)
-        self._totals[messages.USAGE_MERGED] += 1
+            self._totals = {USAGE_PROGRAMME: 0, USAGE_OUTCOME: 0}
+        self._sum(body, 1)
         self._merged_cycle = (boot, start_ms)
         return self._save_merged()
 
@@ -145,10 +162,7 @@ class Ledger:
             return False
         self._merged = None
         self._merged_saved = True
-        try:
-            self._flash.remove(_MERGED)
-        except OSError:
-            self.journal.failures += 1  # The next load knows by its id that it is in the journal.
+        self._drop_merged()
         return True
 
     def rewind(self) -> None:
@@ -246,17 +260,42 @@ class Ledger:
             record = self.encode(boot, seq, t, body)
         except ProtocolError:
             return False  # Longer than any record: its sums are kept.
-        if not self.journal.has_room(len(record)) or not self.journal.append(record):
+        if not self.journal.has_room(len(record)):
+            return False
+        if not self.journal.append(record):
+            if self.journal.broken:
+                self._doubt = dict(body)
             return False
         self.last = (boot, seq)
         return True
+
+    def _sum(self, body: "dict[int, Any]", sign: int) -> None:
+        """Add what a cycle used to the open merged record, or take it away again."""
+        for key in _SUMMED:
+            self._totals[key] = self._totals.get(key, 0) + sign * body.get(key, 0)
+        merged = messages.USAGE_MERGED
+        self._totals[merged] = self._totals.get(merged, 0) + sign * body.get(merged, 1)
+
+    def _clear_doubt(self) -> None:
+        """After a load: was the record that the flash would say nothing about stored? Then it must not be merged as well."""
+        doubt, self._doubt = self._doubt, None
+        if not self._merged or self._merged[:2] > self.last:
+            return
+        if doubt is not None:
+            self._sum(doubt, -1)
+        if self.merged_cycles:
+            self._merged = (self.last[0], self.last[1] + 1, self._merged[2])
+            self._save_merged()
+        else:
+            self._merged = None
+            self._merged_saved = True
 
     def _save_merged(self) -> bool:
         assert self._merged
         boot, seq, t = self._merged
         cycle_boot, start_ms = self._merged_cycle
         self._merged_saved = False
-        if not self._frozen:
+        if not self.journal.broken:
             head = cycle_boot.to_bytes(4, "big") + start_ms.to_bytes(8, "big")
             try:
                 checked.save(self._flash, _MERGED, head + bytes(self.encode(boot, seq, t, self._totals)))
@@ -264,6 +303,12 @@ class Ledger:
             except OSError:
                 self.journal.failures += 1
         return self._merged_saved
+
+    def _drop_merged(self) -> None:
+        try:
+            self._flash.remove(_MERGED)
+        except OSError:
+            self.journal.failures += 1  # The next load knows by its id that it is in the journal.
 
     def _load_merged(self) -> None:
         content = checked.load(self._flash, _MERGED)
@@ -273,12 +318,14 @@ class Ledger:
             boot, seq, t, body = messages.decode_envelope(memoryview(content)[12:])
         except ProtocolError:
             return
-        if (boot, seq) > self.last:
+        if (boot, seq) <= self.last:
+            self._drop_merged()  # It joined the journal just before power was lost.
+        elif self._merged:  # The flash could not be read at first, and cycles have ended since.
+            self._sum(body, 1)
+        else:
             self._merged = (boot, seq, t)
             self._totals = body
             self._merged_cycle = (int.from_bytes(content[:4], "big"), int.from_bytes(content[4:12], "big"))
-        else:
-            self._flash.remove(_MERGED)
 
 
 def _covers(seq: int, bitmap: "Buffer", one: int) -> bool:

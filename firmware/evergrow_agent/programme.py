@@ -73,7 +73,9 @@ class Step:
 
 
 class Programme:
-    """A checked programme. `signals` and `actuators`: what it may name, the appliance's own or those granted to a publisher.
+    """A checked programme, which reads from `data` for as long as it lives.
+
+    `signals` and `actuators`: what it may name, the appliance's own or those granted to a publisher.
 
     Raises ProtocolError: the codec's, or 1 malformed, 4 bad type, 5 out of range (also an id it may not name),
     6 an unknown critical key, 8 too large. Attributes: `id`, `nominal_s` (0 when unknown), `count` of steps.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from evergrow_agent.guard import Guard
     from evergrow_agent.programme import Step
 
-_NEVER = -32768  # a maximum of nothing
+_NEVER = -32768  # below whatever is measured
 
 IDLE = 0
 RUNNING = 1
@@ -28,36 +28,39 @@ ENDING = 2
 
 
 class Meter:
-    """What a cycle used, from the appliance's `meters` rows `(usage field, signal, kind)`; kind 0: rise of a counter, 1: maximum."""
+    """What a cycle used, from the appliance's `meters`: rows `(usage field, signal, kind)`, kind 0 for the rise of a counter,
+    1 for the maximum of a state. A field whose sensor never answered is left out.
+    """
 
     def __init__(self, appliance: "Any") -> None:
         self._appliance = appliance
-        self._first = [0] * len(appliance.meters)
+        self._first = [_NEVER] * len(appliance.meters)
         self._last = self._first[:]
 
     def start(self) -> None:
-        """Begin at zero."""
-        for index, (_, _, kind) in enumerate(self._appliance.meters):
-            self._last[index] = _NEVER if kind else self._first[index]
+        """Begin a cycle."""
+        for index in range(len(self._last)):
+            self._first[index] = self._last[index] = _NEVER
         self.sample()
-        self._first[:] = self._last
 
     def sample(self) -> None:
         """Look at the appliance; a sensor that does not answer keeps its last value."""
-        for index, (_, signal, kind) in enumerate(self._appliance.meters):
+        for index in range(len(self._last)):
+            row = self._appliance.meters[index]
             try:
-                value = self._appliance.read(signal)
+                value = self._appliance.read(row[1])
             except OSError:
                 continue
-            if not kind or value > self._last[index]:
+            if self._first[index] == _NEVER:
+                self._first[index] = value
+            if value > self._last[index]:
                 self._last[index] = value
 
     def add_to(self, record: "dict[int, Any]") -> None:
-        for index, (field, _, kind) in enumerate(self._appliance.meters):
-            if not kind:
-                record[field] = max(0, self._last[index] - self._first[index])
-            elif self._last[index] != _NEVER:
-                record[field] = self._last[index]
+        for index in range(len(self._last)):
+            field, _, kind = self._appliance.meters[index]
+            if self._last[index] != _NEVER:
+                record[field] = self._last[index] if kind else self._last[index] - self._first[index]
 
 
 class Runner:
@@ -133,10 +136,10 @@ class Runner:
                 event = self._advance()
                 if event != ids.EVENT_CYCLE_ENDED:  # which is never hidden: the usage record hangs on it
                     event = fault or event
-            elif not self._settled or (tripped and error):
-                event = self._settle(now_ms)
             else:
-                event = self._release()
+                if error:
+                    self._released = False
+                event = self._settle(now_ms) if not self._settled or (tripped and error) else self._release()
         except BaseException:
             guard.safe()
             raise
@@ -291,8 +294,7 @@ class Runner:
 
     def _set(self, actuator: int, value: int) -> None:
         """Write a change. An interlock that only holds back is no fault: the next tick tries again."""
-        low, high = self._guard.limit(actuator)
-        if self._guard.value(actuator) == min(max(value, low), high):
+        if self._guard.value(actuator) == self._guard.clamp(actuator, value):
             return
         try:
             self._guard.write(actuator, value)

@@ -19,8 +19,8 @@ MAX_SILENT_REQUESTS = 6  # with the pauses above: 90 s
 class Pull:
     """One payload of `size` bytes in blocks of `block_bytes`; `buffer` holds a window and is lent for as long as this lives.
 
-    The caller asks the cloud whenever `request` says so, tells `requested` of it, hands every block of this payload to `on_block`,
-    and stores what `window` returns before it calls `advance`. `done` when all is stored. `blocks` counts the accepted ones.
+    The caller asks the cloud whenever `request` says so and tells `requested` of it, hands every block of this payload to
+    `on_block`, and stores what `window` returns before it calls `advance`. `done`: all is stored. `blocks`: how many it took.
     """
 
     def __init__(self, size: int, block_bytes: int, buffer: bytearray) -> None:

@@ -266,5 +266,4 @@ def _print_table(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
         table.add_column(column.replace("_", " "), justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text("-" if row.get(column) is None else view.clean(row[column])) for column in columns))
-    console = Console()
-    console.print(table, width=None if console.is_terminal else 200)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)

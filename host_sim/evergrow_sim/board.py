@@ -94,7 +94,7 @@ def open_flash(path: str, blocks: int = FLASH_BLOCKS) -> FsFlash:
 
     It survives the process. With LittleFS2 there is one in a process, mounted at MOUNT_POINT. Raises OSError.
     """
-    if lfs.vfs is None:
+    if not lfs.AVAILABLE:
         return FsFlash(path)
     lfs.mount(lfs.Chip(lfs.FileBlocks(path, blocks)), MOUNT_POINT)
     return FsFlash(MOUNT_POINT)

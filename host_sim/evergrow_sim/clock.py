@@ -59,8 +59,8 @@ class RealClock(_Utc):
 class ElasticClock(_Utc):
     """The clock port at `speed` times real time, as far as the host keeps up.
 
-    Time advances only in `run`, by at most MAX_STEP_MS at once; what a stalled host loses is stretched, never skipped. So a sped-up
-    controller meets the same physics, step for step, as one in real time.
+    Time advances only in `run`, by at most MAX_STEP_MS at once; what a stalled host loses is stretched, never skipped. So a
+    controller at speed meets the same physics, step for step, as one in real time.
     """
 
     def __init__(self, real: RealClock, speed: float) -> None:

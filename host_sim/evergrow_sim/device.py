@@ -13,9 +13,9 @@ Configuration, a JSON object; all but the first four may be left out:
     remote_enable                  whether a person allowed it to be started from afar
     telemetry_signals, telemetry_s, rx_bytes, tx_bytes, block_bytes
 
-Events are dicts with `event` and more (see `Device`); `main` prints each as a line of JSON. Commands are lines of text on standard
-input, what a person does at the appliance: `start ID`, `stop`, `remote 0|1`, `door 0|1`; and `heap`, `quit`. The end of input
-is `quit`, so that no device outlives what started it. A power cut is the end of the process without any of this.
+Events are dicts with `event` and more (see `Device`); `main` prints each as a line of JSON. Commands are lines of text on
+standard input, what a person does at the appliance: `start ID`, `stop`, `remote 0|1`, `door 0|1`; and `heap`, `quit`. The end
+of input is `quit`, so that no device outlives what started it. A power cut is the end of the process without any of this.
 """
 
 import asyncio
@@ -76,7 +76,7 @@ class Device:
         self.emit = emit
         self.failed = False
         seed = config.get("seed")
-        self.washer = Washer(Random(None if seed is None else seed + 1))
+        self.washer: "Any" = Washer(Random(None if seed is None else seed + 1))
         self.washer.remote_enable = bool(config.get("remote_enable"))
         flash = open_flash(_need(config, "flash"))
         if flash.size(trust.FILE) < 0:
@@ -139,7 +139,14 @@ class Device:
         features = self._features()
         self.emit(self._booted(features))
         runner = self.agent.runner
-        self._seen = {"link": False, "idle": runner.state == IDLE, "phase": runner.phase, "features": features, "crashes": 0, "missed": 0}
+        self._seen = {
+            "link": False,
+            "idle": runner.state == IDLE,
+            "phase": runner.phase,
+            "features": features,
+            "crashes": 0,
+            "missed": 0,
+        }
         while True:
             self._look()
             await self.board.clock.sleep_ms(_WATCH_MS)
@@ -199,7 +206,7 @@ class Device:
 
 
 def main(config_path: str) -> int:
-    """Run the device that the file describes until it is told to quit. Returns the exit code: 0, 2 for a bad configuration, else 1."""
+    """Run the device that the file describes until it is told to quit; returns the exit code: 2 for a bad configuration."""
     try:
         with open(config_path) as file:
             config = json.load(file)
@@ -247,7 +254,7 @@ def _heap() -> "tuple[int, int]":
     gc.collect()
     if not hasattr(gc, "mem_free"):
         return 0, 0
-    return gc.mem_free(), gc.mem_alloc()
+    return gc.mem_free(), gc.mem_alloc()  # type: ignore[attr-defined,unused-ignore]
 
 
 def _need(config: "dict[str, Any]", key: str) -> "Any":

@@ -36,8 +36,8 @@ class DeviceError(Exception):
 class _Watched:
     """What both kinds of device share: the record of their events, and waiting for one.
 
-    `events`: what it said since it was made, newest last, and not more than _MAX_EVENTS of it. `output`: the last lines that were no
-    events, tracebacks for instance. `on_event` is called with each event.
+    `events`: what it said since it was made, newest last. `output`: the last lines that were no events, tracebacks for instance.
+    `on_event` is called with each event.
     """
 
     def __init__(self, config: dict[str, Any], folder: Path, on_event: Callable[[Event], None] | None = None) -> None:
@@ -62,6 +62,14 @@ class _Watched:
     async def __aexit__(self, *_: object) -> None:
         if self._running:
             await self.stop()
+
+    async def ended(self) -> None:
+        """Wait until it has ended. Raises DeviceError if nobody told it to."""
+        while self._running:
+            self._changed.clear()
+            await self._changed.wait()
+        if not self.events or self.events[-1]["event"] != "stopped":
+            raise DeviceError(f"{self._name} ended: {self._last_words()}")
 
     async def wait_for(self, name: str, timeout_s: float = 30, since: int = 0, **fields: Any) -> Event:
         """The first event of that name whose `fields` have these values, of those from number `since` on, or to come.
@@ -142,6 +150,7 @@ class DeviceProcess(_Watched):
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for the host program, which then asks the device to quit
             )
         except OSError as error:
             raise DeviceError(f"{self._name} cannot be started: {error}") from error

@@ -1,7 +1,7 @@
 """A board's flash chip for MicroPython: the real LittleFS2 on a block device kept in RAM or in a host file.
 
-A block device here has `block_count`, `block_bytes`, `read(block, offset, buf)`, `erase(block)`, `prog(block, offset, data)`; `Chip`
-turns one into what `vfs.VfsLfs2` wants, counts the operations that change it, and can lose power in the middle of any of them.
+A block device here has `block_count`, `block_bytes`, `read(block, offset, buf)`, `erase(block)`, `prog(block, offset, data)`.
+`Chip` turns one into what `vfs.VfsLfs2` wants, counts the operations that change it, and can lose power in any of them.
 """
 
 TYPE_CHECKING = False
@@ -15,6 +15,7 @@ try:
 except ImportError:  # CPython: there the simulated flash is a plain directory
     vfs = None  # type: ignore[assignment]
 
+AVAILABLE = vfs is not None
 BLOCK_BYTES = 4096  # the erase block of common NOR flash
 _PROG_BYTES = 128
 _ERASED = 0xFF
@@ -98,8 +99,8 @@ class FileBlocks:
 class Chip:
     """The block device that `vfs.VfsLfs2` mounts, on `blocks`; `ops` counts its erasures and programmings.
 
-    `cut(at, how)` lets power fail at operation `at` (counted like `ops`): before it, in the middle of it (half the bytes), or after
-    it. From then on every operation raises PowerCut, until a new Chip is made on the same blocks: the reboot.
+    `cut(at, how)` lets power fail at operation `at` (counted like `ops`): before it, in the middle of it (half the bytes), or
+    after it. From then on every operation raises PowerCut, until a new Chip is made on the same blocks: the reboot.
     """
 
     def __init__(self, blocks: "RamBlocks | FileBlocks") -> None:
@@ -191,7 +192,7 @@ def _lfs(chip: Chip) -> "Any":
 
 
 def _blank(chip: Chip) -> bool:
-    """Whether the first two blocks, where LittleFS keeps its superblock, are erased, or were being formatted when power failed."""
+    """Whether no superblock of LittleFS is in the first two blocks: erased, or power failed while being formatted."""
     head = bytearray(16)
     for block in (0, 1):
         chip.readblocks(block, head)

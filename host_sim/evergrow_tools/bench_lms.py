@@ -101,16 +101,15 @@ def run() -> dict[str, Any]:
 def format(result: dict[str, Any]) -> str:
     """The result of `run` as text, one line for each figure."""
     floor = result["sha256_55_ms"]
-    return "\n".join(
-        [
-            f"HSS/LMS verification on MicroPython, {result['parameters']}, signature {result['signature_bytes']} B, "
-            f"lms.mpy {result['mpy_bytes']} B",
-            f"  verify                     {result['verify_ms']:8.3f} ms, {result['hash_calls']} hash calls",
-            f"  sha256 of 55 B, as many    {floor:8.3f} ms, so that verifying is {result['verify_ms'] / floor:.2f} x the bare hashing",
-            f"  sha256 of 64 B, as many    {result['sha256_64_ms']:8.3f} ms",
-            f"  yields                     {result['yields']:8d}, at most {result['max_hashes_between_yields']} hashes between two",
-        ]
+    rows = (
+        ("verify", f"{result['verify_ms']:8.3f} ms, {result['hash_calls']} hash calls"),
+        ("sha256 of 55 B, as many", f"{floor:8.3f} ms: verifying is {result['verify_ms'] / floor:.2f} x the bare hashing"),
+        ("sha256 of 64 B, as many", f"{result['sha256_64_ms']:8.3f} ms"),
+        ("yields", f"{result['yields']:8d}, at most {result['max_hashes_between_yields']} hashes between two"),
     )
+    sizes = f"signature {result['signature_bytes']} B, lms.mpy {result['mpy_bytes']} B"
+    title = f"HSS/LMS verification on MicroPython, {result['parameters']}, {sizes}"
+    return "\n".join([title, *(f"  {name:<25}{text}" for name, text in rows)])
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from collections import namedtuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import NoReturn
 
 # Only `sys` and what Python has loaded anyway is imported up here: it is paid for by every call, `--help` first of all.
@@ -81,10 +82,20 @@ def run(command: Command, args: list[str]) -> "NoReturn":
         app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
         app.command(help=module.main.__doc__)(module.main)
     try:
-        app(args=args, prog_name=f"evergrow {command.name}")
+        app(args=args, prog_name=f"evergrow {command.name}", obj=compile_portable)
     except getattr(module, "EXPECTED", ()) as exc:
         fail(str(exc) or type(exc).__name__)
     raise SystemExit(0)
+
+
+def compile_portable(folder: "Path") -> None:
+    """Compile the portable packages into `folder`. Handed to the sub-commands, since the simulator imports no tools."""
+    from evergrow_tools import mpy
+
+    try:
+        mpy.build(folder)
+    except mpy.MpyError as exc:
+        fail(str(exc))
 
 
 def available() -> list[Command]:

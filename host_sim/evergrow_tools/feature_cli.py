@@ -134,6 +134,8 @@ def _print_json(value: object) -> None:
 def _print_tree(value: dict[str, Any], indent: str = "") -> None:
     console = Console(highlight=False)
     for key, item in value.items():
+        if item in ({}, []):
+            continue
         if isinstance(item, dict):
             console.print(f"{indent}[bold]{key}[/bold]")
             _print_tree(item, indent + "  ")

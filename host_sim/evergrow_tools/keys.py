@@ -17,6 +17,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ except ImportError:  # Windows
 HEIGHTS = (5, 10)
 ALG_HSS_LMS = -46  # RFC 8778
 _FORMAT = 1
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _W4: bytes = pyhsslms.lmots_sha256_n32_w4
 
 
@@ -94,6 +96,9 @@ def new_key(directory: Path, name: str, publisher: int, prefix: str, height: int
         raise KeyFileError(f"tree height {height} is not one of {HEIGHTS}")
     if not 1 <= publisher <= 0xFFFF:
         raise KeyFileError(f"publisher number {publisher} is outside 1..65535")
+    for text in (name, prefix):
+        if not _NAME.fullmatch(text):
+            raise KeyFileError(f"{text!r} must be 1..32 of a-z, 0-9 and '-'")
     paths = [directory / f"{name}{suffix}" for suffix in (".pub", ".key", ".state")]
     for path in paths:
         if path.exists():

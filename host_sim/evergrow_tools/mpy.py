@@ -17,7 +17,9 @@ PORTABLE = (
     "evergrow_mqtt",
     "evergrow_agent",
     "evergrow_sim.appliances",
+    "evergrow_sim.board",
     "evergrow_sim.clock",
+    "evergrow_sim.device",
     "evergrow_sim.lfs",
 )
 """The packages and modules that run on MicroPython and CPython unmodified; everything else is for the host alone."""

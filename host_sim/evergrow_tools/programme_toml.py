@@ -80,15 +80,16 @@ class _Compiler:
     def _regulator(self, row: Mapping[str, Any], where: str) -> list[int]:
         _only(row, {"actuator", "signal", "target", "band"}, where)
         signal = self._entry("signals", row.get("signal"), where)
-        target = _value(signal, row.get("target"), where)
-        return [self._entry("actuators", row.get("actuator"), where).id, signal.id, target, _value(signal, row.get("band", 0), where)]
+        actuator = self._entry("actuators", row.get("actuator"), where)
+        return [actuator.id, signal.id, _value(signal, row.get("target"), where), _value(signal, row.get("band", 0), where)]
 
     def _condition(self, row: Mapping[str, Any], where: str) -> list[int]:
         _only(row, {"signal", "ge", "le"}, where)
         if ("ge" in row) == ("le" in row):
             raise ProgrammeSourceError(f"{where}: a condition has either `ge` or `le`")
         signal = self._entry("signals", row.get("signal"), where)
-        return [signal.id, 0, _value(signal, row["ge"], where)] if "ge" in row else [signal.id, 1, _value(signal, row["le"], where)]
+        op = 0 if "ge" in row else 1
+        return [signal.id, op, _value(signal, row["le" if op else "ge"], where)]
 
     def _pulse(self, row: Mapping[str, Any], where: str) -> list[int]:
         _only(row, {"actuator", "value", "on_s", "off_s"}, where)

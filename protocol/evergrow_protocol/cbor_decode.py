@@ -109,14 +109,14 @@ class Decoder:
         first = self._expect(ARRAY)
         if first == 0x9F:
             self._refuse(NOT_DETERMINISTIC, "indefinite length")
-        return self._count(first, 1)
+        return self._count(first, 1, 1)
 
     def read_map(self) -> "Iterator[int | str | bytes]":
         """Iterate over the keys of a map; the caller reads or skips the value of each before it asks for the next.
 
         Unless deterministic, keys may come twice.
         """
-        count = self._count(self._expect(MAP), 2)
+        count = self._count(self._expect(MAP), 2, 1)
         last = -1
         while count > 0 or (count < 0 and self._more(2)):
             count -= 1
@@ -184,8 +184,10 @@ class Decoder:
             self._refuse(NOT_DETERMINISTIC, f"{number} has a shorter head")
         return number
 
-    def _count(self, first: int, per: int) -> int:
+    def _count(self, first: int, per: int, depth: int) -> int:
         """Step into an array (`per` 1) or a map (2); its announced count, or -1 for one that a break ends."""
+        if not depth:
+            self._too_deep()
         if first & 31 == 31:
             self._indefinite()
             return -1
@@ -214,10 +216,8 @@ class Decoder:
         self._spend(per)
         return True
 
-    def _nest(self, depth: int) -> int:
-        if not depth:
-            self._refuse(TOO_LARGE, f"nested deeper than {self._depth}")
-        return depth - 1
+    def _too_deep(self) -> None:
+        self._refuse(TOO_LARGE, f"nested deeper than {self._depth}")
 
     # -- values: each method starts with `offset` at the item and leaves it behind the item; `depth` is what is left of it
 
@@ -237,12 +237,13 @@ class Decoder:
             return self._text(first)
         if first >= 0xE0:
             return self._other(first, True)
-        depth = self._nest(depth)
         if first < 0xA0:
-            return self._array(self._count(first, 1), depth)
+            return self._array(self._count(first, 1, depth), depth - 1)
         if first < 0xC0:
-            return self._map(self._count(first, 2), depth)
-        return Tag(self.read_tag(), self._value(depth))
+            return self._map(self._count(first, 2, depth), depth - 1)
+        if not depth:
+            self._too_deep()
+        return Tag(self.read_tag(), self._value(depth - 1))
 
     def _int(self, first: int) -> int:
         number = self._head(first)
@@ -277,12 +278,16 @@ class Decoder:
         pairs: dict[Any, Any] = {}
         buf = self._buf
         strict = self._deterministic
+        key: int | str | bytes
         last = -1
         while count > 0 or (count < 0 and self._more(2)):
             count -= 1
             at = self.offset
-            first = buf[at]
-            key = self._key(first)
+            key = first = buf[at]
+            if first < 24:
+                self.offset = at + 1
+            else:
+                key = self._key(first)
             if strict:
                 if last >= 0 and buf[last] >= first:  # else the first bytes already ascend
                     self._ascends(last, at)
@@ -294,9 +299,6 @@ class Decoder:
 
     def _key(self, first: int) -> "int | str | bytes":
         # Python holds 1, 1.0 and True for the same key, CBOR does not; the three types here cannot be confused.
-        if first < 24:
-            self.offset += 1
-            return first
         if first < 0x40:
             return self._int(first)
         if first >= 0x80:
@@ -328,12 +330,13 @@ class Decoder:
         elif major == OTHER:
             self._other(first, False)
         elif major == TAG:
-            depth = self._nest(depth)
+            if not depth:
+                self._too_deep()
             self.read_tag()
-            self._skip(depth)
+            self._skip(depth - 1)
         else:
-            depth = self._nest(depth)
-            count = self._count(first, major - 3)
+            count = self._count(first, major - 3, depth)
+            depth -= 1
             last = -1
             while count > 0 or (count < 0 and self._more(major - 3)):
                 count -= 1

@@ -48,8 +48,8 @@ class Encoder:
 
     def result(self, mark: int = 0) -> memoryview:
         """What was written since `mark`: a view of the buffer, no copy, valid until the encoder overwrites it."""
-        if self.mark() <= mark:
-            self._refuse(INVALID_STATE, "nothing written")
+        if self._open or self._end <= mark:
+            self._refuse(INVALID_STATE, f"{self._end - mark} bytes, {self._open} items missing")
         return self._buf[mark : self._end]
 
     def encode(self, value: object) -> None:

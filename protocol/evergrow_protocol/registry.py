@@ -46,7 +46,7 @@ class Entry:
         return f"{raw * self.scale} {_UNIT_TEXT.get(self.unit, self.unit)}".rstrip()
 
     def parse(self, text: str) -> int:
-        """The wire value of '60 degC', '60.2 °C' or a bare number in `unit`. RegistryError if it is not a whole step of the scale."""
+        """The wire value of '60 degC', '60.2 °C' or a bare number in `unit`. RegistryError if no whole step of the scale."""
         number = text.strip()
         for unit in (self.unit, _UNIT_TEXT.get(self.unit, "")):
             if unit:
@@ -95,7 +95,7 @@ class Table:
 
 
 class Registry:
-    """The whole registry. Attributes are tables: classes, signals, actuators, phases, programmes, usage, outcomes, events, errors."""
+    """The whole registry. `tables` holds all of it by title, and each table is an attribute."""
 
     def __init__(self, data: Mapping[str, Any]) -> None:
         self.version: int = data["version"]

@@ -76,6 +76,15 @@ class ScriptedDevice:
         """The next dn message of a kind."""
         return await asyncio.wait_for(self._heard[kind].get(), PATIENCE_S)
 
+    async def hear_first(self, *kinds: str) -> str:
+        """Wait for a message of any of the kinds, and take it; returns its kind."""
+        getting = {asyncio.create_task(self._heard[kind].get()): kind for kind in kinds}
+        done, pending = await asyncio.wait(getting, timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        assert done, f"none of {kinds} within {PATIENCE_S} s"
+        return getting[done.pop()]
+
     def unheard(self, kind: str) -> int:
         """How many messages of a kind have arrived that nobody asked for."""
         return self._heard[kind].qsize()

@@ -185,11 +185,9 @@ async def test_a_broker_that_restarts_is_found_again(running: MakeCloud, mosquit
             mosquitto.kill()
         mosquitto.start()
         async with ScriptedDevice(mosquitto.port) as device:
-            await device.say("birth", BIRTH, retain=True)  # whether the cloud is back already or not,
-            while not device.unheard("welcome"):
-                await device.hear("cmd")  # it will ask
+            await device.say("birth", BIRTH, retain=True)
+            if await device.hear_first("welcome", "cmd") == "cmd":  # the cloud came back after the birth, and asks for another
                 await device.be_born()
-                break
             await device.say("usage", usage_body())
             await device.hear_ack(1)
 
@@ -245,13 +243,25 @@ async def test_mqtt_3_1_1_is_spoken_where_there_is_no_mqtt_5(
             await device.hear_ack(1)
 
 
-async def test_a_refused_subscription_is_an_error_that_is_retried(tmp_path: Path, path: Path) -> None:
-    folder = tmp_path / "mosquitto"
-    folder.mkdir()
-    with Mosquitto(folder, settings=["max_connections 0"]) as broker, Store(path) as store:
-        async with Cloud(store, f"mqtt://127.0.0.1:{broker.port}") as cloud:
+async def test_a_broker_that_is_not_there_yet_is_waited_for(path: Path, mosquitto: Mosquitto) -> None:
+    mosquitto.stop()
+    with Store(path) as store:
+        async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}") as cloud:
             with pytest.raises(BrokerError, match="no connection"):
-                await cloud.connected(timeout_s=0.5)
+                await cloud.connected(timeout_s=0.1)
+            mosquitto.start()
+            await cloud.connected()
+
+
+async def test_two_clouds_on_one_broker_do_not_push_each_other_out(running: MakeCloud, mosquitto: Mosquitto, path: Path) -> None:
+    async with running(mosquitto.port), running(mosquitto.port), ScriptedDevice(mosquitto.port) as device:
+        await device.be_born()
+        await device.hear("welcome")
+        await device.say("usage", usage_body())
+        await device.hear_ack(1)
+        await device.hear_ack(1)
+    with Store(path) as store:
+        assert usage.totals(store).cycles == 1
 
 
 async def test_tls_with_a_client_certificate(path: Path, tmp_path: Path, certificates: dict[str, Path]) -> None:

@@ -37,8 +37,13 @@ def some_item(rng: random.Random, depth: int) -> bytes:
     """One item, now and then wrong: too long a head, a count that does not fit, text that is not UTF-8."""
     major = rng.randrange(8 if depth else 4)
     if major == 7:
-        return rng.choice((b"\xf4", b"\xf5", b"\xf6", b"\xf7", b"\xf8\x20", b"\xf9" + rng.randbytes(2), b"\xfa" + rng.randbytes(4),
-                           b"\xfb" + rng.randbytes(8), b"\xff", b"\xfb" + rng.randbytes(2) + b"\0" * 6))  # fmt: skip
+        floats = (
+            b"\xf9" + rng.randbytes(2),
+            b"\xfa" + rng.randbytes(4),
+            b"\xfb" + rng.randbytes(8),
+            b"\xfb" + rng.randbytes(2) + b"\0" * 6,
+        )
+        return rng.choice((b"\xf4", b"\xf5", b"\xf6", b"\xf7", b"\xf8\x20", b"\xff", *floats))
     if major < 2:
         info = rng.choice(HEADS[:-2])
         return bytes((major << 5 | info,)) + rng.randbytes(0 if info < 24 else 1 << (info - 24))

@@ -1,5 +1,6 @@
 """The codec against cbor2 as an independent implementation, and against arbitrary bytes. Failures print how to replay them."""
 
+import contextlib
 import enum
 import math
 import struct
@@ -18,17 +19,17 @@ DEPTH = 32
 REPLAYABLE = settings(print_blob=True, deadline=None)
 
 ints = st.integers(-(2**64), 2**64 - 1) | st.integers(-300, 300)
-keys = ints | st.text(max_size=30) | st.binary(max_size=30)
+keys = ints | st.text(max_size=8) | st.binary(max_size=8)
 scalars = ints | st.text() | st.binary() | st.booleans() | st.none()
 # Tag numbers that cbor2 gives no meaning to, so that it keeps the tag.
 tag_numbers = st.integers(60000, 2**64 - 1).filter(lambda number: number not in (55799,))
 
 
 def containers(children: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.lists(children, max_size=30) | st.dictionaries(keys, children, max_size=30) | st.builds(Tag, tag_numbers, children)
+    return st.lists(children, max_size=30) | st.dictionaries(keys, children, max_size=6) | st.builds(Tag, tag_numbers, children)
 
 
-values = st.recursive(scalars, containers, max_leaves=40)
+values = st.recursive(scalars, containers, max_leaves=20)
 columns = st.lists(st.integers(-70000, 70000) | st.integers(-30, 30), max_size=40)
 
 
@@ -48,7 +49,7 @@ def _ordered(value: Any) -> Any:
 def from_reference(value: Any) -> Any:
     if isinstance(value, cbor2.CBORTag):
         return Tag(value.tag, from_reference(value.value))
-    if isinstance(value, dict):
+    if hasattr(value, "items"):  # within a tag, a frozendict
         return {key: from_reference(item) for key, item in value.items()}
     return [from_reference(item) for item in value] if isinstance(value, (list, tuple)) else value
 
@@ -120,10 +121,11 @@ def test_a_buffer_of_any_size_takes_the_item_or_is_full(value: Any, size: int) -
         assert caught.value.offset == 0
 
 
+EDITS = ("set", "insert", "delete", "cut")
 mutated = st.builds(
     lambda item, edits: _edited(item, edits),
     values.map(lambda value: dumps(value, DEPTH)),
-    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255), st.sampled_from("set insert delete cut".split())), max_size=4),
+    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255), st.sampled_from(EDITS)), max_size=4),
 )
 garbage = st.binary(max_size=200) | mutated
 """Bytes without any plan, and good items with a few edits, which get much deeper into the decoder."""
@@ -145,7 +147,7 @@ def _edited(item: bytes, edits: list[tuple[int, int, str]]) -> bytes:
     return bytes(data)
 
 
-@settings(REPLAYABLE, max_examples=2000)
+@settings(REPLAYABLE, max_examples=300)
 @given(garbage)
 def test_arbitrary_bytes_decode_or_are_refused_with_code_and_offset(data: bytes) -> None:
     for deterministic in (False, True):
@@ -159,7 +161,7 @@ def test_arbitrary_bytes_decode_or_are_refused_with_code_and_offset(data: bytes)
                 assert 0 <= error.offset <= len(data)
 
 
-@settings(REPLAYABLE, max_examples=2000)
+@settings(REPLAYABLE, max_examples=300)
 @given(garbage)
 def test_deterministic_input_is_the_one_encoding_of_its_value(data: bytes) -> None:
     try:
@@ -169,7 +171,7 @@ def test_deterministic_input_is_the_one_encoding_of_its_value(data: bytes) -> No
     assert dumps(value) == data
 
 
-@settings(REPLAYABLE, max_examples=2000)
+@settings(REPLAYABLE, max_examples=300)
 @given(garbage)
 def test_what_decodes_can_be_stepped_over(data: bytes) -> None:
     for deterministic in (False, True):
@@ -183,7 +185,7 @@ def test_what_decodes_can_be_stepped_over(data: bytes) -> None:
         assert skipper.offset == decoder.offset
 
 
-@settings(REPLAYABLE, max_examples=2000)
+@settings(REPLAYABLE, max_examples=300)
 @given(garbage)
 def test_what_we_decode_the_reference_decodes_to_the_same(data: bytes) -> None:
     try:
@@ -217,10 +219,8 @@ def test_hostile_input_of_64_kb_stays_within_a_quarter_megabyte() -> None:
     for data in hostile:
         for read in ("decode", "skip"):
             tracemalloc.start()
-            try:
+            with contextlib.suppress(CborError):
                 getattr(Decoder(data), read)()
-            except CborError:
-                pass
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
             assert peak < 256 * 1024, (data[:4], read)

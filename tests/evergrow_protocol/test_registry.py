@@ -65,7 +65,7 @@ def test_names_and_ids_lead_to_each_other() -> None:
 
 
 def test_unknown_names_and_ids_are_typed_errors() -> None:
-    with pytest.raises(RegistryError, match="no 'watr'; there are .*water_ml"):
+    with pytest.raises(RegistryError, match=r"no 'watr'; there are .*water_ml"):
         REGISTRY.signals.by_name("watr")
     with pytest.raises(RegistryError, match="no id 999"):
         REGISTRY.signals.by_id(999)
@@ -74,7 +74,13 @@ def test_unknown_names_and_ids_are_typed_errors() -> None:
 
 @pytest.mark.parametrize(
     ("name", "raw", "text"),
-    [("temp", 602, "60.2 °C"), ("temp", -5, "-0.5 °C"), ("water_ml", 12000, "12000 ml"), ("door_closed", 1, "yes"), ("door_closed", 0, "no")],
+    [
+        ("temp", 602, "60.2 °C"),
+        ("temp", -5, "-0.5 °C"),
+        ("water_ml", 12000, "12000 ml"),
+        ("door_closed", 1, "yes"),
+        ("door_closed", 0, "no"),
+    ],
 )
 def test_values_are_shown_in_their_unit(name: str, raw: int, text: str) -> None:
     assert REGISTRY.signals.by_name(name).format(raw) == text

@@ -36,7 +36,18 @@ def test_step_compiles_to_the_documented_map() -> None:
     data = compile_programme({"id": 1001, "nominal_s": 90, "step": [STEP]})
     assert cbor2.loads(data) == [
         1001,
-        [{0: 4, 1: {4: 32767, 2: 1}, 2: [[3, 2, 600, 15]], 3: [[1, 0, 6000], [2, 1, 399]], 4: 60, 5: 90, 6: 1, 7: [[1, 1, 3, 7]]}],
+        [
+            {
+                0: 4,
+                1: {4: 32767, 2: 1},
+                2: [[3, 2, 600, 15]],
+                3: [[1, 0, 6000], [2, 1, 399]],
+                4: 60,
+                5: 90,
+                6: 1,
+                7: [[1, 1, 3, 7]],
+            }
+        ],
         {0: 90},
     ]
     assert data == cbor2.dumps(cbor2.loads(data), canonical=True)
@@ -86,7 +97,9 @@ def test_mistakes_name_their_step(change: dict[str, Any], message: str) -> None:
         compile_programme({"id": 1001, "step": [{**STEP, **change}]})
 
 
-@pytest.mark.parametrize("table", [{}, {"programme": "wool"}, {"id": "1001"}, {"id": 1, "steps": []}, {"id": 1, "step": [{"phase": "wash"}]}])
+@pytest.mark.parametrize(
+    "table", [{}, {"programme": "wool"}, {"id": "1001"}, {"id": 1, "steps": []}, {"id": 1, "step": [{"phase": "wash"}]}]
+)
 def test_incomplete_programme_is_refused(table: dict[str, Any]) -> None:
     with pytest.raises(ProgrammeSourceError):
         compile_programme(table)

@@ -1,8 +1,10 @@
 """Features from source to files: what is built, and the sentence for every source that cannot be."""
 
+import hashlib
 import tomllib
 from pathlib import Path
 
+import cbor2
 import pytest
 
 from evergrow_protocol import feature
@@ -69,6 +71,23 @@ def test_a_programme_travels_beside_its_envelope() -> None:
     assert (body.kind, body.id, body.class_id) == (feature.PROGRAMME, 1001, 1)
 
 
+def test_an_independent_cbor_library_reads_the_envelope_as_the_draft_has_it() -> None:
+    tagged = cbor2.loads(feature_build.build(FEATURES / "spin-1400").envelope)
+    members = tagged.value
+    (digest,) = cbor2.loads(members[2])
+    assert tagged.tag == 107 and sorted(members, key=str) == ["#feature", 2, 3]
+    assert cbor2.loads(digest) == [-16, hashlib.sha256(cbor2.dumps(members[3])).digest()]
+    manifest = cbor2.loads(members[3])
+    common = cbor2.loads(manifest[3])
+    body = members["#feature"]
+    image = cbor2.dumps([-16, hashlib.sha256(body).digest()])
+    vendor, klass = suit_build.vendor_id("evergrow.example"), suit_build.class_id("evergrow.example", "washer")
+    assert (manifest[1], manifest[2], common[2]) == (1, 1, [[b"evergrow", b"spin-1400"]])
+    assert cbor2.loads(common[4]) == [20, {1: vendor, 2: klass, 3: image, 14: len(body)}, 1, 15, 2, 15]
+    assert cbor2.loads(manifest[20]) == [20, {21: "#feature"}, 21, 2, 3, 15]
+    assert cbor2.loads(body) == {0: 1, 1: 1002, 2: "spin-1400", 3: "1.0.0", 4: {4: 1400}, 6: [1, 1]}
+
+
 def test_a_build_is_reproducible() -> None:
     assert feature_build.build(FEATURES / "allergen-care") == feature_build.build(FEATURES / "allergen-care")
 
@@ -84,7 +103,7 @@ def test_a_programme_takes_the_features_id_unless_it_has_its_own(tmp_path: Path)
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("id = 1002", "id = 7", "7 is outside 1000..65535"),
+        ("id = 1002", "id = 7", "7 is not in 1000..65535"),
         ('"spin-1400"', '"Spin 1400"', "must be 1..32 of a-z"),
         ('"spin-1400"', '"' + "a" * 33 + '"', "must be 1..32 of a-z"),
         ('"1.0.0"', '""', "text of 0 characters"),

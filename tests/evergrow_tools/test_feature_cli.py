@@ -102,6 +102,8 @@ def test_no_command_prints_the_secret(run: Run, signed: Path) -> None:
     [
         ("key", "new", "northwash", "--publisher", "2", "--out", "."),
         ("key", "new", "x", "--publisher", "0"),
+        ("key", "new", "../x", "--publisher", "1"),
+        ("key", "new", "x", "--publisher", "1", "--prefix", "North Wash"),
         ("key", "new", "x", "--publisher", "1", "--height", "6"),
         ("key", "show", "absent.pub"),
         ("feature", "build", "absent"),

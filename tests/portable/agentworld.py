@@ -127,7 +127,7 @@ class Device:
         end_ms = self.clock.now_ms + 1000 * limit_s
         while not condition():
             assert self.clock.now_ms < end_ms, "it does not happen"
-            await self.clock.sleep_ms(50)
+            await self.clock.sleep_ms(250)
 
     async def run_cycle(self, programme_id=1):
         self.agent.start_programme(programme_id)

@@ -53,8 +53,8 @@ def digest_of(body):
     return dumps([-16, sha256(body).digest()])
 
 
-def manifest_of(body, sequence=1, name=b"spin", prefix=b"acme", uri="evergrow:1", size=None, vendor=VENDOR, class_id=CLASS, digest=None):
-    shared = [20, {1: vendor, 2: class_id, 3: digest or digest_of(body), 14: len(body) if size is None else size}, 1, 15, 2, 15]
+def manifest_of(body, sequence=1, name=b"spin", prefix=b"acme", uri="evergrow:1", size=None, vendor=VENDOR, class_id=CLASS):
+    shared = [20, {1: vendor, 2: class_id, 3: digest_of(body), 14: len(body) if size is None else size}, 1, 15, 2, 15]
     sections = {20: [20, {21: uri}, 21, 2, 3, 15], 7: [3, 15]}
     return manifest(shared, sections, ((prefix, name),), sequence)
 

@@ -130,8 +130,6 @@ class Link:
 
     async def close(self):
         self.closed = True
-        if not self.dead:
-            self._server.lost(self)
         self.dead = True
 
 
@@ -208,7 +206,6 @@ class Server:
         self.pings = 0
         self.disconnects = []  # reason codes
         self.acked = []
-        self.highest_unacked = 0
         self._has_session = False
         self._subscribed = False
         self._unacked = {}
@@ -222,9 +219,6 @@ class Server:
         self._link = link
         self._buffer = b""
         self._aliases = {}
-
-    def lost(self, link):
-        pass
 
     def feed(self, link, data):
         if link is not self._link:
@@ -296,7 +290,8 @@ class Server:
             link.drop()
             return
         self._has_session = True
-        for packet_id, (topic, payload) in self._unacked.items():
+        for packet_id in sorted(self._unacked):
+            topic, payload = self._unacked[packet_id]
             link.push(publish(version, topic, payload, packet_id, dup=True))
 
     def _on_publish(self, link, first, body):
@@ -332,5 +327,4 @@ class Server:
             topic, payload = self.to_deliver.pop(0)
             self._next_id += 1
             self._unacked[self._next_id] = (topic, payload)
-            self.highest_unacked = max(self.highest_unacked, len(self._unacked))
             link.push(publish(self._spoken, topic, payload, self._next_id))

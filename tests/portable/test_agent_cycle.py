@@ -3,7 +3,7 @@
 from evergrow_agent.bootcount import bump
 from evergrow_agent.cycle import Cycle
 from evergrow_agent.guard import Guard
-from evergrow_agent.journal import RECORD_MAX
+from evergrow_agent.journal import RECORD_MAX, Journal
 from evergrow_agent.ledger import Ledger
 from evergrow_agent.runner import IDLE, RUNNING, Runner
 from evergrow_agent.timebase import Timebase
@@ -54,13 +54,13 @@ class Random:
 class Bench:
     """One boot of an appliance whose flash survives."""
 
-    def __init__(self, flash, features=None):
+    def __init__(self, flash, features=None, journal=None):
         self.flash = flash
         self.appliance = TinyAppliance()
         self.clock = Clock()
         self.guard = Guard(self.appliance)
         self.runner = Runner(self.guard)
-        self.ledger = Ledger(flash)
+        self.ledger = Ledger(flash, journal)
         self.cycle = Cycle(self.runner, self.guard, self.ledger, flash, Timebase(self.clock), features)
         self.ledger.load()
         self.boot, _ = bump(flash, Random(), self.ledger.last[0])
@@ -244,6 +244,69 @@ def test_a_damaged_checkpoint_is_counted_and_removed():
     assert bench.cycle.failures == 1
     assert bench.records() == [] and "cycle" not in flash.files
     bench.run_cycle()
+
+
+def test_a_checkpoint_that_could_not_be_removed_is_not_reported_again():
+    """EG-USE-003"""
+    bench = Bench(FaultyFlash())
+    remove = bench.flash.remove
+
+    def unwilling(name):
+        if name == "cycle":
+            raise OSError(5)
+        remove(name)
+
+    bench.flash.remove = unwilling
+    bench.run_cycle()
+    assert "cycle" in bench.flash.files
+    bench.records()
+    bench.ledger.ack(1, 1)
+    assert bench.ledger.pending == 0
+    after = Bench(FaultyFlash(bench.flash.files))
+    assert after.records() == [] and "cycle" not in bench.flash.files
+    after.run_cycle()
+    assert [record[:2] for record in after.records()] == [(2, 1)]
+
+
+def test_a_cut_cycle_stays_on_the_flash_until_its_record_is_durable():
+    """EG-USE-003: the flash fails at the boot after the cut, and power is lost again."""
+    bench = Bench(FaultyFlash())
+    bench.start()
+    bench.tick()
+    Bench(FaultyFlash(bench.flash.files, fail=lambda n: True))
+    records = Bench(FaultyFlash(bench.flash.files)).records()
+    assert [record[:2] for record in records] == [(1, 1)]
+
+
+def test_power_cut_at_every_operation_with_a_full_journal():
+    """EG-USE-006: merged or not, each cycle that had started counts once."""
+    for mode in MODES:
+        cut_at = 1
+        while _fill_through_cut(mode, cut_at):
+            cut_at += 1
+        assert cut_at > 20
+
+
+def _fill_through_cut(mode, cut_at):
+    flash = FaultyFlash(cut_at=cut_at, mode=mode)
+    started = 0
+    try:
+        bench = Bench(flash, journal=Journal(flash, 40, 40, 0))
+        for _ in range(4):
+            bench.start()
+            started += 1
+            while bench.runner.state != IDLE:
+                bench.tick()
+        return False
+    except PowerCut:
+        pass
+    for _ in range(2):  # The second boot changes nothing.
+        flash = FaultyFlash(flash.files)
+        bench = Bench(flash, journal=Journal(flash, 40, 40, 0))
+        cycles = bench.ledger.pending + bench.ledger.merged_cycles
+        assert started <= cycles <= started + 1, (mode, cut_at, started, cycles)
+        assert "cycle" not in flash.files
+    return True
 
 
 def test_power_cut_at_every_operation_of_three_cycles():

@@ -48,9 +48,9 @@ def test_an_active_unlock_survives_a_boot():
 
 def test_an_active_programme_is_found_by_its_id():
     flash = FaultyFlash()
-    features = Features(flash)
-    features.activate(stage(flash, features, programme(), feature=1002))
-    for features in (features, Features(FaultyFlash(flash.files))):
+    installing = Features(flash)
+    installing.activate(stage(flash, installing, programme(), feature=1002))
+    for features in (installing, Features(FaultyFlash(flash.files))):
         data, who = features.programme(1002)
         assert bytes(data) in programme()
         assert data[1:4] == b"\x19\x03\xea"
@@ -125,16 +125,16 @@ def test_a_flash_error_during_an_upgrade_leaves_the_old_or_the_new_whole():
 def test_a_removed_feature_leaves_its_sequence_number():
     """EG-FEAT-005"""
     flash = FaultyFlash(with_old())
-    features = Features(flash)
-    assert features.remove(PUBLISHER, 1001)
-    assert not features.remove(PUBLISHER, 1001)
-    assert not features.remove(PUBLISHER, 4711)
-    for features in (features, Features(FaultyFlash(flash.files))):
+    removing = Features(flash)
+    assert removing.remove(PUBLISHER, 1001)
+    assert not removing.remove(PUBLISHER, 1001)
+    assert not removing.remove(PUBLISHER, 4711)
+    for features in (removing, Features(FaultyFlash(flash.files))):
         assert features.active() == []
         assert features.unlocks() == []
         assert features.find(PUBLISHER, b"spin").sequence == 1
-    features.activate(stage(flash, features, NEW, sequence=2))
-    assert features.active() == [(PUBLISHER, 1001, 2)]
+    removing.activate(stage(flash, removing, NEW, sequence=2))
+    assert removing.active() == [(PUBLISHER, 1001, 2)]
 
 
 def test_a_decayed_body_is_out_of_use_and_reported_and_the_others_stay():

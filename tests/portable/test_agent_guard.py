@@ -102,6 +102,13 @@ def test_door_stays_locked_from_the_moment_something_is_told_to_start():
         assert raises(GuardError, guard.write, ids.ACTUATOR_DOOR_LOCK, 0).code == INVALID_STATE
 
 
+def test_door_stays_locked_while_the_heater_is_told_to_heat():
+    washer, guard = guarded(water_ml=3000)
+    guard.write(ids.ACTUATOR_HEATER, 1)
+    washer.water_ul = 2000000  # gone, before enforce() could take the heater back
+    assert raises(GuardError, guard.write, ids.ACTUATOR_DOOR_LOCK, 0).code == INVALID_STATE
+
+
 def test_nothing_starts_while_the_bolt_is_withdrawn():
     _, guard = guarded(water_ml=2000)
     guard.write(ids.ACTUATOR_DOOR_LOCK, 0)
@@ -190,6 +197,17 @@ def test_actuator_that_does_not_answer_is_tried_again():
     washer.dead_actuators.clear()
     assert guard.enforce() == common.ERROR_DOOR_OPEN
     assert washer._commands[ids.ACTUATOR_DRUM_RPM] == 0
+
+
+def test_write_that_failed_half_way_is_looked_after_all_the_same():
+    washer, guard = guarded(water_ml=20000)
+    washer.dead_actuators.add(ids.ACTUATOR_HEATER)
+    raises(OSError, guard.write, ids.ACTUATOR_HEATER, 1)
+    washer.dead_actuators.clear()
+    washer.write(ids.ACTUATOR_HEATER, 1)  # it did go on, only the answer was lost
+    washer.water_ul = 0
+    guard.enforce()
+    assert washer._commands[ids.ACTUATOR_HEATER] == 0
 
 
 def test_one_dead_actuator_does_not_keep_the_others_from_safety():

@@ -352,11 +352,12 @@ async def test_a_cloud_that_never_answers_is_given_up_and_the_next_offer_is_hand
 async def test_a_lost_link_is_waited_out_and_nothing_is_pulled_twice():
     world = World()
     drops = [3, 7]
+    reconnects = []
 
     def dropping(world, *request):
         if len(world.requests) in drops:
             world.online = False
-            asyncio.create_task(reconnect(world))
+            reconnects.append(asyncio.create_task(reconnect(world)))
             return
         world.serve(*request)
 
@@ -483,7 +484,7 @@ async def test_a_power_cut_at_any_moment_of_an_upgrade_leaves_the_old_or_the_new
 
 async def test_a_power_cut_of_real_littlefs_during_an_upgrade_leaves_the_old_or_the_new_whole():
     """EG-FEAT-007"""
-    if not lfs.vfs:
+    if not lfs.AVAILABLE:
         return
     blocks = lfs.RamBlocks(12)
     lfs.mount(lfs.Chip(blocks), "/chip")

@@ -2,7 +2,7 @@ from evergrow_agent.journal import RECORD_MAX, Journal
 from evergrow_agent.ledger import WINDOW, Ledger
 from evergrow_protocol.cbor import loads
 from evergrow_protocol.messages import USAGE_MERGED
-from faultyflash import MODES, FaultyFlash, PowerCut
+from faultyflash import AFTER, MODES, FaultyFlash, PowerCut
 
 
 class Cloud:
@@ -371,17 +371,130 @@ def _live_through_errors(mode, first, last):
     assert ledger.pending == 0
 
 
-def test_a_flash_that_cannot_be_read_at_boot_is_not_overwritten():
+def test_a_flash_that_cannot_be_read_at_boot_is_not_overwritten_and_read_later():
     flash = FaultyFlash()
-    for n in range(2):
-        run_cycle(opened(flash), 3, n)
-    flash.fail_reads = ("", "use.ack", "use.00000001", "use.00000002", "use.merged")
+    sizes = {"segment_bytes": 100, "cap_bytes": 100}
+    for n in range(5):
+        run_cycle(opened(flash, **sizes), 3, n)
+    flash.fail_reads = ("", "use.ack", "use.merged")
     before = dict(flash.files)
-    ledger = opened(flash)
-    assert run_cycle(ledger, 4, 5) == 1
+    ledger = opened(flash, **sizes)
+    run_cycle(ledger, 4, 5)
+    run_cycle(ledger, 4, 6)
     assert not ledger.healthy
     assert announce(ledger) == []
     assert flash.files == before
+    flash.fail_reads = ()
+    run_cycle(ledger, 4, 7)
+    assert ledger.healthy
+    cloud = Cloud()
+    for _ in (4, 5):
+        deliver(ledger, cloud)
+        assert ledger.settle()
+        ledger = opened(FaultyFlash(flash.files), **sizes)
+    bodies = [record for _, record in cloud.records.values()]
+    assert sum([record.get(USAGE_MERGED, 1) for record in bodies]) == 8
+    assert sum([record[4] for record in bodies]) == 0 + 1 + 2 + 3 + 4 + 5 + 6 + 7
+
+
+def test_a_record_that_the_flash_will_say_nothing_about_is_counted_once():
+    """EG-ENV-003: it may be there or not; what comes after it waits until the flash can be read again."""
+    for mode in MODES:
+        for already in (0, 2):
+            for recovers in (True, False):
+                _live_through_doubt(mode, already, recovers)
+
+
+def _live_through_doubt(mode, already, recovers):
+    flash = FaultyFlash(mode=mode)
+    ledger = opened(flash)
+    for n in range(already):
+        run_cycle(ledger, 3, n)
+    flash.fail = lambda n: True
+    flash.fail_reads = ("use.00000001",)
+    run_cycle(ledger, 3, 10)
+    assert not ledger.healthy
+    flash.fail = None
+    run_cycle(ledger, 3, 20)
+    absent = ledger.healthy
+    total = sum(range(already))
+    if absent:
+        total += 10 + 20  # There is no such segment: nothing is in doubt any more.
+    elif mode == AFTER and not recovers:
+        total += 10  # Power is lost with a flash that answers nothing: what was in RAM only is gone.
+    flash.fail_reads = ()
+    if recovers:
+        run_cycle(ledger, 3, 30)
+        total += 30 if absent else 10 + 20 + 30
+        assert ledger.healthy
+    ledger.settle()
+    cloud = Cloud()
+    deliver(ledger, cloud)
+    deliver(opened(FaultyFlash(flash.files)), cloud)
+    energy = sum([record[4] for _, record in cloud.records.values()])
+    assert energy == total, (mode, already, recovers, energy, total)
+
+
+def test_an_append_that_failed_but_left_something_as_long_is_not_believed():
+    flash = FaultyFlash()
+    ledger = opened(flash)
+    run_cycle(ledger, 3, 1)
+    append = flash.append
+
+    def garble(name, data):
+        append(name, bytes(len(data)))
+        raise OSError(5)
+
+    flash.append = garble
+    run_cycle(ledger, 3, 2)
+    flash.append = append
+    run_cycle(ledger, 3, 3)
+    ledger.settle()
+    cloud = Cloud()
+    deliver(ledger, cloud)
+    assert sum([record[4] for _, record in cloud.records.values()]) == 1 + 2 + 3
+
+
+def test_the_same_id_twice_is_one_record():
+    """EG-ENV-003: recovery after a power cut may offer it again."""
+    ledger = opened(FaultyFlash())
+    for _ in range(2):
+        assert ledger.append(3, 1, 9, body(1), 5)
+    assert ledger.pending == 1
+    announce(ledger)
+    ledger.ack(3, 1)
+    assert ledger.append(3, 1, 9, body(1), 5)
+    assert ledger.pending == 0 and announce(ledger) == []
+
+
+def test_the_same_cycle_twice_is_merged_once():
+    flash = FaultyFlash()
+    ledger = opened(flash, segment_bytes=40, cap_bytes=40)
+    run_cycle(ledger, 3, 1)
+    for _ in range(2):
+        ledger.append(3, 2, 9, body(7), 5)
+    assert ledger.merged_cycles == 1
+    ledger = opened(FaultyFlash(flash.files), segment_bytes=40, cap_bytes=40)
+    assert ledger.append(3, 2, 9, body(7), 5)
+    assert ledger.merged_cycles == 1
+
+
+def test_a_record_that_could_not_be_read_for_a_while_is_announced_by_the_next_boot():
+    flash = FaultyFlash()
+    ledger = opened(flash)
+    for n in range(WINDOW):
+        run_cycle(ledger, 3, n)
+    announce(ledger)
+    good = flash.files["use.00000001"]
+    flash.files["use.00000001"] = good[:50] + bytes((good[50] ^ 1,)) + good[51:]
+    ledger.rewind()
+    announce(ledger)
+    ledger.ack(3, 1)
+    ledger.ack(3, 2, b"\xff" * 8)
+    assert ledger.lost == 1 and ledger.announced == 0
+    flash.files["use.00000001"] = good
+    seqs = [loads(envelope)[1] for envelope in announce(opened(FaultyFlash(flash.files)))]
+    assert 2 in seqs
 
 
 def test_a_segment_that_cannot_be_read_at_boot_is_announced_by_a_later_one():
@@ -457,5 +570,3 @@ def test_the_size_of_the_backlog_does_not_show_in_ram():
         run_cycle(ledger, 3, n)
     assert len(ledger.journal.segments) <= 4
     assert len(announce(ledger)) == WINDOW
-
-

@@ -102,7 +102,14 @@ def test_numbers_are_bounded():
 
 def test_what_it_may_not_name_is_refused():
     """A publisher's grant is the list of what its programmes may read and drive."""
-    cases = ({"k1": {9: 1}}, {"k2": [[9, 2, 0, 0]]}, {"k2": [[3, 9, 0, 0]]}, {"k3": [[9, 0, 0]]}, {"k7": [[9, 1, 1, 1]]}, {"k1": {"2": 1}})
+    cases = (
+        {"k1": {9: 1}},
+        {"k2": [[9, 2, 0, 0]]},
+        {"k2": [[3, 9, 0, 0]]},
+        {"k3": [[9, 0, 0]]},
+        {"k7": [[9, 1, 1, 1]]},
+        {"k1": {"2": 1}},
+    )
     for case in cases:
         assert refused(with_step(**case)) == OUT_OF_RANGE, case
     raises(ProtocolError, Programme, Washer.programmes[1], Washer.signals, (1, 2))

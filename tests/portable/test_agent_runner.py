@@ -1,6 +1,8 @@
 """The programme runner on a simulated washer: every way a cycle can go ends with the drum drained, cool and unlocked, or with
 the door locked over what could not be made safe, and with a usage record that says what happened."""
 
+import gc
+
 from evergrow_agent.guard import Guard
 from evergrow_agent.programme import Programme
 from evergrow_agent.runner import ENDING, IDLE, RUNNING, Runner
@@ -323,6 +325,18 @@ def test_water_that_rises_while_idle_is_pumped_out():
     assert bench.washer.spilled_ul == 0
 
 
+def test_idle_door_locks_over_a_dead_sensor_and_is_released_when_it_answers():
+    bench = Bench()
+    bench.run_for(6)
+    assert not bench.washer.door_locked
+    bench.washer.dead_signals.add(ids.SIGNAL_TEMP)
+    bench.run_for(10)
+    assert bench.washer.door_locked
+    bench.washer.dead_signals.clear()
+    bench.run_for(10)
+    assert not bench.washer.door_locked
+
+
 def test_record_of_a_running_cycle_is_there_for_a_power_cut():
     bench = Bench()
     bench.start(QUICK)
@@ -411,6 +425,35 @@ def test_no_programme_data_gets_past_the_guard():
             assert washer.door_locked or (washer.drum_rpm == 0 and washer.water_ul < 3000000)
             assert bench.now_ms < 50000000
         bench.assert_at_rest()
+
+
+def test_meter_leaves_out_what_it_could_not_read():
+    bench = Bench()
+    bench.washer.dead_signals.add(ids.SIGNAL_ENERGY_WH)
+    bench.start(RINSE_SPIN)
+    record = bench.run_to_end()
+    assert record[common.USAGE_OUTCOME] == common.OUTCOME_FINISHED  # a dead meter does not stop a wash
+    assert common.USAGE_ENERGY_WH not in record and record[common.USAGE_WATER_ML] > 0
+
+
+def test_tick_allocates_nothing_in_the_middle_of_a_step():
+    """The washer's physics are not counted."""
+    if not hasattr(gc, "mem_alloc"):
+        return
+    bench = Bench()
+    bench.start(QUICK)
+    bench.run_for(700)
+    assert bench.runner.phase == common.PHASE_WASH
+    gc.collect()
+    used = [0] * 8
+    for index in range(8):
+        bench.washer.step(1000)
+        bench.now_ms += 1000
+        now_ms = bench.now_ms
+        before = gc.mem_alloc()
+        bench.runner.tick(now_ms)
+        used[index] = gc.mem_alloc() - before
+    assert max(used) == 0, used
 
 
 def test_unexpected_error_leaves_the_appliance_safe():

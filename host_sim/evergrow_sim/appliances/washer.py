@@ -117,6 +117,7 @@ class Washer:
         self.dead_signals: "set[int]" = set()  # sensors that raise OSError
         self.dead_actuators: "set[int]" = set()  # actuators that raise OSError and keep doing what they did
 
+        self.remote_enable = False  # whether a person allowed it to be started from afar
         self.door_closed = True
         self.door_locked = False
         self.drum_rpm = 0
@@ -175,6 +176,7 @@ class Washer:
         return not self.door_closed
 
     def close_door(self) -> None:
+        self.remote_enable = False  # whether a person allowed it to be started from afar
         self.door_closed = True
 
     def power_off(self) -> None:

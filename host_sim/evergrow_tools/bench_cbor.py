@@ -1,0 +1,198 @@
+"""CBOR on MicroPython: ours beside the interpreter's own json, in C, and beside a straightforward recursive CBOR.
+
+All run in one process on the same two payloads, taking turns, so that their ratios mean something on a busy machine; the
+microseconds themselves say little about a board.
+"""
+
+import json
+import subprocess
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import evergrow_protocol
+
+ROUNDS = 15
+CALLS_PER_ROUND = 100
+
+OURS = "ours"
+PEERS = ("json in C", "straightforward")
+LIMIT_S = 300
+
+# What a first draft looks like: recursive, a new bytes object for every item and again for every container, no checks.
+_STRAIGHTFORWARD = """
+import struct
+
+def head(major, n):
+    major <<= 5
+    if n < 24:
+        return bytes([major | n])
+    if n < 0x100:
+        return bytes([major | 24, n])
+    if n < 0x10000:
+        return struct.pack(">BH", major | 25, n)
+    if n < 0x100000000:
+        return struct.pack(">BI", major | 26, n)
+    return struct.pack(">BQ", major | 27, n)
+
+def plain_dumps(value):
+    if value is None:
+        return b"\\xf6"
+    if isinstance(value, bool):
+        return b"\\xf5" if value else b"\\xf4"
+    if isinstance(value, int):
+        return head(0, value) if value >= 0 else head(1, -1 - value)
+    if isinstance(value, bytes):
+        return head(2, len(value)) + value
+    if isinstance(value, str):
+        data = value.encode()
+        return head(3, len(data)) + data
+    if isinstance(value, (list, tuple)):
+        return head(4, len(value)) + b"".join([plain_dumps(item) for item in value])
+    if isinstance(value, dict):
+        pairs = sorted([(plain_dumps(key), plain_dumps(item)) for key, item in value.items()])
+        return head(5, len(value)) + b"".join([key + item for key, item in pairs])
+    raise TypeError(value)
+
+def plain_load(data, pos):
+    first = data[pos]
+    major = first >> 5
+    n = first & 31
+    pos += 1
+    if n > 23:
+        size = 1 << (n - 24)
+        n = int.from_bytes(data[pos : pos + size], "big")
+        pos += size
+    if major == 0:
+        return n, pos
+    if major == 1:
+        return -1 - n, pos
+    if major == 2:
+        return data[pos : pos + n], pos + n
+    if major == 3:
+        return data[pos : pos + n].decode(), pos + n
+    if major == 4:
+        items = []
+        for _ in range(n):
+            item, pos = plain_load(data, pos)
+            items.append(item)
+        return items, pos
+    if major == 5:
+        pairs = {}
+        for _ in range(n):
+            key, pos = plain_load(data, pos)
+            pairs[key], pos = plain_load(data, pos)
+        return pairs, pos
+    return {20: False, 21: True, 22: None}[n], pos
+"""
+
+_MEASURE = """
+import gc, json, sys, time
+
+rounds, calls = int(sys.argv[1]), int(sys.argv[2])
+sys.path.insert(0, sys.argv[3])
+from evergrow_protocol.cbor import Encoder, loads
+
+usage = [7, 1234, 1735689600, {0: 3, 1: 850, 2: 48000, 3: 5400, 4: 400, 5: 1400, 6: 0, 7: 1, 8: 2, 9: 3}]
+columns = {
+    1: [2301, 1, -2, 0, 3, -1, 0, 2, 1, -1],
+    2: [400, 5, -12, 30, 3, -1, 0, 2, 1, -1],
+    3: [60000, -120, 250, -3, 10, 11, 12, -13, 0, 0],
+    4: [100, 0, 0, 0, 0, 0, 1, 0, 0, 0],
+}
+batch = [7, 1234, 1735689600, {0: 10, 1: columns}]
+encoder = Encoder(bytearray(256))
+
+def ours(value):
+    encoder.rewind()
+    encoder.encode(value)
+    return encoder.result()
+
+def ours_strict(item):
+    return loads(item, deterministic=True)
+
+def plain_loads(item):
+    return plain_load(item, 0)[0]
+
+def round_us(function, argument):
+    gc.collect()
+    start = time.ticks_us()
+    for _ in range(calls):
+        function(argument)
+    return time.ticks_diff(time.ticks_us(), start) / calls
+
+def heap_bytes(function, argument):
+    gc.collect()
+    gc.disable()
+    before = gc.mem_alloc()
+    function(argument)
+    used = gc.mem_alloc() - before
+    gc.enable()
+    return used
+
+def measured(functions):
+    times = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, (function, argument) in functions.items():
+            times[name].append(round_us(function, argument))
+    return {
+        name: {"us": sorted(times[name])[rounds // 2], "heap_bytes": heap_bytes(*functions[name])} for name in functions
+    }
+
+result = {}
+for name, value in (("usage record", usage), ("10x4 batch", batch)):
+    item = bytes(ours(value))
+    text = json.dumps(value)
+    assert plain_dumps(value) == item and ours_strict(item) == value == plain_loads(item)
+    result[name] = {
+        "cbor_bytes": len(item),
+        "json_bytes": len(text),
+        "encode": measured({"ours": (ours, value), "json in C": (json.dumps, value), "straightforward": (plain_dumps, value)}),
+        "decode": measured(
+            {"ours": (ours_strict, item), "json in C": (json.loads, text), "straightforward": (plain_loads, item)}
+        ),
+    }
+print(json.dumps(result))
+"""
+
+
+def run(rounds: int = ROUNDS, calls: int = CALLS_PER_ROUND) -> dict[str, Any]:
+    """Measure on MicroPython: `{payload: {cbor_bytes, json_bytes, encode, decode}}`.
+
+    `encode` and `decode` map "ours" and each of PEERS to `us` (a call, median of `rounds`), `heap_bytes` (that a call allocates)
+    and `ratio` (our time / its time). We decode in deterministic mode, with all checks.
+
+    Raises OSError without a MicroPython launcher in this environment, subprocess.SubprocessError if it fails.
+    """
+    launcher = Path(sysconfig.get_path("scripts")) / "micropython"
+    protocol = Path(evergrow_protocol.__file__).parents[1]
+    finished = subprocess.run(
+        [str(launcher), "-X", "heapsize=256K", "-c", _STRAIGHTFORWARD + _MEASURE, str(rounds), str(calls), str(protocol)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=LIMIT_S,
+    )
+    result: dict[str, Any] = json.loads(finished.stdout)
+    for payload in result.values():
+        for direction in ("encode", "decode"):
+            figures = payload[direction]
+            for peer in figures.values():
+                peer["ratio"] = figures[OURS]["us"] / peer["us"]
+    return result
+
+
+def format(result: dict[str, Any]) -> str:
+    """`run`'s figures as a table for people."""
+    lines = [f"{'CBOR on MicroPython':<24}{'bytes':>7}{'heap':>8}{'our time, as a multiple of':>30}"]
+    for name, payload in result.items():
+        lines.append(f"{name + ', CBOR / JSON':<24}{payload['cbor_bytes']:>7} / {payload['json_bytes']}")
+        for direction in ("encode", "decode"):
+            figures = payload[direction]
+            peers = ", ".join(f"{peer} {figures[peer]['ratio']:.2f} (heap {figures[peer]['heap_bytes']})" for peer in PEERS)
+            lines.append(f"  {direction:<22}{'':>7}{figures[OURS]['heap_bytes']:>8}    {peers}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(format(run()))
