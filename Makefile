@@ -38,7 +38,7 @@ budgets: $(READY) ## Measure sizes and compare them with budgets.toml
 	@$(BIN)/evergrow budgets
 
 bench: $(READY) ## Measure speed and memory
-	@$(BIN)/evergrow bench
+	@$(BIN)/evergrow bench --write docs/benchmarks.md
 
 clean: ## Remove everything that was made, .venv too
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

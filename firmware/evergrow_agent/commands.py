@@ -56,7 +56,7 @@ class Commands:
             code = OK
         except ProtocolError as exc:
             code = exc.code
-        except OSError:
+        except (OSError, MemoryError):
             code = STORAGE
         self._answers = self._answers[1 - REMEMBERED :] + [(command_id, code)]
         if command == messages.COMMAND_START and code == OK:

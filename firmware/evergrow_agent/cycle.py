@@ -109,15 +109,19 @@ class Cycle:
         for actuator in guard.appliance.unlockable:
             guard.relock(actuator)
         self._owners = []
-        if not self.features:
-            return
-        for actuator, maximum, owner in self.features.unlocks():
-            try:
-                before = guard.limit(actuator)[1]
-                if maximum > before and guard.unlock(actuator, maximum) > before:
-                    self._owners = [row for row in self._owners if row[0] != actuator] + [(actuator, owner)]
-            except ProtocolError:
-                pass  # Not something that this appliance can do.
+        try:
+            for actuator, maximum, owner in self.features.unlocks() if self.features else ():
+                self._unlock(actuator, maximum, owner)
+        except Exception:  # Whatever is wrong with them: the appliance can do without.
+            self.failures += 1
+
+    def _unlock(self, actuator: int, maximum: int, owner: "tuple[int, int]") -> None:
+        try:
+            before = self._guard.limit(actuator)[1]
+            if maximum > before and self._guard.unlock(actuator, maximum) > before:
+                self._owners = [row for row in self._owners if row[0] != actuator] + [(actuator, owner)]
+        except ProtocolError:
+            pass  # Not something that this appliance can do.
 
     def _record(self, outcome: "int | None" = None) -> "dict[int, Any]":
         """The runner's record, with the features whose unlock the cycle really used beside that of the programme."""

@@ -93,6 +93,7 @@ class Installer:
         self._wake = asyncio.Event()
         self._pull: "Pull | None" = None
         self._payload = 0
+        self._report: "dict[int, Any]" = {}  # of the offer that is being handled
 
     def on_offer(self, transfer: int, size: int) -> None:
         """`dn/offer`. Known ones are ignored; so is one too many, which the cloud repeats after the next birth."""
@@ -102,7 +103,7 @@ class Installer:
 
     def on_block(self, transfer: int, payload: int, block: int, data: "Buffer") -> None:
         """`dn/block`. What is needed of `data` is copied."""
-        if self._pull and transfer == self._offers[0][0] and payload == self._payload:
+        if self._pull and transfer == self._report[_TRANSFER] and payload == self._payload:
             self._pull.on_block(self._clock.ticks_ms(), block, data)
             if self._pull.window():
                 self._wake.set()
@@ -127,11 +128,11 @@ class Installer:
 
     async def _handle(self, transfer: int, size: int) -> None:
         """One offer, from the first block to the report of how it ended."""
-        report: "dict[int, Any]" = {_TRANSFER: transfer, _CODE: OK, _STATE: CONFIRMED, _BYTES: 0, _BLOCKS: 0}
+        report = self._report = {_TRANSFER: transfer, _CODE: OK, _STATE: CONFIRMED, _BYTES: 0, _BLOCKS: 0}
         try:
-            record = await self._stage(transfer, size, report)
+            record = await self._stage(size)
             if record:
-                await self._until_idle(report)
+                await self._until_idle()
                 self._features.activate(record)
         except ProtocolError as exc:
             report[_CODE] = exc.code
@@ -149,12 +150,13 @@ class Installer:
         if report[_CODE] != OK:
             report[_STATE] = REFUSED
             self._features.clean()
-        await self._report(report)
+        await self._say(report)
 
-    async def _stage(self, transfer: int, size: int, report: "dict[int, Any]") -> "Record | None":
+    async def _stage(self, size: int) -> "Record | None":
         """Everything up to a verified body on flash. None: the offered version is active already."""
+        report = self._report
         started_ms = self._clock.ticks_ms()
-        envelope, manifest, key = await self._open(transfer, size, report)
+        envelope, manifest, key = await self._open(size)
         if len(manifest.components) != 1:
             raise ProtocolError(UNSUPPORTED, f"{len(manifest.components)} components, supported is 1")
         component = dumps(manifest.components[0])
@@ -166,7 +168,7 @@ class Installer:
             if not 0 <= manifest.sequence - installed.sequence <= MAX_SEQUENCE_JUMP:
                 raise ProtocolError(STALE, f"sequence {manifest.sequence} does not follow the installed {installed.sequence}")
         new = Record(key.publisher, component, 0, manifest.sequence)
-        await self._process(transfer, manifest, envelope, new, installed, report)
+        await self._process(manifest, envelope, new, installed)
         body = self._features.verify(new)
         report[_FEATURE] = [new.publisher, body.id, new.sequence]
         contents.check(body, self._appliance)
@@ -177,7 +179,7 @@ class Installer:
         report[_MS] = self._clock.ticks_ms() - started_ms
         return new
 
-    async def _open(self, transfer: int, size: int, report: "dict[int, Any]") -> "tuple[Envelope, Manifest, Key]":
+    async def _open(self, size: int) -> "tuple[Envelope, Manifest, Key]":
         """Pull the envelope and verify it; nothing that it says is believed before."""
         if not 0 < size <= MAX_ENVELOPE:
             raise ProtocolError(TOO_LARGE, f"envelope of {size} bytes, limit {MAX_ENVELOPE}")
@@ -190,28 +192,20 @@ class Installer:
             view[end : end + len(window)] = window
             end += len(window)
 
-        await self._fetch(transfer, 0, size, store, report)
+        await self._fetch(0, size, store)
         started_ms = self._clock.ticks_ms()
         steps = suit.open_steps(data, self._keyring)
         while True:
             try:
-                report[_HASH_CALLS] = next(steps)
+                self._report[_HASH_CALLS] = next(steps)
             except StopIteration as stop:
                 opened: "tuple[Envelope, Manifest, Key]" = stop.value
                 break
             await asyncio.sleep(0)  # every few milliseconds on a slow board: the appliance goes on meanwhile
-        report[_VERIFY_MS] = self._clock.ticks_ms() - started_ms
+        self._report[_VERIFY_MS] = self._clock.ticks_ms() - started_ms
         return opened
 
-    async def _process(
-        self,
-        transfer: int,
-        manifest: "Manifest",
-        envelope: Envelope,
-        new: Record,
-        installed: "Record | None",
-        report: "dict[int, Any]",
-    ) -> None:
+    async def _process(self, manifest: "Manifest", envelope: Envelope, new: Record, installed: "Record | None") -> None:
         """Carry out the manifest: afterwards `new` has a file of the signed size and digest."""
         processor = suit.Processor(manifest, self._identity[0], self._identity[1])
         for section in (suit_manifest.PAYLOAD_FETCH, suit_manifest.INSTALL, suit_manifest.VALIDATE):
@@ -227,7 +221,7 @@ class Installer:
                         raise ProtocolError(OUT_OF_RANGE, f"not for this device: {exc.text}")
                     raise
                 if action.kind == suit.FETCH:
-                    await self._store_payload(transfer, envelope, action, new, report)
+                    await self._store_payload(envelope, action, new)
                 elif action.kind == suit.IMAGE_MATCH:
                     if not new.file and installed and installed.active:
                         new.file, new.size, new.digest = installed.file, installed.size, installed.digest
@@ -237,9 +231,7 @@ class Installer:
         if not new.file:
             raise ProtocolError(MALFORMED, "the manifest installs nothing")
 
-    async def _store_payload(
-        self, transfer: int, envelope: Envelope, action: suit.Action, new: Record, report: "dict[int, Any]"
-    ) -> None:
+    async def _store_payload(self, envelope: Envelope, action: suit.Action, new: Record) -> None:
         """Fetch a payload into a file that nothing names yet. Sizes and room are checked before the first byte (EG-FEAT-002)."""
         size = action.size
         if size is None or action.digest is None or action.uri is None:
@@ -257,7 +249,7 @@ class Installer:
             hasher.update(window)
 
         if payload:
-            await self._fetch(transfer, payload, size, store, report)
+            await self._fetch(payload, size, store)
         else:
             data = envelope.payloads.get(action.uri)
             if data is None or len(data) != size:
@@ -267,18 +259,16 @@ class Installer:
         if bytes(action.digest) != new.digest:
             raise ProtocolError(BAD_DIGEST, f"payload {action.uri!r} is not what was signed")
 
-    async def _fetch(
-        self, transfer: int, payload: int, size: int, store: "Callable[[memoryview], None]", report: "dict[int, Any]"
-    ) -> None:
+    async def _fetch(self, payload: int, size: int, store: "Callable[[memoryview], None]") -> None:
         """Pull one payload, window by window; an error of `store` ends it."""
-        pull = Pull(size, self._block_bytes, self._window)
-        self._pull = pull
+        report = self._report
+        pull = self._pull = Pull(size, self._block_bytes, self._window)
         self._payload = payload
         try:
             while not pull.done:
                 ask = pull.request(self._clock.ticks_ms())
                 if ask:
-                    sent = await self._send(self._send_get(transfer, payload, self._block_bytes, ask[0], ask[1]))
+                    sent = await self._send(self._send_get(report[_TRANSFER], payload, self._block_bytes, ask[0], ask[1]))
                     pull.requested(self._clock.ticks_ms(), sent)
                 window = pull.window()
                 if window:
@@ -291,12 +281,12 @@ class Installer:
             report[_BLOCKS] += pull.blocks
         report[_BYTES] += size
 
-    async def _until_idle(self, report: "dict[int, Any]") -> None:
+    async def _until_idle(self) -> None:
         """EG-FEAT-008."""
         if not self._is_idle():
-            staged = dict(report)
+            staged = self._report.copy()
             staged[_STATE] = STAGED
-            await self._report(staged)
+            await self._say(staged)
         while not self._is_idle():
             await self._wait(_IDLE_POLL_MS)
 
@@ -307,11 +297,11 @@ class Installer:
             code, publisher, feature, sequence = problems[0]
             text = "damaged on flash" if feature else "index of features damaged"
             report = {_TRANSFER: 0, _CODE: code, _STATE: REVERTED, _FEATURE: [publisher, feature, sequence], _TEXT: text}
-            if not await self._report(report):
+            if not await self._say(report):
                 return
             problems.pop(0)
 
-    async def _report(self, report: "dict[int, Any]") -> bool:
+    async def _say(self, report: "dict[int, Any]") -> bool:
         # A report that cannot be sent is not kept: the cloud repeats open offers after birth, and gets the same outcome again.
         return await self._send(self._send_report(report))
 

@@ -185,7 +185,7 @@ class Ledger:
                     self.lost += 1
                     self._hold_mark = True  # Perhaps the next boot can read it.
                 self._resend += 1
-            if len(self._window) < WINDOW and self.pending:
+            if len(self._window) < min(WINDOW, self.pending):
                 return self._read_on(buf)
         except OSError:
             self.journal.failures += 1

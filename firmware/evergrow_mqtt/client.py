@@ -169,7 +169,7 @@ class Client:
         except OSError as error:
             self._end(self._link_error(error))
         except Exception as error:
-            self._leave(HandlerError("callback failed", error), reasons.IMPLEMENTATION_SPECIFIC)
+            self._leave(HandlerError("unexpected failure", error), reasons.IMPLEMENTATION_SPECIFIC)
 
     def _link_error(self, error: OSError) -> LinkError:
         if self._config.tls is not None:

@@ -466,7 +466,7 @@ class Session:
                 return due_ms
             codec.write_pingreq(self._writer)
             self._ping_ms = now_ms
-        due_ms = self._ping_ms + config.ping_grace_ms
-        if now_ms >= due_ms:
-            raise LinkError(f"no answer to PINGREQ within {config.ping_grace_ms} ms")
-        return due_ms
+        grace_ms = min(config.ping_grace_ms, self._keepalive_ms)  # or the next PINGREQ would be late
+        if now_ms - self._ping_ms >= grace_ms:
+            raise LinkError(f"no answer to PINGREQ within {grace_ms} ms")
+        return self._ping_ms + grace_ms

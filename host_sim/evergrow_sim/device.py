@@ -136,6 +136,7 @@ class Device:
             await self.quit()
 
     async def _watch(self) -> None:
+        await self.board.clock.sleep_ms(_WATCH_MS)  # The agent has found out by then what state the appliance is in.
         features = self._features()
         self.emit(self._booted(features))
         runner = self.agent.runner

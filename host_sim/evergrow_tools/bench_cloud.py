@@ -73,7 +73,7 @@ def _store_rate(path: Path, records: int, batch: int) -> int:
 async def _service_rate(folder: Path, records: int) -> int | None:
     """The publisher sends faster than the cloud takes in, so the broker must hold what waits."""
     try:
-        broker = Mosquitto(folder, settings=["max_queued_messages 0"])
+        broker = Mosquitto(folder, settings=["max_queued_messages 0", "persistence false", "log_type error"])
         broker.start()
     except BrokerError:
         return None
@@ -83,7 +83,7 @@ async def _service_rate(folder: Path, records: int) -> int | None:
                 await cloud.connected()
                 async with aiomqtt.Client(HOST, broker.port, max_inflight_messages=100) as devices:
                     devices.pending_calls_threshold = records
-                    await devices.subscribe("eg1/bench/+/dn/ack", qos=0)
+                    await devices.subscribe("eg1/bench/+/dn/ack", qos=1)
                     return await _publish_and_count(devices, records)
     finally:
         broker.stop()

@@ -43,7 +43,7 @@ PARTNER = ("northwash", 2)
 NAMES = {MAKER[1]: MAKER[0], PARTNER[1]: PARTNER[0]}
 ALLERGEN_CARE = 1001
 SPIN_1400 = 1002
-HEAP_KIB = 160
+HEAP_KIB = 256
 SPEED = 1000
 TELEMETRY_SIGNALS = (washer.SIGNAL_WATER_ML, washer.SIGNAL_TEMP, washer.SIGNAL_DRUM_RPM, washer.SIGNAL_POWER_W)
 SUMMARY = "summary.json"
@@ -64,7 +64,9 @@ EXPECTED = (DemoError, DeviceError, BrokerError, CloudError, mpy.MpyError, keys.
 
 
 def main(
-    runtime: Annotated[str, typer.Option(help="micropython: the agent on the real interpreter; cpython: all in this process.")] = "micropython",
+    runtime: Annotated[
+        str, typer.Option(help="micropython: the agent on the real interpreter; cpython: all in this process.")
+    ] = "micropython",
     broker: Annotated[str | None, typer.Option(help="mqtt:// or mqtts:// URL of another broker than the embedded one.")] = None,
     ca: Annotated[Path | None, typer.Option(help="For mqtts: PEM file of the broker's CA.")] = None,
     heap_kib: Annotated[int, typer.Option("--heap", help="KiB of heap for the washer's MicroPython.")] = HEAP_KIB,
@@ -179,7 +181,9 @@ class Demo:
                 bad = replace(feature_bad.signed_by_a_stranger(unsigned, PARTNER[0]), name="stranger")
                 feature_files.write(bad, self._suit("stranger"))
             await self._evergrow("feature", "sign", path, "--key", str(self._out / "keys" / f"{publisher}.key"))
-            self._show.good(f"{name}: {sum(file.stat().st_size for file in self._out.glob(f'{name}.suit*'))} bytes, by {publisher}")
+            self._show.good(
+                f"{name}: {sum(file.stat().st_size for file in self._out.glob(f'{name}.suit*'))} bytes, by {publisher}"
+            )
         bad = replace(feature_bad.tampered_payload(feature_files.read(self._suit("allergen-care"))), name="tampered")
         feature_files.write(bad, self._suit("tampered"))
 
@@ -308,7 +312,9 @@ class Demo:
         sizes = [len(raw) for raw in batches if _is_full(cast(Telemetry, wire.decode("tele", raw)))]
         if not sizes:
             raise DemoError("no full telemetry batch arrived")
-        self._show.line(f"telemetry: {len(sizes)} batches of 10 samples x {len(TELEMETRY_SIGNALS)} signals, {max(sizes)} bytes at most")
+        self._show.line(
+            f"telemetry: {len(sizes)} batches of 10 samples x {len(TELEMETRY_SIGNALS)} signals, {max(sizes)} bytes at most"
+        )
         return max(sizes)
 
     async def _heap(self, device: "DeviceProcess | DeviceTask") -> dict[str, int] | None:

@@ -24,7 +24,7 @@ _FLOORS = (24, 1 << 8, 1 << 16, 1 << 32)  # the least argument that needs a head
 class Decoder:
     """Reads CBOR items one behind the other from `buf`, any contiguous buffer of bytes, without copying it.
 
-    `depth`: how deep arrays, maps and tags may nest; each level takes C stack on a board (some 250 bytes).
+    `depth`: how deep arrays, maps and tags may nest; each level takes C stack on a board.
     `items`: elements, keys and values of all arrays and maps together, and chunks of strings: it bounds memory.
     `length`: bytes of one string. `copy`: whether `decode` copies byte strings out of the input (else memoryviews of it).
     `deterministic`: refuse what RFC 8949 section 4.2.1 rules out: a longer head or float than needed, keys that do not

@@ -66,6 +66,8 @@ _RUN_SEQUENCE = 32
 
 # Commands that take a reporting policy, and the parameter that each needs.
 _NEEDS = {1: 1, 2: 2, IMAGE_MATCH: _DIGEST, COMPONENT_SLOT: _SLOT, _ABORT: 0, FETCH: _URI, COPY: _SOURCE, RUN: 0}
+# Commands that change the device, or run on it: only after both identity conditions held (EG-FEAT-006).
+_CHANGES = (FETCH, COPY, RUN)
 # Codes of conditions that fail: not for this vendor or class (EG-FEAT-006), not the content that was signed (EG-FEAT-004).
 _FAILED = {1: OUT_OF_RANGE, 2: OUT_OF_RANGE, IMAGE_MATCH: BAD_DIGEST}
 # Parameters: b bytes of a UUID, d digest, u unsigned, t text, f flag.
@@ -112,6 +114,7 @@ class Processor:
         self._manifest = manifest
         self._identity = {1: vendor_id, 2: class_id}
         self._values: list[dict[int, Any]] = []  # parameters by component
+        self._fits = 0  # bits of the identity conditions that held in this run: 3 when both did
         self._current: Sequence[int] = (0,)
         self._commands = 0
 
@@ -125,6 +128,7 @@ class Processor:
         if body is None:
             return
         self._values = [{} for _ in self._manifest.components]
+        self._fits = 0
         self._commands = MAX_COMMANDS
         for sequence in (self._manifest.shared, body):
             self._current = (0,)
@@ -196,6 +200,9 @@ class Processor:
             if command in self._identity:
                 if bytes(values[need]) != self._identity[command]:
                     return False
+                self._fits |= command
+            elif command in _CHANGES and self._fits != 3:
+                raise ProtocolError(OUT_OF_RANGE, f"command {command} without a vendor and a class condition")
             elif (yield Action(command, index, self._manifest.components, values)) is False:
                 return False
         return True

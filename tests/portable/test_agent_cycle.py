@@ -220,6 +220,19 @@ def test_a_broken_programme_leaves_nothing_behind():
     assert [record[1] for record in bench.records()] == [1]
 
 
+def test_features_that_fail_stop_no_base_programme():
+    bench = Bench(FaultyFlash(), Features(unlocks=[(DRUM, 1400, SPIN)]))
+    bench.run_cycle()
+
+    def fail():
+        raise ValueError("a bug")
+
+    bench.cycle.features.unlocks = fail
+    bench.run_cycle()
+    assert bench.records()[1][3][common.USAGE_SPIN_MAX_RPM] == 1000
+    assert bench.cycle.failures == 1
+
+
 def test_a_dead_flash_stops_no_cycle_and_loses_nothing_while_power_lasts():
     """EG-USE-006"""
     for mode in MODES:
@@ -273,7 +286,8 @@ def test_a_cut_cycle_stays_on_the_flash_until_its_record_is_durable():
     bench = Bench(FaultyFlash())
     bench.start()
     bench.tick()
-    Bench(FaultyFlash(bench.flash.files, fail=lambda n: True))
+    for failing in ((2, 3), range(1, 99)):  # append and merge; everything
+        Bench(FaultyFlash(bench.flash.files, fail=lambda n: n in failing))  # noqa: B023
     records = Bench(FaultyFlash(bench.flash.files)).records()
     assert [record[:2] for record in records] == [(1, 1)]
 

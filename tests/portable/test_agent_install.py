@@ -272,7 +272,8 @@ async def test_a_manifest_that_installs_nothing_is_refused():
 async def test_a_payload_without_a_digest_or_size_in_the_manifest_is_refused():
     """EG-FEAT-002"""
     for parameters in ({21: "evergrow:1"}, {3: digest_of(unlock()), 21: "evergrow:1"}, {14: 9, 21: "evergrow:1"}):
-        envelope = signer().envelope(manifest([20, {14: 9}] if 14 in parameters else None, {20: [20, parameters, 21, 2]}))
+        fits = [20, {1: VENDOR, 2: CLASS}, 1, 15, 2, 15]
+        envelope = signer().envelope(manifest(fits, {20: [20, parameters, 21, 2]}))
         await refusal([envelope, unlock()], MALFORMED)
 
 
@@ -447,82 +448,102 @@ async def test_a_higher_sequence_with_the_same_content_is_installed_without_pull
     assert Features(FaultyFlash(files)).active() == ACTIVE_2
 
 
-async def test_a_power_cut_at_any_moment_of_an_upgrade_leaves_the_old_or_the_new_whole():
+async def install_first(world):
+    return await world.offer(signed(programme(1001, rinses=30)))
+
+
+async def upgrade(world):
+    return await world.offer(signed(programme(1001, rinses=30), sequence=2))
+
+
+async def remove(world):
+    assert world.features.remove(PUBLISHER, 1001)
+    return {1: 0}
+
+
+# What is done, whether version 1 is active before, and what may be active after a power cut in it.
+SCENARIOS = ((install_first, False, ([], ACTIVE_1)), (upgrade, True, (ACTIVE_1, ACTIVE_2)), (remove, True, (ACTIVE_1, [])))
+
+
+async def test_a_power_cut_at_any_moment_leaves_the_old_or_the_new_whole():
     """EG-FEAT-007"""
-    files = await device_with_version(1, unlock(maximum=1200))
-    payloads = signed(programme(1001, rinses=30), sequence=2)
     cuts = 0
-    for mode in MODES:
-        at = 1
-        while True:
-            flash = FaultyFlash(dict(files), at, mode)
-            world = World(flash, block_bytes=32)
-            try:
-                report = await world.offer(payloads)
-                assert report[1] == 0
-            except PowerCut:
-                cuts += 1
-            rebooted = FaultyFlash(flash.files)
-            features = Features(rebooted)
-            assert features.active() in (ACTIVE_1, ACTIVE_2), (mode, at)
-            assert features.problems == []
-            assert len(flash.files) == 2
-            again = dict(flash.files)
-            assert Features(FaultyFlash(flash.files)).active() == features.active()
-            assert flash.files == again, "a second boot changes nothing"
-            if not flash.dead:
-                assert features.active() == ACTIVE_2
-                break
-            # And the offer, repeated after the reboot, ends as it would have.
-            world = World(FaultyFlash(flash.files), block_bytes=32)
-            assert (await world.offer(payloads))[1] == 0
-            assert world.features.active() == ACTIVE_2
-            at += 1
+    for act, installed, allowed in SCENARIOS:
+        files = await device_with_version(1, unlock(maximum=1200)) if installed else {}
+        for mode in MODES:
+            at = 0
+            done = False
+            while not done:
+                at += 1
+                flash = FaultyFlash(dict(files), at, mode)
+                try:
+                    assert (await act(World(flash, block_bytes=32)))[1] == 0
+                    done = True
+                except PowerCut:
+                    cuts += 1
+                features = Features(FaultyFlash(flash.files))
+                assert features.active() in allowed, (act, mode, at)
+                assert features.problems == []
+                assert len([name for name in flash.files if name != "features"]) == len(features.active()), "no orphans"
+                again = dict(flash.files)
+                assert Features(FaultyFlash(flash.files)).active() == features.active()
+                assert flash.files == again, "a second boot changes nothing"
+                # Done again after the reboot, as a repeated offer is, it ends as it would have.
+                if features.active() or act is not remove:
+                    world = World(FaultyFlash(flash.files), block_bytes=32)
+                    assert (await act(world))[1] == 0
+                    assert world.features.active() == allowed[1]
     print(f"{cuts} cut points")
-    assert cuts > 20
+    assert cuts > 40
 
 
-async def test_a_power_cut_of_real_littlefs_during_an_upgrade_leaves_the_old_or_the_new_whole():
+def booted(blocks):
+    """Power on: (chip, flash) on the real LittleFS2."""
+    chip = lfs.Chip(blocks)
+    lfs.mount(chip, "/chip")
+    return chip, FsFlash("/chip")
+
+
+async def test_a_power_cut_of_real_littlefs_leaves_the_old_or_the_new_whole():
     """EG-FEAT-007"""
     if not lfs.AVAILABLE:
         return
-    blocks = lfs.RamBlocks(12)
-    lfs.mount(lfs.Chip(blocks), "/chip")
-    world = World(FsFlash("/chip"))
-    assert (await world.offer(signed(unlock(maximum=1200))))[1] == 0
-    image = bytes(blocks.data)
-    payloads = signed(programme(1001, rinses=30), sequence=2)
     cuts = 0
-    for how in (lfs.CUT_BEFORE, lfs.CUT_TORN, lfs.CUT_AFTER):
-        at = 1
-        while True:
-            blocks.data[:] = image
-            chip = lfs.Chip(blocks)
-            lfs.mount(chip, "/chip")
-            world = World(FsFlash("/chip"), block_bytes=128)
-            chip.cut(chip.ops + at, how)
-            try:
-                assert (await world.offer(payloads))[1] == 0
-                done = True
-            except lfs.PowerCut:
-                cuts += 1
-                done = False
-            lfs.mount(lfs.Chip(blocks), "/chip")
-            features = Features(FsFlash("/chip"))
-            assert features.active() in (ACTIVE_1, ACTIVE_2), (how, at)
-            assert features.problems == []
-            names = sorted(FsFlash("/chip").names())
-            assert len(names) == 2
-            chip = lfs.Chip(blocks)
-            lfs.mount(chip, "/chip")
-            ops = chip.ops
-            assert Features(FsFlash("/chip")).active() == features.active()
-            assert sorted(FsFlash("/chip").names()) == names
-            assert chip.ops == ops, "a second boot changes nothing"
-            if done:
-                assert features.active() == ACTIVE_2
-                break
-            at += 1
+    blocks = lfs.RamBlocks(12)
+    image = bytearray(len(blocks.data))
+    for act, installed, allowed in SCENARIOS:
+        for block in range(blocks.block_count):
+            blocks.erase(block)
+        _, flash = booted(blocks)
+        if installed:
+            assert (await World(flash).offer(signed(unlock(maximum=1200))))[1] == 0
+        image[:] = blocks.data
+        for how in (lfs.CUT_BEFORE, lfs.CUT_TORN, lfs.CUT_AFTER):
+            at = 0
+            done = False
+            while not done:
+                at += 1
+                blocks.data[:] = image
+                chip, flash = booted(blocks)
+                world = World(flash, block_bytes=128)
+                chip.cut(chip.ops + at, how)
+                try:
+                    assert (await act(world))[1] == 0
+                    done = True
+                except lfs.PowerCut:
+                    cuts += 1
+                _, flash = booted(blocks)
+                features = Features(flash)
+                assert features.active() in allowed, (act, how, at)
+                assert features.problems == []
+                names = sorted(flash.names())
+                assert len([name for name in names if name != "features"]) == len(features.active()), "no orphans"
+                chip, flash = booted(blocks)
+                ops = chip.ops
+                assert Features(flash).active() == features.active()
+                assert sorted(flash.names()) == names
+                assert chip.ops == ops, "a second boot writes nothing"
+            assert features.active() == allowed[1]
     lfs.unmount("/chip")
     print(f"{cuts} cut points on LittleFS2")
-    assert cuts > 20
+    assert cuts > 60

@@ -435,6 +435,23 @@ def _live_through_doubt(mode, already, recovers):
     assert energy == total, (mode, already, recovers, energy, total)
 
 
+def test_reading_the_flash_again_takes_no_id_back():
+    """EG-ENV-003"""
+    flash = FaultyFlash()
+    ledger = opened(flash)
+    assert [run_cycle(ledger, 3, n) for n in range(2)] == [1, 2]
+    announce(ledger)
+    count = flash.count
+    flash.fail = lambda n: n == count + 1
+    ledger.ack(3, 2)  # freed, but the mark could not be written
+    assert flash.files == {}
+    flash.fail, flash.fail_reads = (lambda n: True), ("use.00000002",)
+    assert run_cycle(ledger, 3, 2) == 3
+    flash.fail, flash.fail_reads = None, ()
+    assert run_cycle(ledger, 3, 3) == 4
+    assert [loads(envelope)[1] for envelope in announce(ledger)] == [3, 4]
+
+
 def test_an_append_that_failed_but_left_something_as_long_is_not_believed():
     flash = FaultyFlash()
     ledger = opened(flash)

@@ -392,6 +392,14 @@ def test_silence_after_a_ping_is_a_dead_link():
     raises(LinkError, state.tick, 65_000)
 
 
+def test_the_grace_is_no_longer_than_the_keepalive_so_that_pings_are_never_late():
+    state = connected(keepalive_s=2, ping_grace_ms=10_000)
+    assert state.tick(2_000) == 4_000
+    sent(state, 2_000)
+    feed(state, b"\xd0\x00", 2_100)
+    assert state.tick(3_999) == 4_000
+
+
 def test_any_byte_after_a_ping_proves_the_link():
     state = connected(keepalive_s=60, ping_grace_ms=5_000)
     state.tick(60_000)

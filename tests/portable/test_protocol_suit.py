@@ -98,6 +98,7 @@ KEYS = (OTHER.key, ACME.key)
 
 IDENTITY = [20, {1: VENDOR, 2: CLASS, 3: DIGEST, 14: len(BODY)}, 1, 15, 2, 15]
 FETCH = [20, {21: "#feature"}, 21, 2, 3, 15]
+FITS = [20, {1: VENDOR, 2: CLASS}, 1, 15, 2, 15]
 MANIFEST = manifest(IDENTITY, {INSTALL: FETCH})
 ENVELOPE = ACME.envelope(MANIFEST, {"#feature": BODY})
 
@@ -433,10 +434,10 @@ def test_try_each_stops_at_the_first_alternative_that_does_not_fail():
         return dumps([20, {1: vendor}, 1, 15, 20, {21: uri}])
 
     commands = [15, [alternative("evergrow:1", CLASS), alternative("evergrow:2", VENDOR), alternative("evergrow:3", VENDOR)]]
-    assert run(manifest(None, {INSTALL: commands + [21, 15]})) == [(21, 0, "evergrow:2")]
+    assert run(manifest(FITS, {INSTALL: commands + [21, 15]})) == [(21, 0, "evergrow:2")]
     none = [15, [alternative("evergrow:1", CLASS), alternative("evergrow:2", CLASS)]]
     assert refusal(None, none) == INVALID_STATE
-    assert run(manifest(None, {INSTALL: [15, [none[1][0], None]]})) == []
+    assert run(manifest(FITS, {INSTALL: [15, [none[1][0], None]]})) == []
     assert refusal(None, [15, []]) == INVALID_STATE
 
 
@@ -449,7 +450,7 @@ def test_a_hard_failure_inside_of_try_each_aborts():
 def test_run_sequence_fails_hard_unless_told_otherwise():
     assert refusal(None, [32, dumps([14, 15])]) == INVALID_STATE
     soft = [32, dumps([20, {13: True, 21: "evergrow:1"}, 14, 15, 21, 15]), 21, 15]
-    assert run(manifest(None, {INSTALL: soft})) == [(21, 0, "evergrow:1")]
+    assert run(manifest(FITS, {INSTALL: soft})) == [(21, 0, "evergrow:1")]
 
 
 def test_soft_failure_at_the_top_is_malformed():
@@ -476,13 +477,21 @@ def test_commands_apply_to_the_components_that_are_set():
         32,
         dumps([21, 15]),
     ]
-    seen = run(manifest(None, {INSTALL: commands}, both))
+    seen = run(manifest(FITS, {INSTALL: commands}, both))
     assert seen == [(21, 1, "evergrow:2"), (21, 0, "evergrow:1"), (21, 0, "evergrow:1"), (21, 1, "evergrow:2")]
+
+
+def test_nothing_changes_before_vendor_and_class_were_checked():
+    """EG-FEAT-006"""
+    for shared in (None, FITS[:4], FITS[:2] + FITS[4:]):
+        for commands in ([20, {21: "evergrow:1"}, 21, 15], [20, {22: 0}, 22, 15], [23, 15]):
+            assert refusal(shared, commands) == OUT_OF_RANGE, (shared, commands)
+            assert run(manifest(FITS, {INSTALL: commands}))
 
 
 def test_the_component_index_is_zero_again_after_the_shared_sequence():
     both = [[b"acme", b"a"], [b"acme", b"b"]]
-    assert run(manifest([12, 1, 20, {21: "#b"}], {INSTALL: [20, {21: "#a"}, 21, 15]}, both)) == [(21, 0, "#a")]
+    assert run(manifest([*FITS, 12, 1, 20, {21: "#b"}], {INSTALL: [20, {21: "#a"}, 21, 15]}, both)) == [(21, 0, "#a")]
 
 
 def test_bad_component_indexes_are_out_of_range():
@@ -492,7 +501,7 @@ def test_bad_component_indexes_are_out_of_range():
 
 def test_copy_names_a_component_that_exists():
     assert refusal(None, [20, {22: 1}, 22, 15]) == OUT_OF_RANGE
-    assert run(manifest(None, {INSTALL: [20, {22: 0}, 22, 15]})) == [(22, 0, None)]
+    assert run(manifest(FITS, {INSTALL: [20, {22: 0}, 22, 15]})) == [(22, 0, None)]
 
 
 def test_a_command_without_its_parameter_is_malformed():

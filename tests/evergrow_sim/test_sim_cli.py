@@ -1,0 +1,63 @@
+"""`evergrow sim` as it is typed."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from evergrow_sim import cli
+
+
+def invoke(*args: str) -> str:
+    result = CliRunner().invoke(cli.app, ["run", *args])
+    assert result.exit_code == 2, result.output
+    return " ".join(result.output.replace("│", " ").split())
+
+
+def test_a_bad_device_id_is_refused() -> None:
+    """EG-TOP-001"""
+    assert "not 'W'" in invoke("--device", "Washer")
+
+
+def test_a_broker_that_is_no_mqtt_url_is_refused() -> None:
+    assert "is not mqtt://host or mqtts://host" in invoke("--device", "w1", "--broker", "http://broker")
+
+
+def test_tls_without_an_authority_is_refused() -> None:
+    assert "mqtts needs --ca" in invoke("--device", "w1", "--broker", "mqtts://broker")
+
+
+def test_without_compiled_code_the_option_is_named() -> None:
+    assert "--code" in invoke("--device", "w1")
+
+
+def test_broker_options_of_a_url() -> None:
+    assert cli.broker_options("mqtt://broker") == {"host": "broker", "port": 1883}
+    assert cli.broker_options("mqtt://u%40:p%3A@[::1]:99") == {"host": "::1", "port": 99, "username": "u@", "password": "p:"}
+    options = cli.broker_options("mqtts://broker", Path("/ca.pem"), Path("/c.pem"), Path("/k.pem"))
+    assert options == {"host": "broker", "port": 8883, "tls": {"ca": "/ca.pem", "cert": "/c.pem", "key": "/k.pem"}}
+    with pytest.raises(ValueError, match="mqtts"):
+        cli.broker_options("mqtt://broker", Path("ca.pem"))
+
+
+def test_a_key_file_becomes_a_row_of_the_key_ring(tmp_path: Path) -> None:
+    path = tmp_path / "acme.pub"
+    key = {"format": 1, "kid": "00ff", "alg": "HSS-LMS", "public": "aa" * 60, "publisher": 7, "prefix": "acme"}
+    path.write_text(json.dumps(key))
+    assert cli.trusted_key(path) == ["00ff", -46, "aa" * 60, 7, "acme"]
+    path.write_text(json.dumps({"alg": "HSS-LMS"}))
+    with pytest.raises(ValueError, match="lacks 'kid'"):
+        cli.trusted_key(path)
+    path.write_text("[]")
+    with pytest.raises(ValueError, match="not the public half"):
+        cli.trusted_key(path)
+
+
+def test_manifest_ids_are_those_of_the_publishers_tools() -> None:
+    from evergrow_tools import suit_build
+
+    assert cli.manifest_ids("evergrow.example", "washer") == {
+        "vendor_id": suit_build.vendor_id("evergrow.example").hex(),
+        "class_id": suit_build.class_id("evergrow.example", "washer").hex(),
+    }

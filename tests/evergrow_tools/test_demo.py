@@ -1,0 +1,78 @@
+"""The demo as its users run it: the whole loop, its figures, and its sentence when something fails."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from evergrow_tools.brokers import Mosquitto, free_port
+
+
+def demo(*options: str) -> "subprocess.CompletedProcess[str]":
+    code = "from evergrow_tools.cli import main; main()"
+    return subprocess.run([sys.executable, "-c", code, "demo", *options], capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def summary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    out = tmp_path_factory.mktemp("demo") / "out"
+    done = demo("--runtime", "cpython", "--json", "--out", str(out))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout) == json.loads((out / "summary.json").read_text())
+    result: dict[str, object] = json.loads(done.stdout)
+    return result
+
+
+def test_the_bad_features_are_refused_with_their_codes(summary: dict[str, object]) -> None:
+    """EG-FEAT-003, EG-FEAT-004"""
+    assert [(row["what"], row["code"]) for row in summary["refused"]] == [("tampered", 14), ("stranger", 10)]  # type: ignore[attr-defined]
+
+
+def test_the_good_features_are_installed_with_the_version_they_were_built_with(summary: dict[str, object]) -> None:
+    """EG-FEAT-009"""
+    assert [(row["id"], row["version"]) for row in summary["installed"]] == [(1001, "1.0.0"), (1002, "1.0.0")]  # type: ignore[attr-defined]
+
+
+def test_usage_and_telemetry_keep_to_their_sizes_on_real_data(summary: dict[str, object]) -> None:
+    """EG-USE-001, EG-TELE-001"""
+    assert 30 <= summary["usage_bytes"] <= 48  # type: ignore[operator]
+    assert 60 <= summary["batch_bytes"] <= 120  # type: ignore[operator]
+
+
+def test_the_ledger_adds_up_per_feature_and_publisher(summary: dict[str, object]) -> None:
+    """EG-USE-005"""
+    cycles = summary["cycles"]
+    ledger = summary["ledger"]
+    assert ledger["cycles"] == len(cycles) == 2  # type: ignore[index, arg-type]
+    assert ledger["energy_wh"] == sum(cycle["energy_wh"] for cycle in cycles)  # type: ignore[index, attr-defined]
+    assert [(row["publisher"], row["feature"], row["cycles"]) for row in ledger["features"]] == [(1, 1002, 1), (2, 1001, 1)]  # type: ignore[index]
+
+
+def test_another_broker_with_rules_for_each_device_will_do(tmp_path: Path) -> None:
+    """EG-TOP-003: the rule names the client id, which is the device's; the washer runs on MicroPython here."""
+    with Mosquitto(tmp_path) as broker:
+        done = demo("--broker", f"mqtt://127.0.0.1:{broker.port}", "--out", str(tmp_path / "out"), "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["interpreter"][0] == "micropython"
+
+
+def test_a_broker_that_is_not_there_is_said_in_a_sentence(tmp_path: Path) -> None:
+    done = demo("--broker", f"mqtt://127.0.0.1:{free_port()}", "--out", str(tmp_path / "out"), "--runtime", "cpython")
+    assert done.returncode == 1
+    assert done.stdout.rstrip().splitlines()[-1].startswith("demo: failed: no connection to mqtt://127.0.0.1:")
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_folder_of_somebody_else_is_not_emptied(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    done = demo("--out", str(tmp_path), "--runtime", "cpython")
+    assert done.returncode == 1
+    assert "is not empty" in done.stdout
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_an_unknown_runtime_is_said_in_a_sentence(tmp_path: Path) -> None:
+    done = demo("--runtime", "cobol", "--out", str(tmp_path / "out"))
+    assert done.returncode == 1
+    assert "there is no runtime 'cobol'" in done.stdout + done.stderr
