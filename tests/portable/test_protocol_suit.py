@@ -491,7 +491,7 @@ def test_nothing_changes_before_vendor_and_class_were_checked():
 
 def test_the_component_index_is_zero_again_after_the_shared_sequence():
     both = [[b"acme", b"a"], [b"acme", b"b"]]
-    assert run(manifest([*FITS, 12, 1, 20, {21: "#b"}], {INSTALL: [20, {21: "#a"}, 21, 15]}, both)) == [(21, 0, "#a")]
+    assert run(manifest(FITS + [12, 1, 20, {21: "#b"}], {INSTALL: [20, {21: "#a"}, 21, 15]}, both)) == [(21, 0, "#a")]
 
 
 def test_bad_component_indexes_are_out_of_range():
