@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _IPPROTO_TCP = 6
 _TCP_NODELAY = 1
+X509_CERT_VERIFY_FAILED = -0x2700  # mbedTLS
 _EINPROGRESS = (115, 119, 36)  # Linux and lwIP, newlib, BSD
 
 
@@ -25,14 +26,20 @@ class SocketStream:
     async def readinto(self, buf: memoryview) -> int:
         """Wait for at least one byte; returns how many there are in `buf` now, 0 at the end of the stream."""
         while True:
-            size = await self._stream.readinto(buf)
+            try:
+                size = await self._stream.readinto(buf)
+            except ValueError as error:
+                raise _untrusted(error)
             if size is not None:  # None: TLS has read less than a record
                 return int(size)
 
     async def write(self, buf: memoryview) -> None:
         """Hand all of `buf` to the network."""
-        self._stream.write(buf)
-        await self._stream.drain()
+        try:
+            self._stream.write(buf)
+            await self._stream.drain()
+        except ValueError as error:
+            raise _untrusted(error)
 
     async def close(self) -> None:
         """Give the socket back. What was written is still sent."""
@@ -76,6 +83,11 @@ async def open_stream(host: str, port: int, tls: "Tls | None" = None) -> "Socket
     if hasattr(asyncio.StreamReader, "readinto"):
         return await _open_socket(host, port, tls)
     return await _open_transport(host, port, tls)
+
+
+def _untrusted(error: ValueError) -> OSError:
+    """The handshake, done on first use, found a bad certificate. MicroPython makes a ValueError of that."""
+    return OSError(X509_CERT_VERIFY_FAILED, str(error).strip())
 
 
 def _switch() -> "Iterator[None]":

@@ -12,7 +12,7 @@ class Limits:
 
     batch_messages: int = 500  # one transaction, one fsync
     batch_block_bytes: int = 4 << 20
-    queue_messages: int = 1_000
+    inbox_bytes: int = 32 << 20
     message_burst: int = 5_000  # per device; a usage bundle counts its records
     messages_per_s: int = 100
     block_burst_bytes: int = 1 << 20  # per device

@@ -144,9 +144,8 @@ class Cloud:
             del self._waiting[number]
 
     async def _session(self) -> None:
-        queue = _Inbox(self._limits.queue_messages)
-        receive_maximum = max(1, self._limits.queue_messages // 2)
-        client = link.client(self._broker, self._versions[0], queue, receive_maximum, self._tls)
+        queue = _Inbox(self._limits.inbox_bytes)
+        client = link.client(self._broker, self._versions[0], queue, self._limits.batch_messages, self._tls)
         async with client, asyncio.TaskGroup() as tasks:
             started_ms = int(self._utc_s() * 1000)
             granted = await client.subscribe(f"eg1/{self._tenant or '+'}/+/up/#", qos=1)
@@ -176,6 +175,8 @@ class Cloud:
             if outcome.due:
                 self._due.set()
             await _publish(client, outcome.outgoing)
+            if queue.overflowed:  # what was lost will be repeated after a new session
+                raise BrokerError(f"{self._broker} sends faster than this cloud stores, and beyond Receive Maximum")
 
     async def _send_due(self, client: aiomqtt.Client) -> None:
         while True:
@@ -215,13 +216,35 @@ class Cloud:
 class _Inbox(asyncio.Queue[aiomqtt.Message]):
     """The bounded queue behind the socket. QoS 0 may fill half of it, so that telemetry cannot displace usage (EG-TELE-002).
 
-    What does not fit is dropped without a PUBACK; QoS 1 gets here only as far as the broker respects Receive Maximum.
+    Receive Maximum keeps QoS 1 far below the bound; but some brokers (mosquitto 2.0.11) go beyond it once the first PUBACK came.
     """
 
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__()
+        self.overflowed = False
+        self._max_bytes = max_bytes
+        self._bytes = 0
+
     def put_nowait(self, item: aiomqtt.Message) -> None:
-        room = self.maxsize if item.qos else self.maxsize // 2
-        if self.qsize() < room:
+        room = self._max_bytes if item.qos else self._max_bytes // 2
+        if self._bytes + _weight(item) <= room:
             super().put_nowait(item)
+        elif item.qos:
+            self.overflowed = True
+
+    def _put(self, item: aiomqtt.Message) -> None:
+        self._bytes += _weight(item)
+        super()._put(item)
+
+    def _get(self) -> aiomqtt.Message:
+        item = super()._get()
+        self._bytes -= _weight(item)
+        return item
+
+
+def _weight(message: aiomqtt.Message) -> int:
+    """Bytes of memory, about."""
+    return len(message.payload) + 1000
 
 
 async def _publish(client: aiomqtt.Client, messages: Sequence[Outgoing]) -> None:

@@ -54,66 +54,54 @@ def check(data: bytes) -> list[int]:
     if len(data) > MAX_BYTES:
         raise WireError(codes.TOO_LARGE, f"{len(data)} bytes, {MAX_BYTES} at most")
     elements: list[int] = []
-    containers: list[_Container] = []
+    left: list[int] = []  # of each open container, outermost first: how many items are still to come
+    last_keys: list[bytes | None] = []  # and its last key; None for an array
     items = pos = 0
     while True:
         start = pos
-        if len(containers) == 1 and not containers[0].is_map:
+        if len(left) == 1 and last_keys[0] is None:
             elements.append(start)
         major, argument, pos = _head(data, start)
-        if containers and containers[-1].expects_key:
-            containers[-1].check_key(major, data[start:pos], start)
-        if major in (_BYTES, _TEXT):
-            pos += argument
-        if pos > len(data):
-            raise WireError(codes.MALFORMED, f"truncated at byte {len(data)}")
-        children = argument * 2 if major == _MAP else argument if major == _ARRAY else 0
+        if left and last_keys[-1] is not None and not left[-1] & 1:
+            last_keys[-1] = _next_key(major, data[start:pos], last_keys[-1], start)
+        children = 0
+        if major >= _BYTES:
+            if major <= _TEXT:
+                pos += argument
+            else:
+                children = argument * 2 if major == _MAP else argument
+            if pos + children > len(data):
+                raise WireError(codes.MALFORMED, f"truncated: more announced at byte {start} than there is")
         items += 1
-        if children > len(data) - pos:
-            raise WireError(codes.MALFORMED, f"truncated: {children} items announced at byte {start}")
         if items > MAX_ITEMS:
             raise WireError(codes.TOO_LARGE, f"more than {MAX_ITEMS} items")
         if children:
-            if len(containers) == MAX_DEPTH:
+            if len(left) == MAX_DEPTH:
                 raise WireError(codes.TOO_LARGE, f"nested deeper than {MAX_DEPTH} at byte {start}")
-            containers.append(_Container(children, major == _MAP))
+            left.append(children)
+            last_keys.append(b"" if major == _MAP else None)
             continue
-        while containers and containers[-1].take():
-            containers.pop()
-        if not containers:
+        while left:
+            left[-1] -= 1
+            if left[-1]:
+                break
+            left.pop()
+            last_keys.pop()
+        if not left:
             break
     if pos != len(data):
         raise WireError(codes.MALFORMED, f"{len(data) - pos} bytes after the end")
     return elements
 
 
-class _Container:
-    """An array or map that is being walked: how many items are left, and the last key."""
-
-    __slots__ = ("_last_key", "_left", "is_map")
-
-    def __init__(self, items: int, is_map: bool) -> None:
-        self._left = items
-        self.is_map = is_map
-        self._last_key = b""
-
-    @property
-    def expects_key(self) -> bool:
-        return self.is_map and self._left % 2 == 0
-
-    def take(self) -> bool:
-        """One item is complete. True when it was the last."""
-        self._left -= 1
-        return not self._left
-
-    def check_key(self, major: int, key: bytes, start: int) -> None:
-        if major not in (_UINT, _NINT):
-            raise WireError(codes.BAD_TYPE, f"a key that is not an integer at byte {start}")
-        if key == self._last_key:
-            raise WireError(codes.MALFORMED, f"a key twice at byte {start}")
-        if key < self._last_key:
-            raise WireError(codes.NOT_DETERMINISTIC, f"keys out of order at byte {start}")
-        self._last_key = key
+def _next_key(major: int, key: bytes, last_key: bytes, start: int) -> bytes:
+    if major not in (_UINT, _NINT):
+        raise WireError(codes.BAD_TYPE, f"a key that is not an integer at byte {start}")
+    if key == last_key:
+        raise WireError(codes.MALFORMED, f"a key twice at byte {start}")
+    if key < last_key:
+        raise WireError(codes.NOT_DETERMINISTIC, f"keys out of order at byte {start}")
+    return key
 
 
 def _head(data: bytes, start: int) -> tuple[int, int, int]:

@@ -6,14 +6,12 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 MAX_STEP_MS = 500  # a controller that looks this often at the appliance is never blind for longer
 _MAX_DEBT_MS = 10 * MAX_STEP_MS  # what a host that does not keep up is let off beyond this
 
-try:
-    _monotonic_ns = time.monotonic_ns
-except AttributeError:  # MicroPython has ticks, which wrap
-    _monotonic_ns = None  # type: ignore[assignment]
+_monotonic_ns: "Any" = getattr(time, "monotonic_ns", None)  # MicroPython has ticks, which wrap
 
 
 class _Utc:
@@ -38,14 +36,14 @@ class RealClock(_Utc):
     def __init__(self) -> None:
         super().__init__()
         self._since_boot_us = 0
-        self._last = _monotonic_ns() if _monotonic_ns else time.ticks_us()  # type: ignore[attr-defined]
+        self._last = _monotonic_ns() if _monotonic_ns else time.ticks_us()  # type: ignore[attr-defined,unused-ignore]
 
     def ticks_us(self) -> int:
         """Microseconds since boot. On MicroPython it must be asked at least every 2^29 µs (9 minutes) of uptime."""
         if _monotonic_ns:
-            return (_monotonic_ns() - self._last) // 1000
-        now: int = time.ticks_us()  # type: ignore[attr-defined]
-        self._since_boot_us += time.ticks_diff(now, self._last)  # type: ignore[attr-defined]
+            return int(_monotonic_ns() - self._last) // 1000
+        now: "Any" = time.ticks_us()  # type: ignore[attr-defined,unused-ignore]
+        self._since_boot_us += time.ticks_diff(now, self._last)  # type: ignore[attr-defined,unused-ignore]
         self._last = now
         return self._since_boot_us
 

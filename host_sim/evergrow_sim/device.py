@@ -26,12 +26,9 @@ import select
 import sys
 
 try:
-    from micropython import mem_info as _mem_info
-except ImportError:
-
-    def _mem_info() -> None:
-        """CPython has no heap of a fixed size."""
-
+    import micropython
+except ImportError:  # CPython: there is no heap of a fixed size to tell of
+    micropython = None  # type: ignore[assignment,unused-ignore]
 
 from evergrow_agent import trust
 from evergrow_agent.agent import Agent
@@ -117,7 +114,8 @@ class Device:
                 (self.washer.close_door if int(argument) else self.washer.open_door)()
             elif word == "heap":
                 free, allocated = _heap()
-                _mem_info()
+                if micropython is not None:
+                    micropython.mem_info()
                 self.emit({"event": "heap", "free": free, "allocated": allocated})
             else:
                 raise ValueError("no such command")

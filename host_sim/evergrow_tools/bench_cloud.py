@@ -73,7 +73,7 @@ def _store_rate(path: Path, records: int, batch: int) -> int:
 async def _service_rate(folder: Path, records: int) -> int | None:
     """The publisher sends faster than the cloud takes in, so the broker must hold what waits."""
     try:
-        broker = Mosquitto(folder, settings=["max_queued_messages 0", "persistence false", "log_type error"])
+        broker = Mosquitto(folder, settings=["max_queued_messages 0", "persistence false", "log_type all"])
         broker.start()
     except BrokerError:
         return None

@@ -218,16 +218,22 @@ async def test_one_tenant_is_all_that_its_cloud_hears(running: MakeCloud, mosqui
         assert [row.name for row in devices.every(store)] == ["acme/washer-1"]
 
 
-async def test_a_slow_cloud_is_not_overrun(running: MakeCloud, mosquitto: Mosquitto, path: Path) -> None:
-    """EG-TELE-002: telemetry may be dropped, usage waits at the broker."""
-    limits = Limits(queue_messages=8, batch_messages=2)
-    async with running(mosquitto.port, limits=limits), ScriptedDevice(mosquitto.port) as device:
-        for _ in range(100):
-            await device.say("tele", {0: 1, 1: {1: [1]}})
-            await device.say("usage", usage_body())
-        await device.hear_ack(*range(1, 101))
+async def test_a_cloud_that_is_overrun_starts_again_and_asks_for_what_it_dropped(
+    running: MakeCloud, mosquitto: Mosquitto, path: Path
+) -> None:
+    """EG-ACK-002 EG-BIRTH-004"""
+    records = [envelope(7, seq, usage_body()) for seq in range(1, 301)]
+    limits = Limits(inbox_bytes=30_000, batch_messages=2)
+    async with running(mosquitto.port, limits=limits, rebirth_delay_s=0), ScriptedDevice(mosquitto.port) as device:
+        await device.be_born()
+        for record in records:
+            await device.publish("tele", envelope(7, 1, {0: 1, 1: {1: [1]}}))
+            await device.publish("usage", record)
+        assert await device.hear_first("cmd") == "cmd"
+        await device.publish("usage", b"\x99\x01\x2c" + b"".join(records))
+        await device.hear_ack(*range(1, 301))
     with Store(path) as store:
-        assert usage.totals(store).cycles == 100
+        assert usage.totals(store).cycles == 300
 
 
 async def test_mqtt_3_1_1_is_spoken_where_there_is_no_mqtt_5(

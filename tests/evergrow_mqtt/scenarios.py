@@ -430,8 +430,8 @@ async def tls_fails(site):
         await device.client.connect()
     except TlsError:
         return "TlsError"
-    except LinkError:
-        return "LinkError"
+    except LinkError as error:
+        return f"LinkError {error}"
     raise AssertionError("connected")
 
 
