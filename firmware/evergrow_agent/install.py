@@ -19,7 +19,6 @@ from evergrow_protocol.errors import (
     INVALID_STATE,
     MALFORMED,
     OK,
-    OUT_OF_RANGE,
     STALE,
     STORAGE,
     TOO_LARGE,
@@ -210,16 +209,13 @@ class Installer:
         processor = suit.Processor(manifest, self._identity[0], self._identity[1])
         for section in (suit_manifest.PAYLOAD_FETCH, suit_manifest.INSTALL, suit_manifest.VALIDATE):
             steps = processor.run(section)
-            answer = None
+            answer: "bool | None" = None
             while True:
                 try:
                     action = steps.send(answer)
                 except StopIteration:
                     break
-                except ProtocolError as exc:
-                    if exc.code == INVALID_STATE:  # a condition of the manifest does not hold (EG-FEAT-006)
-                        raise ProtocolError(OUT_OF_RANGE, f"not for this device: {exc.text}")
-                    raise
+                answer = None
                 if action.kind == suit.FETCH:
                     await self._store_payload(envelope, action, new)
                 elif action.kind == suit.IMAGE_MATCH:

@@ -52,7 +52,8 @@ class TransportStream:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        writer.transport.set_write_buffer_limits(0)  # drain() then means: all of it is out of our hands
+        # drain() then means: all of it is out of our hands. Not 0: TLS transports would pause with nothing to write.
+        writer.transport.set_write_buffer_limits(high=1, low=0)
 
     async def readinto(self, buf: memoryview) -> int:
         """See SocketStream."""

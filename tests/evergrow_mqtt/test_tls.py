@@ -115,7 +115,7 @@ def test_a_client_of_an_unknown_authority_is_told_so(strict, authority, tmp_path
 
 
 def test_a_server_without_tls_is_a_typed_error(lenient, authority, run):
-    assert run("tls_fails", "mosquitto", lenient.port, 5, authority.path, "localhost") in ("TlsError", "LinkError")
+    assert run("tls_fails", "mosquitto", lenient.port, 5, authority.path, "localhost").startswith(("TlsError", "LinkError"))
 
 
 def test_trusted_certificates_may_be_der_and_several(authority, tmp_path):

@@ -277,6 +277,15 @@ async def test_a_payload_without_a_digest_or_size_in_the_manifest_is_refused():
         await refusal([envelope, unlock()], MALFORMED)
 
 
+async def test_what_follows_a_failed_match_in_a_try_each_is_carried_out():
+    body = unlock()
+    shared = [20, {1: VENDOR, 2: CLASS, 3: digest_of(body), 14: len(body)}, 1, 15, 2, 15]
+    keep_or_fetch = [15, [dumps([3, 15]), dumps([20, {21: "evergrow:1"}, 21, 2, 3, 15])]]
+    world = World()
+    report = await world.offer([signer().envelope(manifest(shared, {20: keep_or_fetch}, ((b"acme", b"spin"),))), body])
+    assert (report[1], report[2]) == (0, CONFIRMED), report
+
+
 async def test_a_flash_without_room_refuses_and_keeps_the_reserve():
     await refusal(signed(unlock()), STORAGE, World(FaultyFlash(capacity=1024 + len(unlock()) - 1), reserve_bytes=1024))
     assert (await World(FaultyFlash(capacity=1024 + len(unlock())), reserve_bytes=1024).offer(signed(unlock())))[1] == 0
