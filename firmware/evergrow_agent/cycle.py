@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from evergrow_agent.runner import Runner
     from evergrow_agent.timebase import Timebase
 
-FEATURES_MAX = 4  # in one record
-CHECKPOINT_MS = 300_000  # at the latest: a power cut costs no more of what a long phase used
+_FEATURES_MAX = 4  # in one record
+_CHECKPOINT_MS = 300_000  # at the latest: a power cut costs no more of what a long phase used
 
 _FILE = "cycle"
 
@@ -99,7 +99,7 @@ class Cycle:
             if self._runner.state == IDLE:
                 self._active = False
                 self._finish()
-            elif event in (EVENT_PHASE_CHANGED, EVENT_FAULT) or now_ms - self._saved_ms >= CHECKPOINT_MS:
+            elif event in (EVENT_PHASE_CHANGED, EVENT_FAULT) or now_ms - self._saved_ms >= _CHECKPOINT_MS:
                 self._checkpoint(now_ms)
         return event
 
@@ -131,7 +131,7 @@ class Cycle:
             if actuator in self._guard.over_base and owner not in used:
                 used.append(owner)
         if used:
-            record[USAGE_FEATURES] = used[:FEATURES_MAX]
+            record[USAGE_FEATURES] = used[:_FEATURES_MAX]
         return record
 
     def _checkpoint(self, now_ms: int) -> None:

@@ -44,14 +44,23 @@ CONFIRMED = 4
 REVERTED = 5
 REFUSED = 6
 
-MAX_OFFERS = 16
-MAX_SEQUENCE_JUMP = 1 << 26  # two years of seconds, for publishers who count in time; a slip must not use the numbers up
+_MAX_OFFERS = 16
+_MAX_SEQUENCE_JUMP = 1 << 26  # two years of seconds, for publishers who count in time; a slip must not use the numbers up
 MAX_TEXT_BYTES = 80  # EG-ERR-001
 
 _IDLE_POLL_MS = 1000
 
 # Keys of a report.
-_TRANSFER, _CODE, _STATE, _FEATURE, _BYTES, _BLOCKS, _MS, _VERIFY_MS, _HASH_CALLS, _TEXT = range(10)
+_TRANSFER = 0
+_CODE = 1
+_STATE = 2
+_FEATURE = 3
+_BYTES = 4
+_BLOCKS = 5
+_MS = 6
+_VERIFY_MS = 7
+_HASH_CALLS = 8
+_TEXT = 9
 
 
 class Installer:
@@ -96,7 +105,7 @@ class Installer:
 
     def on_offer(self, transfer: int, size: int) -> None:
         """`dn/offer`. Known ones are ignored; so is one too many, which the cloud repeats after the next birth."""
-        if len(self._offers) < MAX_OFFERS and transfer not in [offer[0] for offer in self._offers]:
+        if len(self._offers) < _MAX_OFFERS and transfer not in [offer[0] for offer in self._offers]:
             self._offers.append((transfer, size))
             self._wake.set()
 
@@ -164,7 +173,7 @@ class Installer:
             report[_FEATURE] = [key.publisher, installed.feature, manifest.sequence]
             if manifest.sequence == installed.sequence and installed.active:
                 return None
-            if not 0 <= manifest.sequence - installed.sequence <= MAX_SEQUENCE_JUMP:
+            if not 0 <= manifest.sequence - installed.sequence <= _MAX_SEQUENCE_JUMP:
                 raise ProtocolError(STALE, f"sequence {manifest.sequence} does not follow the installed {installed.sequence}")
         new = Record(key.publisher, component, 0, manifest.sequence)
         await self._process(manifest, envelope, new, installed)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from evergrow_agent.timebase import Timebase
 
 RETRY_MS = 10_000  # without an ack for usage; doubled each time, up to
-RETRY_MAX_MS = 300_000
+_RETRY_MAX_MS = 300_000
 
 _POLL_MS = 1_000
 _GOODBYE_MS = 2_000
@@ -244,7 +244,7 @@ class Link:
         if not self._ledger.announced:
             self._retry_due_ms = -1
         elif 0 <= self._retry_due_ms <= now_ms:
-            self._retry_ms = min(2 * self._retry_ms, RETRY_MAX_MS)
+            self._retry_ms = min(2 * self._retry_ms, _RETRY_MAX_MS)
             self._ledger.rewind()
         size = self._fill_bundle()
         while size:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 2048
 MAX_STEPS = 64
-MAX_STEP_S = 14400
-MAX_TOTAL_S = 43200
+_MAX_STEP_S = 14400
+_MAX_TOTAL_S = 43200
 _MAX_ROWS = 4
 _MAX_WRITES = 8
 _ID_MAX = 65535
@@ -49,7 +49,7 @@ class Step:
         self.writes: "dict[int, int]" = _typed(fields.get(1, {}), dict, "writes")
         self.regulators = _rows(fields.get(2, []), 4, "regulators")
         self.until = _rows(fields.get(3, []), 3, "until")
-        limit_s = _whole(fields.get(5), 1, MAX_STEP_S, "limit_s")
+        limit_s = _whole(fields.get(5), 1, _MAX_STEP_S, "limit_s")
         self.hold_ms = 1000 * _whole(fields.get(4, 0), 0, limit_s, "hold_s")
         self.limit_ms = 1000 * limit_s
         self.error = _whole(fields.get(6, 0), 0, _ID_MAX, "error")
@@ -60,8 +60,8 @@ class Step:
         for row in self.until:
             _whole(row[1], 0, 1, "op")
         for row in self.pulses:
-            _whole(row[2], 1, MAX_STEP_S, "on_s")
-            _whole(row[3], 0, MAX_STEP_S, "off_s")
+            _whole(row[2], 1, _MAX_STEP_S, "on_s")
+            _whole(row[3], 0, _MAX_STEP_S, "off_s")
 
     def actuators(self) -> "list[int]":
         """What this step drives, in whatever way."""
@@ -101,12 +101,12 @@ class Programme:
             _allowed(driven, actuators, "actuator")
             _allowed(step.signals(), signals, "signal")
             total_ms += step.limit_ms
-        _at_most(MAX_TOTAL_S, total_ms // 1000, "limit_s in all")
+        _at_most(_MAX_TOTAL_S, total_ms // 1000, "limit_s in all")
         self.nominal_s = 0
         if parts == 3:
             options = decoder.decode()
             _check_keys(options)
-            self.nominal_s = _whole(options.get(0, 0), 0, MAX_TOTAL_S, "nominal_s")
+            self.nominal_s = _whole(options.get(0, 0), 0, _MAX_TOTAL_S, "nominal_s")
         if not self.count or not decoder.at_end():
             raise ProgrammeError(MALFORMED, "no steps, or bytes after the end", decoder.offset)
 

@@ -27,26 +27,24 @@ _GOODBYE_MS = 2_000  # for DISCONNECT to leave; then the stream is closed anyway
 
 
 class _Waiter:
-    """Somebody who waits for an acknowledgement."""
+    """Somebody who waits for an acknowledgement; `durable`: beyond this connection, too."""
 
-    def __init__(self) -> None:
-        self.event = asyncio.Event()
-        self.code = 0
-        self.error: "MqttError | None" = None
+    def __init__(self, durable: bool) -> None:
+        self.durable = durable
+        self._event = asyncio.Event()
+        self._code = 0
+        self._error: "MqttError | None" = None
 
-    def resolve(self, code: int) -> None:
-        self.code = code
-        self.event.set()
-
-    def fail(self, error: MqttError) -> None:
-        self.error = error
-        self.event.set()
+    def resolve(self, code: int, error: "MqttError | None" = None) -> None:
+        self._code = code
+        self._error = error
+        self._event.set()
 
     async def wait(self) -> int:
-        await self.event.wait()
-        if self.error is not None:
-            raise self.error
-        return self.code
+        await self._event.wait()
+        if self._error is not None:
+            raise self._error
+        return self._code
 
 
 class Client:
@@ -78,8 +76,7 @@ class Client:
         self._version = config.version or 5
         self._stream: "Stream | None" = None
         self._tasks: "list[asyncio.Task[None]]" = []
-        self._publishing: "dict[int, _Waiter]" = {}
-        self._requesting: "dict[int, _Waiter]" = {}
+        self._waiting: "dict[int, _Waiter]" = {}  # by packet id
         self._turn = asyncio.Lock()  # first come, first queued
         self._wake = asyncio.Event()  # the session has something to write
         self._written = asyncio.Event()  # something was written, or acknowledged: there may be room
@@ -120,7 +117,7 @@ class Client:
         """A server without MQTT 5 should say so, but many of 3.1.1 just hang up on a CONNECT they cannot read."""
         if isinstance(error, Refused):
             return error.code == reasons.UNSUPPORTED_VERSION
-        return self._was_connecting and isinstance(error, LinkError) and not isinstance(error, TlsError)
+        return self._was_connecting and isinstance(error, LinkError)
 
     async def _attempt(self, version: int) -> "Connack":
         self._check_open()
@@ -167,17 +164,20 @@ class Client:
         except MqttError as error:
             self._end(error)
         except OSError as error:
-            self._end(self._link_error(error))
+            self._end(self._lost("link failed", error))
         except Exception as error:
             self._leave(HandlerError("unexpected failure", error), reasons.IMPLEMENTATION_SPECIFIC)
 
-    def _link_error(self, error: OSError) -> LinkError:
+    def _lost(self, text: str, cause: "OSError | None" = None) -> LinkError:
+        """The error for a link that failed. On a TLS link whose server leaves before CONNACK, TLS is to blame: it is how a
+        refused client certificate looks where the handshake is part of the first write, or where the alert came too late.
+        """
         if self._config.tls is not None:
             from .tls import is_tls_error
 
-            if is_tls_error(error):
-                return TlsError("TLS failed", error)
-        return LinkError("link failed", error)
+            if self._session.state == session.CONNECTING or is_tls_error(cause):
+                return TlsError(text, cause)
+        return LinkError(text, cause)
 
     # --- the three tasks ---
 
@@ -200,7 +200,7 @@ class Client:
                 continue
             size = await stream.readinto(state.rx_window())
             if size == 0:
-                raise LinkError("server closed the connection")
+                raise self._lost("server closed the connection")
             state.received(size, clock.ticks_ms())
 
     async def _write(self, stream: "Stream") -> None:
@@ -235,33 +235,27 @@ class Client:
                 raise HandlerError(f"on_message failed for {topic!r}", error)
             if packet_id:
                 self._session.acknowledge(packet_id)
-        elif kind == session.EV_PUBACK:
-            self._resolve(self._publishing, event[1], event[2], "PUBLISH")
-        elif kind == session.EV_SUBACK:
-            self._resolve(self._requesting, event[1], event[2], "SUBSCRIBE")
+        elif kind == session.EV_ACK:
+            self._resolve(event[1], event[2])
         elif kind == session.EV_OVERSIZED:
             if self._on_oversized is not None:
                 self._on_oversized(event[1], event[2])
         elif kind == session.EV_DISCONNECT:
             if event[1] < 0x80:
-                raise LinkError(f"server disconnected (reason 0x{event[1]:02x})")
+                raise LinkError("server disconnected")
             raise Refused(event[1], "server disconnected")
-        elif event[1].code != reasons.SUCCESS:
-            raise Refused(event[1].code, "server refused CONNECT")
+        elif event[1].code:
+            raise Refused(event[1].code, "CONNECT refused")
         else:
             for packet_id, code in self._session.unsendable():
-                self._resolve(self._publishing, packet_id, code, "PUBLISH")
+                self._resolve(packet_id, code)
             self._up.set()
 
-    def _resolve(self, waiters: "dict[int, _Waiter]", packet_id: int, code: int, what: str) -> None:
+    def _resolve(self, packet_id: int, code: int) -> None:
         self._written.set()
-        waiter = waiters.pop(packet_id, None)
-        if waiter is None:
-            return
-        if code < 0x80:
-            waiter.resolve(code)
-        else:
-            waiter.fail(Refused(code, f"server refused {what}"))
+        waiter = self._waiting.pop(packet_id, None)
+        if waiter is not None:
+            waiter.resolve(code, Refused(code, "server refused") if code >= 0x80 else None)
 
     # --- the end of a connection ---
 
@@ -272,19 +266,18 @@ class Client:
         self._error = self._error or error
         self._was_connecting = self._session.state == session.CONNECTING
         given_up = self._session.link_lost()
-        if given_up:
-            self._fail(self._publishing, LinkError("link broke each time this message was sent"), given_up)
-        self._fail(self._requesting, self._error)
-        if self._closing:
-            self._fail(self._publishing, Closed("client was closed"))
+        if given_up in self._waiting:
+            self._waiting.pop(given_up).resolve(0, LinkError("link broke each time this message was sent"))
+        self._fail(self._error, self._closing)
         self._down.set()
         self._up.set()
         self._written.set()
 
-    def _fail(self, waiters: "dict[int, _Waiter]", error: MqttError, only: int = 0) -> None:
-        for packet_id in list(waiters):
-            if only in (0, packet_id):
-                waiters.pop(packet_id).fail(error)
+    def _fail(self, error: MqttError, everybody: bool) -> None:
+        for packet_id, waiter in list(self._waiting.items()):
+            if everybody or not waiter.durable:
+                del self._waiting[packet_id]
+                waiter.resolve(0, error)
 
     def _leave(self, error: MqttError, code: int) -> None:
         """End the connection with a DISCONNECT that says why, if it can be said and written soon."""
@@ -325,7 +318,7 @@ class Client:
         if not self._down.is_set():
             self._leave(error, reasons.SUCCESS)
             await self._down.wait()
-        self._fail(self._publishing, error)
+        self._fail(error, True)
         self._written.set()
         await self._teardown()
 
@@ -405,7 +398,7 @@ class Client:
         `expiry_s`: seconds that the server may keep it for a subscriber (MQTT 5 only).
         """
         if qos not in (0, 1):
-            raise Refused(reasons.QOS_NOT_SUPPORTED, f"QoS {qos} is not used by this client")
+            raise Refused(reasons.QOS_NOT_SUPPORTED, f"QoS {qos}")
         name = codec.topic_name(topic)
         if not qos:
             # Those who wait with QoS 1 go first: their messages must not starve behind a stream of telemetry.
@@ -419,7 +412,7 @@ class Client:
             while packet_id < 0:
                 await self._room()
                 packet_id = self._queue(name, payload, qos, retain, expiry_s)
-            waiter = self._publishing[packet_id] = _Waiter()
+            waiter = self._waiting[packet_id] = _Waiter(True)
         await waiter.wait()
 
     def _queue(self, name: bytes, payload: "Payload", qos: int, retain: bool, expiry_s: "int | None") -> int:
@@ -437,7 +430,7 @@ class Client:
         answer: subscribe again from `on_connect`), Closed.
         """
         if qos not in (0, 1):
-            raise Refused(reasons.QOS_NOT_SUPPORTED, f"QoS {qos} is not used by this client")
+            raise Refused(reasons.QOS_NOT_SUPPORTED, f"QoS {qos}")
         return await self._request(topic_filter, qos)
 
     async def unsubscribe(self, topic_filter: str) -> None:
@@ -452,7 +445,7 @@ class Client:
             if packet_id >= 0:
                 break
             await self._room()
-        waiter = self._requesting[packet_id] = _Waiter()
+        waiter = self._waiting[packet_id] = _Waiter(False)
         self._wake.set()
         return await waiter.wait()
 

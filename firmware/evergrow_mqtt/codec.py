@@ -6,7 +6,7 @@ raise ProtocolViolation for anything that the standard does not allow, and keep 
 
 from . import props, reasons
 from .errors import ProtocolViolation, Refused
-from .wire import Reader, Writer, malformed, packet_size
+from .wire import Reader, Writer, malformed, packet_size, varint_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,45 +31,51 @@ DUP_FLAG = 0x08
 PUBACK_SIZE = 5  # with a reason code; without one it is 4
 
 _NO_EXPIRY = 0xFFFF_FFFF
+_HEADER_MAX = 5
+_ID_0 = "packet id 0"
 
 
 def utf8(text: "str | bytes") -> bytes:
     """The bytes of a text, or bytes as they are; Refused(TOPIC_NAME_INVALID) over 65535 bytes or with U+0000."""
     data = text.encode() if isinstance(text, str) else text
     if len(data) > 0xFFFF:
-        raise Refused(reasons.TOPIC_NAME_INVALID, f"string of {len(data)} bytes, at most 65535 fit")
+        raise Refused(reasons.TOPIC_NAME_INVALID, f"string of {len(data)} bytes")
     if isinstance(text, str) and b"\0" in data:
-        raise Refused(reasons.TOPIC_NAME_INVALID, "string contains U+0000")
+        raise Refused(reasons.TOPIC_NAME_INVALID, "string with U+0000")
     return data
 
 
 def topic_name(topic: str) -> bytes:
     """A topic to publish to, as bytes (§4.7.3); Refused(TOPIC_NAME_INVALID) if empty or with a wildcard in it."""
     if not topic or "+" in topic or "#" in topic:
-        raise Refused(reasons.TOPIC_NAME_INVALID, f"cannot publish to topic {topic!r}")
+        raise Refused(reasons.TOPIC_NAME_INVALID, f"topic {topic!r}")
     return utf8(topic)
 
 
 class Connack:
     """What the server said to CONNECT (§3.2), with the standard's default where it said nothing.
 
-    `code`: 0, or why it refuses. `server_keepalive_s`, `session_expiry_s`: None unless the server overrode ours.
-    `assigned_client_id`: "" unless the server chose one. Sizes in bytes; `maximum_packet` None means no limit.
+    `version` is the one spoken now; `code`: 0, or why the server refuses. `server_keepalive_s`, `session_expiry_s`,
+    `maximum_packet` (bytes): 0 unless the server set one. `assigned_client_id`: "" unless the server chose one.
     """
 
-    def __init__(self, version: int, session_present: bool, code: int) -> None:
+    if TYPE_CHECKING:
+        receive_maximum: int
+        maximum_qos: int
+        retain_available: int
+        wildcard_available: int
+        maximum_packet: int
+        topic_alias_maximum: int
+        server_keepalive_s: int
+        session_expiry_s: int
+        assigned_client_id: str
+
+    def __init__(self, version: int, session_present: bool, code: int, found: "dict[int, int | str]") -> None:
         self.version = version
         self.session_present = session_present
         self.code = code
-        self.receive_maximum = 0xFFFF
-        self.maximum_qos = 2
-        self.retain_available = True
-        self.wildcard_available = True
-        self.maximum_packet: "int | None" = None
-        self.topic_alias_maximum = 0
-        self.server_keepalive_s: "int | None" = None
-        self.session_expiry_s: "int | None" = None
-        self.assigned_client_id = ""
+        for ident, name, default in _CONNACK_FIELDS:
+            setattr(self, name, found.get(ident, default))
 
     def publish_refusal(self, qos: int, retain: bool, size: int) -> int:
         """0, or the reason code for which this server would not take a PUBLISH of `size` bytes on the wire."""
@@ -77,70 +83,79 @@ class Connack:
             return reasons.QOS_NOT_SUPPORTED
         if retain and not self.retain_available:
             return reasons.RETAIN_NOT_SUPPORTED
-        if self.maximum_packet is not None and size > self.maximum_packet:
+        if 0 < self.maximum_packet < size:
             return reasons.PACKET_TOO_LARGE
         return reasons.SUCCESS
+
+
+_CONNACK_FIELDS = (
+    (props.RECEIVE_MAXIMUM, "receive_maximum", 0xFFFF),
+    (props.MAXIMUM_QOS, "maximum_qos", 2),
+    (props.RETAIN_AVAILABLE, "retain_available", 1),
+    (props.WILDCARD_AVAILABLE, "wildcard_available", 1),
+    (props.MAXIMUM_PACKET_SIZE, "maximum_packet", 0),
+    (props.TOPIC_ALIAS_MAXIMUM, "topic_alias_maximum", 0),
+    (props.SERVER_KEEP_ALIVE, "server_keepalive_s", 0),
+    (props.SESSION_EXPIRY, "session_expiry_s", 0),
+    (props.ASSIGNED_CLIENT_ID, "assigned_client_id", ""),
+)
 
 
 # --- what a client sends ---
 
 
-def _connect_properties_size(config: "Config") -> int:
-    return (5 if config.session_expiry_s else 0) + 3 + 5 + 2
-
-
-def _connect_body_size(config: "Config", client_id: bytes, version: int) -> int:
-    size = 10 + 2 + len(client_id)
-    if version == 5:
-        size += 1 + _connect_properties_size(config)
+def connect_size(config: "Config", client_id: bytes) -> int:
+    """Room that `write_connect` may need."""
+    texts = [text for text in (config.username, config.password) if text is not None]
     if config.will is not None:
-        size += 4 + len(utf8(config.will[0])) + len(config.will[1]) + (1 if version == 5 else 0)
-    for text in (config.username, config.password):
-        if text is not None:
-            size += 2 + len(utf8(text))
-    return size
+        texts += config.will[:2]
+    return 48 + len(client_id) + sum([2 + len(utf8(text)) for text in texts])
 
 
-def connect_size(config: "Config", client_id: bytes, version: int) -> int:
-    """Bytes of the CONNECT packet that `write_connect` writes."""
-    return packet_size(_connect_body_size(config, client_id, version))
+def write_connect(out: Writer, config: "Config", client_id: bytes, version: int) -> int:
+    """CONNECT (§3.1): session expiry, receive maximum, maximum packet size, and no problem texts, please.
 
-
-def write_connect(out: Writer, config: "Config", client_id: bytes, version: int) -> None:
-    """CONNECT (§3.1): session expiry, receive maximum, maximum packet size, and no problem texts, please."""
+    Its size is known when it is written, so it begins a few bytes after `out.pos`; returns where.
+    """
     flags = 0x02 if config.clean_start else 0
-    if config.will is not None:
-        flags |= 0x04 | config.will[2] << 3 | (0x20 if config.will[3] else 0)
-    if config.password is not None:
-        flags |= 0x40
+    texts: "list[str | bytes]" = [client_id]
+    will = config.will
+    if will is not None:
+        flags |= 0x04 | will[2] << 3 | (0x20 if will[3] else 0)
+        texts += will[:2]
     if config.username is not None:
         flags |= 0x80
-    out.uint(CONNECT << 4, 1)
-    out.varint(_connect_body_size(config, client_id, version))
-    out.data(b"MQTT")
+        texts.append(config.username)
+    if config.password is not None:
+        flags |= 0x40
+        texts.append(config.password)
+    start = out.pos
+    out.pos = body = start + _HEADER_MAX
+    out.take(b"\0\4MQTT")
     out.uint(version, 1)
     out.uint(flags, 1)
     out.uint(config.keepalive_s, 2)
     if version == 5:
-        out.varint(_connect_properties_size(config))
-        if config.session_expiry_s:
-            out.uint(props.SESSION_EXPIRY, 1)
-            out.uint(config.session_expiry_s, 4)
-        out.uint(props.RECEIVE_MAXIMUM, 1)
-        out.uint(config.receive_maximum, 2)
-        out.uint(props.MAXIMUM_PACKET_SIZE, 1)
-        out.uint(config.rx_bytes, 4)
-        out.uint(props.REQUEST_PROBLEM_INFO, 1)
-        out.uint(0, 1)
-    out.data(client_id)
-    if config.will is not None:
-        if version == 5:
-            out.varint(0)
-        out.data(utf8(config.will[0]))
-        out.data(config.will[1])
-    for text in (config.username, config.password):
-        if text is not None:
-            out.data(utf8(text))
+        out.uint(15, 1)
+        for ident, value, size in (
+            (props.SESSION_EXPIRY, config.session_expiry_s, 4),
+            (props.RECEIVE_MAXIMUM, config.receive_maximum, 2),
+            (props.MAXIMUM_PACKET_SIZE, config.rx_bytes, 4),
+            (props.REQUEST_PROBLEM_INFO, 0, 1),
+        ):
+            out.uint(ident, 1)
+            out.uint(value, size)
+    for i, text in enumerate(texts):
+        if i == 1 and will is not None and version == 5:
+            out.uint(0, 1)  # no properties of the will
+        out.data(utf8(text))
+    end = out.pos
+    start = body - 1 - varint_size(end - body)
+    out.pos = start
+    out.uint(CONNECT << 4, 1)
+    out.varint(end - body)
+    out.pos = end
+    return start
 
 
 def _publish_head_size(topic_size: int, qos: int, alias: int, expiry_s: int, version: int) -> int:
@@ -236,38 +251,21 @@ def read_connack(body: Reader, version: int) -> Connack:
     short = body.left() == 0
     if short:
         code = reasons.from_v4_connack(code)
-    info = Connack(version, flags == 1, code)
+    found: "dict[int, int | str]" = {}
     if not short and version == 5:
-        found: "dict[int, int | str]" = {}
         props.read(body, props.IN_CONNACK, found)
-        for ident, name in _CONNACK_FIELDS:
-            if ident in found:
-                setattr(info, name, found[ident])
     _no_rest(body)
     if version == 5 and short and code == reasons.SUCCESS:
-        raise malformed("CONNACK has no properties")
+        raise malformed("CONNACK without properties")
     if flags and code:
-        raise ProtocolViolation(reasons.PROTOCOL_ERROR, "CONNACK refuses, yet says that a session is present")
-    return info
-
-
-_CONNACK_FIELDS = (
-    (props.RECEIVE_MAXIMUM, "receive_maximum"),
-    (props.MAXIMUM_QOS, "maximum_qos"),
-    (props.RETAIN_AVAILABLE, "retain_available"),
-    (props.WILDCARD_AVAILABLE, "wildcard_available"),
-    (props.MAXIMUM_PACKET_SIZE, "maximum_packet"),
-    (props.TOPIC_ALIAS_MAXIMUM, "topic_alias_maximum"),
-    (props.SERVER_KEEP_ALIVE, "server_keepalive_s"),
-    (props.SESSION_EXPIRY, "session_expiry_s"),
-    (props.ASSIGNED_CLIENT_ID, "assigned_client_id"),
-)
+        raise ProtocolViolation(reasons.PROTOCOL_ERROR, "CONNACK refuses, and a session is present")
+    return Connack(version, flags == 1, code, found)
 
 
 def check_publish_flags(flags: int) -> None:
     """The low four bits of a PUBLISH header: this client never subscribes above QoS 1, so QoS 2 cannot come."""
     if flags & 0x06 == 0x04:
-        raise ProtocolViolation(reasons.QOS_NOT_SUPPORTED, "PUBLISH with QoS 2, which was never asked for")
+        raise ProtocolViolation(reasons.QOS_NOT_SUPPORTED, "PUBLISH with QoS 2")
     if flags & 0x06 == 0x06:
         raise malformed("PUBLISH with QoS 3")
     if flags & (DUP_FLAG | QOS1_FLAG) == DUP_FLAG:
@@ -278,12 +276,12 @@ def read_publish_topic(body: Reader, flags: int) -> "tuple[str, int]":
     """(topic, packet id or 0): the start of a PUBLISH, before properties and payload."""
     topic = body.text()
     if "+" in topic or "#" in topic:
-        raise ProtocolViolation(reasons.TOPIC_NAME_INVALID, "PUBLISH topic has a wildcard in it")
+        raise ProtocolViolation(reasons.TOPIC_NAME_INVALID, f"PUBLISH to {topic!r}")
     packet_id = 0
     if flags & QOS1_FLAG:
         packet_id = body.uint(2)
         if packet_id == 0:
-            raise ProtocolViolation(reasons.PROTOCOL_ERROR, "PUBLISH with packet id 0")
+            raise ProtocolViolation(reasons.PROTOCOL_ERROR, _ID_0)
     return topic, packet_id
 
 
@@ -293,7 +291,7 @@ def read_publish(body: Reader, flags: int, version: int) -> "tuple[str, int, mem
     if version == 5:
         seen = props.read(body, props.IN_PUBLISH)
         if seen >> props.TOPIC_ALIAS & 1:
-            raise ProtocolViolation(reasons.TOPIC_ALIAS_INVALID, "PUBLISH with a topic alias, and none was offered")
+            raise ProtocolViolation(reasons.TOPIC_ALIAS_INVALID, "topic alias, and none was offered")
     if not topic:
         raise ProtocolViolation(reasons.PROTOCOL_ERROR, "PUBLISH without a topic")
     return topic, packet_id, body.take(body.left())
@@ -303,7 +301,7 @@ def read_ack(body: Reader, kind: int, version: int) -> "tuple[int, int]":
     """(packet id, reason code) of PUBACK, SUBACK or UNSUBACK (§3.4, §3.9, §3.11), one filter to a SUBACK."""
     packet_id = body.uint(2)
     if packet_id == 0:
-        raise ProtocolViolation(reasons.PROTOCOL_ERROR, "acknowledgement of packet id 0")
+        raise ProtocolViolation(reasons.PROTOCOL_ERROR, _ID_0)
     code = reasons.SUCCESS
     if kind == PUBACK:
         if version == 5 and body.left():
@@ -316,7 +314,7 @@ def read_ack(body: Reader, kind: int, version: int) -> "tuple[int, int]":
         if kind == SUBACK or version == 5:
             code = body.uint(1)
         if kind == SUBACK and 1 < code < 0x80:
-            raise ProtocolViolation(reasons.PROTOCOL_ERROR, f"SUBACK grants 0x{code:02x} where at most QoS 1 was asked")
+            raise ProtocolViolation(reasons.PROTOCOL_ERROR, f"SUBACK grants QoS {code}")
     _no_rest(body)
     return packet_id, code
 
@@ -334,5 +332,5 @@ def read_disconnect(body: Reader) -> int:
 
 def _no_rest(body: Reader) -> None:
     if body.left():
-        raise malformed(f"{body.left()} bytes too many in the packet")
+        raise malformed(f"{body.left()} bytes too many")
 

@@ -17,7 +17,7 @@ class Config:
     `topic_aliases`: how many topics may be shortened to an alias where the server allows it; 0 for none.
     `version`: 5, 4 (which is 3.1.1), or 0 for 5 with fallback to 4.
     `connect_timeout_ms`: name look-up, TCP, TLS and CONNACK together. `ping_grace_ms`: silence after a PINGREQ that means a
-    dead link (at most the keepalive). `ack_timeout_ms`: a server that is alive but acknowledges nothing for this long is left and reconnected.
+    dead link, at most the keepalive. `ack_timeout_ms`: a server that is alive but acknowledges nothing for this long is left.
     `backoff_*`: full jitter below base * 2^n, up to cap; after a permanent refusal half to all of `refused_backoff_ms`.
     """
 

@@ -44,7 +44,9 @@ class LinkError(MqttError):
 
 
 class TlsError(LinkError):
-    """The TLS layer failed: an untrusted, expired or wrongly named server certificate, or our own was refused."""
+    """TLS failed: an untrusted, expired or wrongly named server certificate, or the server left before CONNACK, as one does
+    that refuses ours.
+    """
 
 
 class HandlerError(MqttError):

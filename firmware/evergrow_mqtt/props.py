@@ -40,20 +40,21 @@ def read(reader: Reader, allowed: bytes, found: "dict[int, int | str] | None" = 
     """
     size = reader.varint()
     if size > reader.left():
-        raise malformed(f"properties of {size} bytes in {reader.left()} bytes of packet")
+        raise malformed(f"properties of {size} bytes")
     outer_end = reader.end
     reader.end = reader.pos + size
     seen = 0
     while reader.left():
         ident = reader.varint()
         if ident > 0x7F or ident not in allowed:
-            raise malformed(f"property 0x{ident:02x} is not allowed here")
+            raise malformed(f"property {ident} not allowed")
         if seen >> ident & 1 and ident not in (_USER_PROPERTY, _SUBSCRIPTION_ID):
-            raise ProtocolViolation(reasons.PROTOCOL_ERROR, f"property 0x{ident:02x} is there twice")
+            raise ProtocolViolation(reasons.PROTOCOL_ERROR, f"property {ident} twice")
         seen |= 1 << ident
-        value = _value(reader, chr(_TYPES[ident]))
-        if value == 0 and ident in _NEVER_ZERO:
-            raise ProtocolViolation(reasons.PROTOCOL_ERROR, f"property 0x{ident:02x} is 0")
+        kind = chr(_TYPES[ident])
+        value = _value(reader, kind)
+        if (value == 0 and ident in _NEVER_ZERO) or (kind == "b" and value not in (0, 1)):
+            raise ProtocolViolation(reasons.PROTOCOL_ERROR, f"property {ident} is {value}")
         if found is not None and value is not None:
             found[ident] = value
     reader.end = outer_end
@@ -63,16 +64,13 @@ def read(reader: Reader, allowed: bytes, found: "dict[int, int | str] | None" = 
 def _value(reader: Reader, kind: str) -> "int | str | None":
     if kind == "t":
         return reader.text()
+    if kind == "v":
+        return reader.varint()
     if kind == "p":
         reader.text()
         reader.text()
-        return None
-    if kind == "d":
+    elif kind == "d":
         reader.data()
-        return None
-    if kind == "v":
-        return reader.varint()
-    value = reader.uint(1 if kind == "b" else int(kind))
-    if kind == "b" and value > 1:
-        raise ProtocolViolation(reasons.PROTOCOL_ERROR, f"a yes-or-no property is {value}")
-    return value
+    else:
+        return reader.uint(1 if kind == "b" else int(kind))
+    return None

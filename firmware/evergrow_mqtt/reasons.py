@@ -6,43 +6,23 @@ MALFORMED = 0x81
 PROTOCOL_ERROR = 0x82
 IMPLEMENTATION_SPECIFIC = 0x83
 UNSUPPORTED_VERSION = 0x84
-CLIENT_ID_NOT_VALID = 0x85
-BAD_USERNAME_OR_PASSWORD = 0x86
 NOT_AUTHORISED = 0x87
-SERVER_UNAVAILABLE = 0x88
-BANNED = 0x8A
-BAD_AUTHENTICATION_METHOD = 0x8C
-SESSION_TAKEN_OVER = 0x8E
 TOPIC_FILTER_INVALID = 0x8F
 TOPIC_NAME_INVALID = 0x90
 TOPIC_ALIAS_INVALID = 0x94
 PACKET_TOO_LARGE = 0x95
 RETAIN_NOT_SUPPORTED = 0x9A
 QOS_NOT_SUPPORTED = 0x9B
-USE_ANOTHER_SERVER = 0x9C
-SERVER_MOVED = 0x9D
 WILDCARD_NOT_SUPPORTED = 0xA2
 
-# Trying again soon cannot help: a person, a configuration or another device has to change something first.
-# 0x8E is among them because two devices with one client id would otherwise throw each other out for ever.
-_PERMANENT = bytes(
-    (
-        UNSUPPORTED_VERSION,
-        CLIENT_ID_NOT_VALID,
-        BAD_USERNAME_OR_PASSWORD,
-        NOT_AUTHORISED,
-        BANNED,
-        BAD_AUTHENTICATION_METHOD,
-        SESSION_TAKEN_OVER,
-        USE_ANOTHER_SERVER,
-        SERVER_MOVED,
-    )
-)
+# Trying again soon cannot help: a person, a configuration or another device has to change something first. Unsupported
+# version, client id not valid, bad user name or password, not authorised, banned, bad authentication method, session taken
+# over (two devices of one client id would otherwise throw each other out for ever), use another server, server moved.
+_PERMANENT = b"\x84\x85\x86\x87\x8a\x8c\x8e\x9c\x9d"
 
-# CONNACK return codes of MQTT 3.1.1 (§3.2.2.3, table 3.1) as reason codes of MQTT 5.
-_V4_CONNACK = bytes(
-    (SUCCESS, UNSUPPORTED_VERSION, CLIENT_ID_NOT_VALID, SERVER_UNAVAILABLE, BAD_USERNAME_OR_PASSWORD, NOT_AUTHORISED)
-)
+# CONNACK return codes of MQTT 3.1.1 (§3.2.2.3, table 3.1) as reason codes of MQTT 5: accepted, unsupported version, client id
+# not valid, server unavailable, bad user name or password, not authorised.
+_V4_CONNACK = b"\x00\x84\x85\x88\x86\x87"
 
 
 def is_permanent(code: int) -> bool:

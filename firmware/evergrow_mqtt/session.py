@@ -40,12 +40,12 @@ _EXPECTED = {
 # Events: tuples whose first element is one of these.
 EV_CONNACK = 1  # Connack
 EV_MESSAGE = 2  # topic, payload (valid until the next call of the session), packet id (0: QoS 0), retain, dup
-EV_PUBACK = 3  # packet id, reason code
-EV_SUBACK = 4  # packet id, reason code; for UNSUBACK too
-EV_OVERSIZED = 5  # topic or None, packet size: a PUBLISH that was drained instead of read
-EV_DISCONNECT = 6  # reason code
+EV_ACK = 3  # packet id, reason code: answers PUBLISH, SUBSCRIBE or UNSUBSCRIBE
+EV_OVERSIZED = 4  # topic or None, packet size: a PUBLISH that was drained instead of read
+EV_DISCONNECT = 5  # reason code
 
 _CONTROL_BYTES = 320  # at least, enough for a topic of 256; more if CONNECT needs it
+_ASSIGNED_ID = 64  # room for a client id that the server assigns
 _HEADER_RESERVE = 40  # of a PUBLISH header without its topic, and of what must still fit after it
 _CONTROL_RESERVE = 16  # kept free of PUBACKs, so that PINGREQ and DISCONNECT always fit
 _SOLO_LOSSES = 5
@@ -57,7 +57,7 @@ class Session:
     def __init__(self, config: "Config") -> None:
         self._config = config
         self._client_id = codec.utf8(config.client_id)
-        control = max(_CONTROL_BYTES, codec.connect_size(config, self._client_id, 5) + 64)
+        control = max(_CONTROL_BYTES, codec.connect_size(config, self._client_id) + _ASSIGNED_ID)
         self._rx = memoryview(bytearray(config.rx_bytes))
         self._ring = Ring(config.tx_bytes)
         self._out = bytearray(control)
@@ -70,7 +70,7 @@ class Session:
         self._solo_losses = 0
         self.state = IDLE
         self.version = 5
-        self.info = Connack(5, False, reasons.UNSPECIFIED)
+        self.info = Connack(5, False, reasons.UNSPECIFIED, {})
         self._reset(0)
 
     def _reset(self, now_ms: int) -> None:
@@ -104,7 +104,7 @@ class Session:
         self._reset(now_ms)
         self.version = version
         self.state = CONNECTING
-        codec.write_connect(self._writer, self._config, self._client_id, version)
+        self._out_start = codec.write_connect(self._writer, self._config, self._client_id, version)
 
     def link_lost(self) -> int:
         """The connection is over. What is unacknowledged stays in the ring for the next one.
@@ -231,7 +231,7 @@ class Session:
                 return None
             self._requests.remove(packet_id)
             self._ack_progress()
-            return EV_SUBACK, packet_id, code
+            return EV_ACK, packet_id, code
         if kind == codec.CONNACK:
             return self._connected(codec.read_connack(body, self.version))
         if kind == codec.PINGRESP:
@@ -244,7 +244,7 @@ class Session:
 
     def _connected(self, info: Connack) -> "tuple[Any, ...]":
         if info.session_present and self._config.clean_start:
-            raise ProtocolViolation(reasons.PROTOCOL_ERROR, "session present after a clean start")
+            raise ProtocolViolation(reasons.PROTOCOL_ERROR, "session present after clean start")
         self.info = info
         if info.code != reasons.SUCCESS:
             self.state = CLOSING
@@ -262,7 +262,7 @@ class Session:
 
     def _adopt(self, client_id: bytes) -> None:
         """Keep the client id that the server chose, so that the session can be resumed (§3.2.2.3.7). Over-long: stay without."""
-        if client_id and codec.connect_size(self._config, client_id, 5) <= len(self._out):
+        if client_id and codec.connect_size(self._config, client_id) <= len(self._out):
             self._client_id = client_id
 
     def _acked(self, packet_id: int, code: int) -> "tuple[Any, ...] | None":
@@ -270,13 +270,13 @@ class Session:
         if at < 0:
             return None  # e.g. a second PUBACK for the same packet: harmless
         if at == self._sending:
-            raise ProtocolViolation(reasons.PROTOCOL_ERROR, f"PUBACK for packet {packet_id}, which is not sent yet")
+            raise ProtocolViolation(reasons.PROTOCOL_ERROR, f"PUBACK before packet {packet_id} was sent")
         self._ring.mark(at, DONE)
         self._unacked -= 1
         self._acks = 1
         self._window = self.info.receive_maximum
         self._ack_progress()
-        return EV_PUBACK, packet_id, code
+        return EV_ACK, packet_id, code
 
     def _ack_progress(self) -> None:
         self._ack_wait_ms = self._last_rx_ms if self._unacked or self._requests else -1
@@ -319,13 +319,12 @@ class Session:
         if len(topic) > len(self._out) - _HEADER_RESERVE:
             raise Refused(reasons.TOPIC_NAME_INVALID, f"topic of {len(topic)} bytes")
         if not self._ring.fits(len(topic), len(payload)):
-            text = f"message of {len(topic)} + {len(payload)} bytes, transmit buffer of {self._config.tx_bytes}"
-            raise Refused(reasons.PACKET_TOO_LARGE, text)
+            raise Refused(reasons.PACKET_TOO_LARGE, f"{len(payload)} bytes, tx_bytes is {self._config.tx_bytes}")
         expiry = 0xFFFF_FFFF if expiry_s is None else expiry_s
         if self.state == CONNECTED:
             code = self._refusal(len(topic), len(payload), qos, retain, expiry)
             if code:
-                raise Refused(code, f"this server does not take QoS {qos}, retain {retain}, {len(payload)} bytes")
+                raise Refused(code, f"QoS {qos}, retain {retain}, {len(payload)} bytes")
         flags = (codec.QOS1_FLAG if qos else 0) | (codec.RETAIN_FLAG if retain else 0)
         packet_id = self._new_id() if qos else 0
         return packet_id if self._ring.put(topic, payload, packet_id, flags, expiry) else -1
@@ -354,10 +353,10 @@ class Session:
         if not topic_filter:
             raise Refused(reasons.TOPIC_FILTER_INVALID, "empty topic filter")
         if not self.info.wildcard_available and (b"+" in topic_filter or b"#" in topic_filter):
-            raise Refused(reasons.WILDCARD_NOT_SUPPORTED, "this server has no wildcard subscriptions")
+            raise Refused(reasons.WILDCARD_NOT_SUPPORTED, "no wildcard subscriptions here")
         size = codec.subscribe_size(topic_filter, self.version)
         limit = len(self._out) - _CONTROL_RESERVE
-        if self.info.maximum_packet is not None:
+        if self.info.maximum_packet:
             limit = min(limit, self.info.maximum_packet)
         if size > limit:
             raise Refused(reasons.PACKET_TOO_LARGE, f"SUBSCRIBE of {size} bytes, at most {limit}")
@@ -459,7 +458,7 @@ class Session:
         """
         config = self._config
         if self._ack_wait_ms >= 0 and now_ms - self._ack_wait_ms >= config.ack_timeout_ms:
-            raise LinkError(f"server acknowledged nothing for {config.ack_timeout_ms} ms")
+            raise LinkError(f"no acknowledgement for {config.ack_timeout_ms} ms")
         if self._ping_ms < 0:
             due_ms = min(self._last_rx_ms, self._last_tx_ms) + self._keepalive_ms
             if now_ms < due_ms:

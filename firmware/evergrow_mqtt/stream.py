@@ -116,6 +116,7 @@ async def _open_socket(host: str, port: int, tls: "Tls | None") -> SocketStream:
                 raise
         asyncio.core._io_queue.queue_write(sock)  # type: ignore[attr-defined]  # as open_connection does there
         await _switch()  # type: ignore[misc]
+        sock.write(b"")  # a refused connection shows here, not in the middle of a handshake
         try:
             sock.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)
         except OSError:

@@ -7,8 +7,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_MBEDTLS_ERRORS = -0x1000  # MicroPython raises OSError with mbedTLS's code: negative, and from here downwards
-
 
 class Tls:
     """What `net.connect` needs for TLS. `server_hostname` None: the certificate must name the host connected to."""
@@ -41,12 +39,10 @@ def client_tls(
     return Tls(context, server_hostname)
 
 
-def is_tls_error(error: OSError) -> bool:
-    """True if TLS raised it, and not the network below."""
+def is_tls_error(error: "OSError | None") -> bool:
+    """True if it says itself that TLS raised it. CPython's do; MicroPython's are numbers like any other."""
     kind = getattr(ssl, "SSLError", None)
-    if kind is not None:
-        return isinstance(error, kind)
-    return bool(error.args) and isinstance(error.args[0], int) and error.args[0] <= _MBEDTLS_ERRORS
+    return kind is not None and isinstance(error, kind)
 
 
 def _read(path: str) -> bytes:

@@ -5,6 +5,10 @@ from .errors import ProtocolViolation
 
 MAX_VARINT = 268_435_455
 
+_SHORT = "packet ends inside a field"
+_VARINT = "variable byte integer too long"
+_TEXT = "string is not UTF-8, or has U+0000"
+
 
 def malformed(text: str) -> ProtocolViolation:
     """The error for bytes that cannot be parsed (MQTT 5 §1.2, Malformed Packet)."""
@@ -34,7 +38,7 @@ class Reader:
         """A big-endian unsigned integer of `size` bytes."""
         pos = self.pos
         if self.end - pos < size:
-            raise malformed("packet ends inside an integer")
+            raise malformed(_SHORT)
         self.pos = pos + size
         value = 0
         while pos < self.pos:
@@ -50,15 +54,15 @@ class Reader:
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
                 if byte == 0 and shift:
-                    raise malformed("variable byte integer is longer than needed")
+                    raise malformed(_VARINT)
                 return value
-        raise malformed("variable byte integer is longer than 4 bytes")
+        raise malformed(_VARINT)
 
     def take(self, size: int) -> memoryview:
         """The next `size` bytes, in place."""
         pos = self.pos
         if self.end - pos < size:
-            raise malformed("packet ends inside a field")
+            raise malformed(_SHORT)
         self.pos = pos + size
         return self.view[pos : self.pos]
 
@@ -71,9 +75,9 @@ class Reader:
         try:
             text = str(self.data(), "utf-8")
         except UnicodeError:
-            raise malformed("string is not UTF-8")
+            raise malformed(_TEXT)
         if "\0" in text:
-            raise malformed("string contains U+0000")
+            raise malformed(_TEXT)
         return text
 
 

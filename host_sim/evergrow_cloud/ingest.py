@@ -167,6 +167,9 @@ class Ingest:
             case Response():
                 if commands.answer(store, device_id, message, item.raw):
                     outcome.answered[message.id] = (message.code, message.result)
+            case FeatureReport(transfer=0):  # EG-FEAT-014
+                if self._log_shares.take((item.tenant, item.device), 1, now_s):
+                    log.warning("%s/%s: feature %s is damaged and out of use", item.tenant, item.device, message.feature)
             case FeatureReport():
                 offers.report(store, device_id, message, item.raw)
                 outcome.due = True

@@ -24,7 +24,10 @@ class Limits:
 
 
 class Buckets:
-    """Token buckets by key: `burst` at once, `per_s` in the long run. Times are seconds, handed in; one that goes back gives nothing."""
+    """Token buckets by key: `burst` at once, `per_s` in the long run. Times are seconds, handed in.
+
+    A time that goes back gives nothing and takes nothing.
+    """
 
     def __init__(self, burst: float, per_s: float, max_keys: int) -> None:
         self._burst = burst

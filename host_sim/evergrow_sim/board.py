@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 MOUNT_POINT = "/flash"
-FLASH_BLOCKS = 128  # 512 KB, what a small board leaves for its file system
+_FLASH_BLOCKS = 128  # 512 KB, what a small board leaves for its file system
 
 
 class Net:
@@ -89,7 +89,7 @@ class SimBoard:
         self.watchdog.check()
 
 
-def open_flash(path: str, blocks: int = FLASH_BLOCKS) -> FsFlash:
+def open_flash(path: str, blocks: int = _FLASH_BLOCKS) -> FsFlash:
     """The flash port kept at `path` on the host: LittleFS2 in a file where the interpreter has it, else a directory.
 
     It survives the process. With LittleFS2 there is one in a process, mounted at MOUNT_POINT. Raises OSError.

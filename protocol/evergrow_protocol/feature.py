@@ -20,8 +20,8 @@ PROGRAMME = 2
 CODE = 3
 
 MAX_BODY = 8192
-MAX_TEXT = 32
-MAX_UNLOCKS = 8
+_MAX_TEXT = 32
+_MAX_UNLOCKS = 8
 FIRST_ID = 1000
 _MAX_ID = 0xFFFF
 _MAX_NUMBER = 0x7FFFFFFF
@@ -66,8 +66,8 @@ def parse(buf: "Buffer") -> Feature:
             feature.version = _text(reader)
         elif key == 4:
             for actuator in reader.read_map():
-                if not isinstance(actuator, int) or not 0 < actuator <= _MAX_ID or len(feature.unlocks) == MAX_UNLOCKS:
-                    raise ProtocolError(OUT_OF_RANGE, f"bad actuator, or over {MAX_UNLOCKS} unlocks", reader.offset)
+                if not isinstance(actuator, int) or not 0 < actuator <= _MAX_ID or len(feature.unlocks) == _MAX_UNLOCKS:
+                    raise ProtocolError(OUT_OF_RANGE, f"bad actuator, or over {_MAX_UNLOCKS} unlocks", reader.offset)
                 feature.unlocks[actuator] = integer(reader, 0, _MAX_NUMBER)
         elif key == 5:
             if reader.peek() != ARRAY:
@@ -96,6 +96,6 @@ def parse(buf: "Buffer") -> Feature:
 
 def _text(reader: Decoder) -> str:
     text = reader.read_text()
-    if not 0 < len(text) <= MAX_TEXT:
-        raise ProtocolError(OUT_OF_RANGE, f"text of {len(text)} characters, not 1..{MAX_TEXT}", reader.offset)
+    if not 0 < len(text) <= _MAX_TEXT:
+        raise ProtocolError(OUT_OF_RANGE, f"text of {len(text)} characters, not 1..{_MAX_TEXT}", reader.offset)
     return text

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Buffer = bytes | bytearray | memoryview
 
 PUBLIC_KEY_SIZE = 60
-MAX_LEVELS = 3
+_MAX_LEVELS = 3
 STEP_HASHES = 32  # hash calls between two yields: about 7 ms on a 62 MIPS Cortex-M3
 
 _CHAINS = (265, 133, 67, 34)  # p of RFC 8554 table 1 for W1, W2, W4, W8
@@ -63,8 +63,8 @@ def _split(public: "Buffer", signature: "Buffer") -> "list[tuple[memoryview, mem
     if len(key) != PUBLIC_KEY_SIZE:
         raise ProtocolError(MALFORMED, "an HSS public key has 60 bytes")
     levels = _u32(key)
-    if not 1 <= levels <= MAX_LEVELS or len(rest) < 4 or _u32(rest) != levels - 1:
-        raise ProtocolError(MALFORMED, f"HSS levels: key {levels}, limit {MAX_LEVELS}, or the signature has others")
+    if not 1 <= levels <= _MAX_LEVELS or len(rest) < 4 or _u32(rest) != levels - 1:
+        raise ProtocolError(MALFORMED, f"HSS levels: key {levels}, limit {_MAX_LEVELS}, or the signature has others")
     key = key[4:]
     at = 4
     pairs: list[tuple[memoryview, memoryview]] = []

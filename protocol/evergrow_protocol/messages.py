@@ -34,9 +34,9 @@ COMMAND_REBIRTH = 3
 
 USAGE_MERGED = 9  # In a usage record: how many cycles it stands for, when there was no room for each of them.
 
-UINT_MAX = 0xFFFFFFFF
-BITMAP_MAX = 128  # bytes
-DEPTH_MAX = 8
+_UINT_MAX = 0xFFFFFFFF
+_BITMAP_MAX = 128  # bytes
+_DEPTH_MAX = 8
 
 _ITEMS_MAX = 64
 
@@ -110,8 +110,8 @@ def parse_ack(data: "Buffer") -> "tuple[int, int, Buffer]":
     bitmap = fields[2] if len(fields) > 2 else b""
     if not isinstance(bitmap, (bytes, memoryview)):
         raise ProtocolError(BAD_TYPE, "the bitmap of an ack is bytes")
-    if len(bitmap) > BITMAP_MAX:
-        raise ProtocolError(OUT_OF_RANGE, f"a bitmap has at most {BITMAP_MAX} bytes, not {len(bitmap)}")
+    if len(bitmap) > _BITMAP_MAX:
+        raise ProtocolError(OUT_OF_RANGE, f"a bitmap has at most {_BITMAP_MAX} bytes, not {len(bitmap)}")
     return _uint(fields[0], "boot"), _uint(fields[1], "seq"), bitmap
 
 
@@ -183,7 +183,7 @@ def check_map(value: "Any") -> "dict[int, Any]":
 
 
 def _array(data: "Buffer", least: int) -> "list[Any]":
-    fields = loads(data, depth=DEPTH_MAX, items=_ITEMS_MAX, deterministic=True, copy=False)
+    fields = loads(data, depth=_DEPTH_MAX, items=_ITEMS_MAX, deterministic=True, copy=False)
     if not isinstance(fields, list):
         raise ProtocolError(BAD_TYPE, "expected an array")
     if len(fields) < least:
@@ -194,6 +194,6 @@ def _array(data: "Buffer", least: int) -> "list[Any]":
 def _uint(value: "Any", what: str) -> int:
     if type(value) is not int:
         raise ProtocolError(BAD_TYPE, f"{what} is not an integer")
-    if not 0 <= value <= UINT_MAX:
-        raise ProtocolError(OUT_OF_RANGE, f"{what} {value} is not between 0 and {UINT_MAX}")
+    if not 0 <= value <= _UINT_MAX:
+        raise ProtocolError(OUT_OF_RANGE, f"{what} {value} is not between 0 and {_UINT_MAX}")
     return value

@@ -83,7 +83,7 @@ _PARAMETERS = {
     _SOURCE: "u",
 }
 
-MAX_COMMANDS = 64  # executed in one run; two components fetched and matched by way of try-each take 26
+_MAX_COMMANDS = 64  # executed in one run; two components fetched and matched by way of try-each take 26
 MAX_DEPTH = 3  # a try-each in a run-sequence in a section; each level takes three generators
 
 
@@ -129,7 +129,7 @@ class Processor:
             return
         self._values = [{} for _ in self._manifest.components]
         self._fits = 0
-        self._commands = MAX_COMMANDS
+        self._commands = _MAX_COMMANDS
         for sequence in (self._manifest.shared, body):
             self._current = (0,)
             if sequence is not None:
@@ -146,7 +146,7 @@ class Processor:
         for _ in range(count // 2):
             self._commands -= 1
             if self._commands < 0:
-                raise ProtocolError(TOO_LARGE, f"more than {MAX_COMMANDS} commands")
+                raise ProtocolError(TOO_LARGE, f"more than {_MAX_COMMANDS} commands")
             command = reader.read_int()
             good = True
             if command == _SET_INDEX:

@@ -27,9 +27,9 @@ SEVERABLE = (16, 20, 23)  # payload-fetch, install, text
 ALG_SHA256 = -16
 
 MAX_ENVELOPE = 16384  # EG-LIM-003; it is held in RAM as a whole, so that a board may well take less
-MAX_BLOCKS = 4  # each block by a known key costs a verification
+_MAX_BLOCKS = 4  # each block by a known key costs a verification
 MAX_PAYLOADS = 4
-MAX_NAME = 32
+_MAX_NAME = 32
 
 
 class Envelope:
@@ -60,7 +60,7 @@ class Envelope:
 
     def _member(self, key: "int | str | bytes", reader: Decoder) -> None:
         if isinstance(key, str):
-            if key[:1] != "#" or len(key) > MAX_NAME or len(self.payloads) == MAX_PAYLOADS:
+            if key[:1] != "#" or len(key) > _MAX_NAME or len(self.payloads) == MAX_PAYLOADS:
                 raise ProtocolError(MALFORMED, "bad payload name, or too many payloads", reader.offset)
             self.payloads[key] = reader.read_bytes()
         elif key == AUTHENTICATION:
@@ -78,7 +78,7 @@ class Envelope:
 
     def _wrapper(self, buf: memoryview) -> None:
         reader = open_strict(buf)
-        count = elements(reader, 1, 1 + MAX_BLOCKS)
+        count = elements(reader, 1, 1 + _MAX_BLOCKS)
         self._signed = reader.read_bytes()
         for _ in range(count - 1):
             self.blocks.append(reader.read_bytes())

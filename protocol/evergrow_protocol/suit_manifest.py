@@ -26,9 +26,9 @@ SECTIONS = (VALIDATE, LOAD, INVOKE, PAYLOAD_FETCH, INSTALL)
 
 _PASSED_OVER = (4, 23)  # reference URI and text: for people
 
-MAX_COMPONENTS = 4  # a feature is one; a feature with a resource or two stays below
-MAX_SEGMENTS = 4
-MAX_SEGMENT = 32
+_MAX_COMPONENTS = 4  # a feature is one; a feature with a resource or two stays below
+_MAX_SEGMENTS = 4
+_MAX_SEGMENT = 32
 
 
 class Manifest:
@@ -78,7 +78,7 @@ class Manifest:
         reader = open_strict(buf)
         for key in reader.read_map():
             if key == 2:
-                self.components = tuple([_component(reader) for _ in range(elements(reader, 1, MAX_COMPONENTS))])
+                self.components = tuple([_component(reader) for _ in range(elements(reader, 1, _MAX_COMPONENTS))])
             elif key == 4:
                 self.shared = reader.read_bytes()
             else:
@@ -87,8 +87,8 @@ class Manifest:
 
 
 def _component(reader: Decoder) -> "tuple[bytes, ...]":
-    count = elements(reader, 1, MAX_SEGMENTS)
+    count = elements(reader, 1, _MAX_SEGMENTS)
     segments = [bytes(reader.read_bytes()) for _ in range(count)]
-    if max([len(segment) for segment in segments]) > MAX_SEGMENT:
-        raise ProtocolError(TOO_LARGE, f"segment of a component id exceeds {MAX_SEGMENT} bytes", reader.offset)
+    if max([len(segment) for segment in segments]) > _MAX_SEGMENT:
+        raise ProtocolError(TOO_LARGE, f"segment of a component id exceeds {_MAX_SEGMENT} bytes", reader.offset)
     return tuple(segments)

@@ -3,7 +3,7 @@
 from evergrow_protocol.errors import BAD_TYPE, MALFORMED, OUT_OF_RANGE, UNKNOWN_KIND, ProtocolError
 
 MAJOR = "eg1"
-ID_MAX = 32
+_ID_MAX = 32
 
 # kind: (QoS, retained)
 UP = {
@@ -29,8 +29,8 @@ def check_id(text: str) -> str:
     """Return `text` if it is a tenant or device id, `[a-z0-9-]{1,32}` (EG-TOP-001); otherwise raise ProtocolError 4 or 5."""
     if not isinstance(text, str):
         raise ProtocolError(BAD_TYPE, "an id is text")
-    if not 1 <= len(text) <= ID_MAX:
-        raise ProtocolError(OUT_OF_RANGE, f"an id has 1 to {ID_MAX} characters, not {len(text)}")
+    if not 1 <= len(text) <= _ID_MAX:
+        raise ProtocolError(OUT_OF_RANGE, f"an id has 1 to {_ID_MAX} characters, not {len(text)}")
     for char in text:
         if not ("a" <= char <= "z" or "0" <= char <= "9" or char == "-"):
             raise ProtocolError(OUT_OF_RANGE, f"an id is made of a-z, 0-9 and '-', not {char!r}")

@@ -12,17 +12,20 @@ PATIENCE_S = 30
 """Only a broken cloud is waited for this long."""
 
 BIRTH = {
-    0: 0, 1: 1, 2: 1, 3: "wm-8", 4: "1.0.0", 5: ["micropython", "1.28.0", "unix"], 6: [[1, 1001, 4]], 7: 2048, 8: 512, 9: 0, 10: 90000
+    0: 0, 1: 1, 2: 1, 3: "wm-8", 4: "1.0.0", 5: ["micropython", "1.28.0", "unix"], 6: [[1, 1001, 4]],
+    7: 2048, 8: 512, 9: 0, 10: 90000,
 }  # fmt: skip
 ONLINE = {0: 1, 1: 0, 2: 0, 3: 0, 4: 0, 5: False, 6: 0}
 
 
 def envelope(boot: int, seq: int, body: Any, t: Any = None) -> bytes:
-    """`t`: default [1000], a second after boot. Bodies are written with ascending keys here, so that plain dumps is deterministic."""
+    """`t`: default [1000], a second after boot. Bodies have ascending keys in these tests, so plain dumps is deterministic."""
     return cbor2.dumps([boot, seq, [1000] if t is None else t, body])
 
 
-def usage_body(programme: int = 1, energy_wh: int = 941, water_ml: int = 51240, features: Any = None, **rest: int) -> dict[int, Any]:
+def usage_body(
+    programme: int = 1, energy_wh: int = 941, water_ml: int = 51240, features: Any = None, **rest: int
+) -> dict[int, Any]:
     body: dict[int, Any] = {0: programme, 1: rest.get("outcome", 0), 2: 7265}
     if features:
         body[3] = features

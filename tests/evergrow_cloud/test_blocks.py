@@ -2,13 +2,13 @@
 
 import cbor2
 import pytest
+from scripted_device import BIRTH, envelope
 
 from evergrow_cloud import devices, offers, wire
 from evergrow_cloud.blocks import BlockService, packet_bytes
 from evergrow_cloud.limits import Limits
 from evergrow_cloud.messages import BlockRequest, Header
 from evergrow_cloud.store import Store
-from scripted_device import BIRTH, envelope
 
 TOPIC = "eg1/acme/washer-1/dn/block"
 BODY = bytes(range(256)) * 5

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted_device import BIRTH, ONLINE, ScriptedDevice, envelope, usage_body
 from typer.testing import CliRunner, Result
 
 from evergrow_cloud import devices, offers, usage, wire
@@ -16,7 +17,6 @@ from evergrow_cloud.cli import app
 from evergrow_cloud.service import Cloud
 from evergrow_cloud.store import Store
 from evergrow_tools.brokers import Mosquitto
-from scripted_device import BIRTH, ONLINE, ScriptedDevice, envelope, usage_body
 
 
 def evergrow(*args: object) -> Result:
@@ -138,25 +138,44 @@ def test_help_has_examples(name: list[str]) -> None:
     assert not name or "Example" in result.stdout
 
 
+async def _start(path: Path, *args: str) -> asyncio.subprocess.Process:
+    code = "from evergrow_cloud.cli import app; app()"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "EVERGROW_DB": str(path)}
+    return await asyncio.create_subprocess_exec(sys.executable, "-c", code, *args, env=env, stdout=asyncio.subprocess.PIPE)
+
+
+async def _call(path: Path, *args: str) -> tuple[int | None, str]:
+    process = await _start(path, *args)
+    out, _ = await process.communicate()
+    return process.returncode, out.decode()
+
+
+async def test_run_serves_until_it_is_told_to_end(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    process = await _start(tmp_path / "cloud.db", "run", "--broker", f"mqtt://127.0.0.1:{mosquitto.port}")
+    try:
+        async with ScriptedDevice(mosquitto.port) as device:
+            await device.say("birth", BIRTH, retain=True)
+            await device.say("state", ONLINE, retain=True)
+            if await device.hear_first("welcome", "cmd") == "cmd":  # it came up after the birth, and asks for another
+                await device.be_born()
+            process.terminate()
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
 async def test_a_command_of_another_process_runs_through_the_cloud(mosquitto: Mosquitto, tmp_path: Path) -> None:
     """EG-CMD-003: start carries a deadline."""
     path = tmp_path / "cloud.db"
-
-    async def call(*args: str) -> tuple[int | None, str]:
-        code = "from evergrow_cloud.cli import app; app()"
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "EVERGROW_DB": str(path)}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", code, *args, env=env, stdout=asyncio.subprocess.PIPE
-        )
-        out, _ = await process.communicate()
-        return process.returncode, out.decode()
 
     with Store(path) as store:
         async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}") as cloud, ScriptedDevice(mosquitto.port) as device:
             await cloud.connected()
             _, _, utc_s = await device.be_born()
             for code, exit_code in ((0, 0), (11, 1)):
-                calling = asyncio.create_task(call("command", "washer-1", "start", "quick", "--json"))
+                calling = asyncio.create_task(_call(path, "command", "washer-1", "start", "quick", "--json"))
                 number, command, args, deadline = await device.hear("cmd")
                 assert (command, args) == (1, {0: 3}) and utc_s < deadline
                 await device.say("rsp", [number, code])

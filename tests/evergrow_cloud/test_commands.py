@@ -4,11 +4,11 @@ from typing import Any
 
 import cbor2
 import pytest
+from scripted_device import envelope
 
 from evergrow_cloud import commands, devices, wire
 from evergrow_cloud.errors import WireError
 from evergrow_cloud.store import Store
-from scripted_device import envelope
 
 
 def go_online(store: Store, device: str = "washer-1") -> int:

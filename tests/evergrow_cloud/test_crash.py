@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from scripted_device import PATIENCE_S, ScriptedDevice, envelope, usage_body
 
 from evergrow_cloud import usage
 from evergrow_cloud.store import Store
 from evergrow_tools.brokers import Mosquitto
-from scripted_device import PATIENCE_S, ScriptedDevice, envelope, usage_body
 
 SCRIPT = Path(__file__).with_name("crash_cloud.py")
 

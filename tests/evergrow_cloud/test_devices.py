@@ -3,12 +3,12 @@
 from typing import Any
 
 import pytest
+from scripted_device import BIRTH, ONLINE, envelope
 
 from evergrow_cloud import devices, wire
 from evergrow_cloud.errors import UnknownDevice
 from evergrow_cloud.store import Store
 from evergrow_protocol.errors import ProtocolError
-from scripted_device import BIRTH, ONLINE, envelope
 
 
 def birth(store: Store, boot: int, *, retained: bool = False, seq: int = 1, **changes: Any) -> None:

@@ -8,12 +8,12 @@ import cbor2
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scripted_device import BIRTH, ONLINE, envelope, usage_body
 
 from evergrow_cloud import devices, ingest, offers, telemetry, usage
 from evergrow_cloud.ingest import Incoming, Ingest, Outcome
 from evergrow_cloud.limits import Limits
 from evergrow_cloud.store import Store
-from scripted_device import BIRTH, ONLINE, envelope, usage_body
 
 NOW_S = 1_795_339_200.5
 
@@ -150,6 +150,12 @@ def test_a_flood_is_held_to_its_share_and_not_acked(store: Store) -> None:
     assert answers(outcome) == [("washer-1/dn/ack", [7, 10]), ("washer-2/dn/ack", [7, 1])]
     assert devices.find(store, "washer-1").rejected == 5
     assert answers(service.apply([record(11), record(12)], NOW_S + 1)) == [("washer-1/dn/ack", [7, 11])]
+
+
+def test_a_damaged_feature_is_logged(service: Ingest, caplog: pytest.LogCaptureFixture) -> None:
+    """EG-FEAT-014"""
+    service.apply([message("feat", envelope(7, 1, {0: 0, 1: 14, 2: 5, 3: [1, 1001, 4]}))], NOW_S)
+    assert "feature=1001" in caplog.text and "damaged" in caplog.text
 
 
 def test_a_will_does_not_bring_its_device_back(service: Ingest, store: Store) -> None:

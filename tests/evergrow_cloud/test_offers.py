@@ -3,13 +3,13 @@
 from typing import Any
 
 import pytest
+from scripted_device import envelope
 
 from evergrow_cloud import devices, offers, wire
 from evergrow_cloud.errors import CloudError
 from evergrow_cloud.store import Store
 from evergrow_protocol import errors as codes
 from evergrow_protocol.errors import ProtocolError
-from scripted_device import envelope
 
 
 def go_online(store: Store, device: str = "washer-1") -> int:
@@ -20,7 +20,9 @@ def go_online(store: Store, device: str = "washer-1") -> int:
     return device_id
 
 
-def report(store: Store, device_id: int, transfer: int, state: int, code: int = 0, *, seq: int, boot: int = 7, **more: Any) -> None:
+def report(
+    store: Store, device_id: int, transfer: int, state: int, code: int = 0, *, seq: int, boot: int = 7, **more: Any
+) -> None:
     raw = envelope(boot, seq, {0: transfer, 1: code, 2: state} | {int(key[1:]): value for key, value in more.items()})
     with store.transaction():
         offers.report(store, device_id, wire.decode("feat", raw), raw)  # type: ignore[arg-type]
@@ -41,7 +43,7 @@ def test_the_same_content_is_the_same_open_transfer(store: Store) -> None:
 
 
 def test_a_closed_transfer_is_not_taken_up_again(store: Store) -> None:
-    """EG-FEAT-001"""
+    """EG-FEAT-015 EG-FEAT-001"""
     device_id = go_online(store)
     first = offers.offer(store, "acme", "washer-1", b"envelope", {})
     report(store, device_id, first, offers.REFUSED, codes.NOT_AUTHORISED, seq=1)
@@ -86,6 +88,7 @@ def test_a_final_report_ends_the_offer(store: Store, state: int) -> None:
 
 
 def test_a_busy_device_is_asked_again_when_it_is_free(store: Store) -> None:
+    """EG-FEAT-015"""
     device_id = go_online(store)
     first = offers.offer(store, "acme", "washer-1", b"one", {})
     second = offers.offer(store, "acme", "washer-1", b"two", {})

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted_device import BIRTH, ScriptedDevice, envelope, usage_body
 
 from evergrow_cloud import commands, devices, link, offers, usage
 from evergrow_cloud.errors import BrokerError, CommandTimeout, UnknownDevice
@@ -16,7 +17,6 @@ from evergrow_cloud.limits import Limits
 from evergrow_cloud.service import Cloud
 from evergrow_cloud.store import Store
 from evergrow_tools.brokers import BrokerTls, IotCore, Mosquitto
-from scripted_device import BIRTH, ScriptedDevice, envelope, usage_body
 
 BODY = bytes(range(256)) * 5
 

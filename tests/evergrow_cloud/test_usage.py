@@ -7,12 +7,12 @@ import cbor2
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from scripted_device import acked, envelope, usage_body
 
 from evergrow_cloud import devices, usage, wire
 from evergrow_cloud.messages import Header, Sync, Usage
 from evergrow_cloud.store import Store
 from evergrow_cloud.usage import Share
-from scripted_device import acked, envelope, usage_body
 
 
 def make(boot: int, seq: int, t: Any = None, **fields: Any) -> Usage:
@@ -205,12 +205,15 @@ class Deliveries(RuleBasedStateMachine):
 def shares(records: list[Usage]) -> Iterable[tuple[tuple[Any, int], Share]]:
     for key in {tuple(feature) for record in records for feature in record.features}:
         of = [record for record in records if key in record.features]
-        yield key, Share(  # type: ignore[misc]
-            *key,
-            cycles=len(of),
-            finished=sum(record.outcome == 0 for record in of),
-            energy_wh=sum(record.energy_wh or 0 for record in of),
-            water_ml=sum(record.water_ml or 0 for record in of),
+        yield (
+            key,
+            Share(  # type: ignore[misc]
+                *key,
+                cycles=len(of),
+                finished=sum(record.outcome == 0 for record in of),
+                energy_wh=sum(record.energy_wh or 0 for record in of),
+                water_ml=sum(record.water_ml or 0 for record in of),
+            ),
         )
 
 

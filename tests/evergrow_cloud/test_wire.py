@@ -9,12 +9,35 @@ from hypothesis import strategies as st
 
 from evergrow_cloud import strict, wire
 from evergrow_cloud.errors import WireError
-from evergrow_cloud.messages import Birth, BlockRequest, Feature, FeatureReport, FeatureVersion, Header, Response, State, Sync, Telemetry
+from evergrow_cloud.messages import (
+    Birth,
+    BlockRequest,
+    Feature,
+    FeatureReport,
+    FeatureVersion,
+    Header,
+    Response,
+    State,
+    Sync,
+    Telemetry,
+)
 from evergrow_protocol import errors as codes
 from evergrow_protocol import messages
 from evergrow_protocol.cbor import Encoder
 
-BIRTH = {0: 0, 1: 1, 2: 1, 3: "wm-8", 4: "1.0.0", 5: ["micropython", "1.28.0", "x"], 6: [[1, 1001, 4]], 7: 2048, 8: 512, 9: 3, 10: 90}
+BIRTH = {
+    0: 0,
+    1: 1,
+    2: 1,
+    3: "wm-8",
+    4: "1.0.0",
+    5: ["micropython", "1.28.0", "x"],
+    6: [[1, 1001, 4]],
+    7: 2048,
+    8: 512,
+    9: 3,
+    10: 90,
+}
 USAGE = {0: 1, 1: 0, 2: 7265, 4: 941, 5: 51240, 6: 602, 7: 1000}
 GOOD: dict[str, Any] = {
     "birth": BIRTH,
@@ -29,7 +52,7 @@ GOOD: dict[str, Any] = {
 
 
 def payload(kind: str, body: Any = None, **changes: Any) -> bytes:
-    """A message of a kind; `changes`: k3=... sets key 3 of the body, `header`: the first three elements, `rest`: more behind them."""
+    """A message of a kind; `changes`: k3=... sets key 3 of the body, `header`: its first three elements, `rest`: more behind."""
     body = GOOD[kind] if body is None else body
     keys = {int(name[1:].replace("_", "-")): value for name, value in changes.items() if name[0] == "k"}
     if keys:

@@ -139,10 +139,8 @@ class Device:
     async def vanish(self):
         """Lose the link without a DISCONNECT."""
         self._task.cancel()
-        try:
-            await self._task
-        except asyncio.CancelledError:
-            pass
+        while not self._task.done():
+            await asyncio.sleep(0)
 
 
 class Site:
@@ -437,7 +435,9 @@ async def tls_fails(site):
 
 def main(path, broker, port, version, name, *tls):
     """Entry on MicroPython. `tls`: CA, host name, and the client's certificate and key if it has them."""
-    sys.path[:] = path.split(":") + [".frozen"]
+    sys.path.clear()
+    sys.path.extend(path.split(":"))
+    sys.path.append(".frozen")
     settings = None
     if tls:
         from evergrow_mqtt.tls import client_tls

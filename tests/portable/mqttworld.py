@@ -196,6 +196,7 @@ class Server:
         self.keeps_session = keeps_session
         self.props = b""  # of CONNACK
         self.connack_code = 0
+        self.suback_code = 0
         self.mute = ()  # packet types it never answers
         self.denied = {}  # topic: reason code of its PUBACK; the link is dropped then
         self.hangs_up_on = None  # topic on which it just drops the link, as 3.1.1 has it
@@ -262,6 +263,8 @@ class Server:
             if kind not in self.mute:
                 props = b"\x00" if self._spoken == 5 else b""
                 code = b"" if kind == 10 and self._spoken == 4 else body[-1:] if kind == 8 else b"\x00"
+                if kind == 8 and self.suback_code:
+                    code = bytes([self.suback_code])
                 link.push(packet((kind + 1) << 4, body[:2] + props + code))
             self._deliver(link)
 
@@ -308,7 +311,7 @@ class Server:
             at += 1 + body[at]
             if props[-3:-2] == b"\x23":
                 alias = int.from_bytes(props[-2:], "big")
-                topic = self._aliases.setdefault(alias, topic) if not topic else topic
+                topic = topic or self._aliases[alias]
                 self._aliases[alias] = topic
         assert topic, "empty topic with an alias the server does not know"
         if topic == self.hangs_up_on:

@@ -253,6 +253,18 @@ async def test_a_message_on_which_the_server_hangs_up_is_given_up_and_others_get
     await finish(device, running)
 
 
+async def test_a_refused_subscription_raises_with_its_reason_code():
+    for version, code in ((5, 0x87), (4, 0x80)):
+        server = Server(version)
+        server.suback_code = code
+        world = World(server)
+        device = Device(world, version=version)
+        await world.clock.run(device.client.connect())
+        error = await world.clock.run(raises_async(Refused, device.client.subscribe("dn/#", 1)))
+        assert error.code == code and device.client.connected
+        await world.clock.run(device.client.close())
+
+
 async def test_publishers_wait_for_room_in_the_order_they_came():
     server = Server()
     server.mute = (3,)

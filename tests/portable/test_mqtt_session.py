@@ -164,7 +164,7 @@ def test_publish_waits_for_the_servers_receive_maximum():
     ids = [state.publish(b"a", b"x", 1, False, None) for _ in range(4)]
     assert len(set(ids)) == 4
     assert sent(state).count(b"\x32") == 2
-    assert feed(state, packet(0x40, bytes([0, ids[0]]))) == [(session.EV_PUBACK, ids[0], 0)]
+    assert feed(state, packet(0x40, bytes([0, ids[0]]))) == [(session.EV_ACK, ids[0], 0)]
     assert sent(state).count(b"\x32") == 1
 
 
@@ -185,7 +185,7 @@ def test_an_unacknowledged_publish_goes_out_again_with_dup_when_the_session_is_r
     connected(state=state, connack=b"\x20\x03\x01\x00\x00")
     again = sent(state)
     assert again == bytes([first[0] | 8]) + first[1:]
-    assert feed(state, packet(0x40, bytes([0, packet_id]))) == [(session.EV_PUBACK, packet_id, 0)]
+    assert feed(state, packet(0x40, bytes([0, packet_id]))) == [(session.EV_ACK, packet_id, 0)]
 
 
 def test_an_unacknowledged_publish_goes_out_as_a_new_one_when_the_server_forgot_us():
@@ -198,7 +198,7 @@ def test_an_unacknowledged_publish_goes_out_as_a_new_one_when_the_server_forgot_
 
 
 def test_a_message_queued_in_one_version_goes_out_in_another():
-    state = connected(version=0 or 5)
+    state = connected()
     state.publish(b"a", b"x", 1, False, 60)
     assert b"\x02\x00\x00\x00\x3c" in sent(state)
     state.link_lost()
@@ -229,7 +229,7 @@ def test_a_message_that_breaks_the_link_every_time_is_given_up():
         connected(4, state=state)
     assert [packet_id for packet_id in given_up if packet_id] == [poison]
     assert b"good" in sent(state)
-    assert feed(state, packet(0x40, bytes([0, good]))) == [(session.EV_PUBACK, good, 0)]
+    assert feed(state, packet(0x40, bytes([0, good]))) == [(session.EV_ACK, good, 0)]
 
 
 def test_links_that_break_for_other_reasons_give_nothing_up():
@@ -246,7 +246,7 @@ def test_a_refusal_frees_the_message_and_a_late_second_puback_is_harmless():
     packet_id = state.publish(b"a", b"x", 1, False, None)
     sent(state)
     refusal = packet(0x40, bytes([0, packet_id, 0x87]))
-    assert feed(state, refusal) == [(session.EV_PUBACK, packet_id, 0x87)]
+    assert feed(state, refusal) == [(session.EV_ACK, packet_id, 0x87)]
     assert feed(state, refusal) == []
     state.link_lost()
     connected(state=state, connack=b"\x20\x03\x01\x00\x00")
@@ -329,8 +329,8 @@ def test_subscriptions_are_answered_by_id_and_die_with_the_link():
     packet_id = state.request(b"a/#", 1)
     other = state.request(b"b", None)
     assert sent(state) == b"\x82\x09\x00\x01\x00\x00\x03a/#\x01" + b"\xa2\x06\x00\x02\x00\x00\x01b"
-    assert feed(state, b"\xb0\x04\x00\x02\x00\x11") == [(session.EV_SUBACK, other, 0x11)]
-    assert feed(state, b"\x90\x04\x00\x01\x00\x01") == [(session.EV_SUBACK, packet_id, 1)]
+    assert feed(state, b"\xb0\x04\x00\x02\x00\x11") == [(session.EV_ACK, other, 0x11)]
+    assert feed(state, b"\x90\x04\x00\x01\x00\x01") == [(session.EV_ACK, packet_id, 1)]
     assert feed(state, b"\x90\x04\x00\x01\x00\x01") == []
 
 

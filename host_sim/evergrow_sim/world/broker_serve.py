@@ -1,0 +1,148 @@
+"""The simulated broker behind streams: those of the simulated network in virtual time, or TCP, so that real clients can try it.
+
+    server = BrokerServer(broker, loop)
+    network.listen("broker", 1883, server.accept)
+
+A stream is what the `net` port's `connect` returns on the other side: `readinto`, `write`, `close`; and `abort`.
+"""
+
+import asyncio
+from typing import Any, Protocol
+
+from evergrow_sim.world.broker import Broker
+from evergrow_sim.world.broker_connection import Connection
+
+_READ_BYTES = 4096
+_HIGH_BYTES = 32_768  # waiting to be written: no more messages then,
+_LOW_BYTES = 8192  # until it is this
+_GOODBYE_S = 10.0  # for the last bytes to a client that does not read
+
+
+class Stream(Protocol):
+    """One end of a connection. `readinto` and `write` raise OSError."""
+
+    async def readinto(self, buf: Any) -> int: ...
+
+    async def write(self, buf: Any) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+class BrokerServer:
+    """Runs a broker on an asyncio loop: its timer, and a task per connection. The broker's clock must be that of the loop."""
+
+    def __init__(self, broker: Broker, loop: asyncio.AbstractEventLoop) -> None:
+        self.broker = broker
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
+        broker.wake = self._soon
+
+    async def accept(self, stream: Stream) -> None:
+        """Serve one client; returns when its connection is over."""
+        await _Served(self.broker, stream, self._loop).run()
+
+    def _soon(self) -> None:
+        """Have `tick` called when it is wanted."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        due_ms = self.broker.due_ms
+        if due_ms is not None:
+            delay_ms = max(1, due_ms - self.broker.now_ms())  # a timer may come a little early: then it is asked for again
+            self._timer = self._loop.call_later(delay_ms / 1000, self._tick)
+
+    def _tick(self) -> None:
+        self.broker.tick()
+        self._soon()
+
+
+class _Served:
+    """A connection on its stream, and the broker's transport to it. What is to be written waits in a buffer."""
+
+    def __init__(self, broker: Broker, stream: Stream, loop: asyncio.AbstractEventLoop) -> None:
+        self._stream = stream
+        self._loop = loop
+        self._out = bytearray()
+        self._wake = asyncio.Event()
+        self._over = asyncio.Event()
+        self._closing = False
+        self._goodbye: asyncio.TimerHandle | None = None
+        self._connection: Connection = broker.accept(self, str(getattr(stream, "peer", "")))
+
+    # --- the broker's transport ---
+
+    def write(self, data: bytes) -> None:
+        self._out += data
+        if len(self._out) > _HIGH_BYTES:
+            self._connection.pause_writing()
+        self._wake.set()
+
+    def close(self) -> None:
+        self._closing = True
+        self._wake.set()
+        self._goodbye = self._loop.call_later(_GOODBYE_S, self.abort)
+
+    def abort(self) -> None:
+        self._out.clear()
+        self._over.set()
+
+    # --- the stream ---
+
+    async def run(self) -> None:
+        """Read and write until it is over. Raises what is no OSError: that is a mistake in the broker."""
+        reading = self._loop.create_task(self._read())
+        writing = self._loop.create_task(self._write())
+        writing.add_done_callback(lambda _: self._over.set())
+        reading.add_done_callback(self._check)
+        flushed = False
+        try:
+            await self._over.wait()
+            flushed = writing.done()
+        finally:
+            if self._goodbye is not None:
+                self._goodbye.cancel()
+            self._connection.lost()
+            if not flushed:
+                self._stream.abort()
+            for task in (reading, writing):
+                task.cancel()
+        await self._stream.close()
+        for task in (reading, writing):
+            if task.done() and not task.cancelled():
+                task.result()
+
+    def _check(self, reading: "asyncio.Task[None]") -> None:
+        if not reading.cancelled() and reading.exception() is not None:
+            self._over.set()
+
+    async def _read(self) -> None:
+        connection = self._connection
+        buffer = memoryview(bytearray(_READ_BYTES))
+        while not connection.closed:
+            try:
+                size = await self._stream.readinto(buffer)
+            except OSError:
+                size = 0
+            if size:
+                connection.receive(buffer[:size])
+            else:
+                connection.lost()
+
+    async def _write(self) -> None:
+        while True:
+            while self._out:
+                chunk = bytes(self._out)
+                self._out.clear()
+                try:
+                    await self._stream.write(chunk)
+                except OSError:
+                    self._connection.lost()
+                    return
+                if len(self._out) <= _LOW_BYTES:
+                    self._connection.resume_writing()
+            if self._closing:
+                return
+            self._wake.clear()
+            await self._wake.wait()

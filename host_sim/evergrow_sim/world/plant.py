@@ -1,0 +1,128 @@
+"""The appliance itself, in virtual time: physics that are there whether or not a board is, and its own count of what it did."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from evergrow_protocol.registry_common import EVENT_CYCLE_ENDED
+from evergrow_sim.lfs import PowerCut
+from evergrow_sim.world.loop import VirtualLoop
+
+_MJ_PER_WH = 3_600_000
+_DESCRIPTION = (
+    "class_id", "signals", "limits", "unlockable", "interlocks", "safe_state", "rest_state", "meters", "programmes", "ending"
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class CycleTruth:
+    """What one cycle really used, by the physics. Times in virtual ms; `ended_ms` -1: power was cut, or it still runs.
+
+    `energy_wh` and `water_ml` are differences of whole counts, as a meter takes them.
+    """
+
+    boot: int
+    programme: int
+    started_ms: int
+    ended_ms: int = -1
+    energy_wh: int = 0
+    water_ml: int = 0
+    spin_max_rpm: int = 0
+    complete: bool = False
+
+
+class Plant:
+    """Steps `appliance` (with `step(dt_ms)`) up to the present whenever somebody looks at it or acts on it.
+
+    `cycles`: oldest first, the last one may be running; who has checked them may remove them. `running`: that one.
+    """
+
+    def __init__(self, loop: VirtualLoop, appliance: Any) -> None:
+        self.cycles: list[CycleTruth] = []
+        self.running: CycleTruth | None = None
+        self._loop = loop
+        self._appliance = appliance
+        self._at_ms = loop.now_us // 1000
+        self._first = (0, 0)
+
+    def now(self) -> Any:
+        """The appliance as it is at this moment."""
+        now_ms = self._loop.now_us // 1000
+        if now_ms != self._at_ms:
+            step_ms = now_ms - self._at_ms
+            self._at_ms = now_ms
+            appliance = self._appliance
+            appliance.step(step_ms)
+            running = self.running
+            if running is not None and appliance.drum_rpm > running.spin_max_rpm:
+                running.spin_max_rpm = appliance.drum_rpm
+        return self._appliance
+
+    def begin(self, boot: int, programme: int) -> None:
+        """A cycle starts now."""
+        appliance = self.now()
+        self._first = _counts(appliance)
+        self.running = CycleTruth(boot, programme, self._at_ms, spin_max_rpm=appliance.drum_rpm)
+        self.cycles.append(self.running)
+
+    def measure(self) -> None:
+        """Bring the running cycle up to date."""
+        if self.running is not None:
+            energy_wh, water_ml = _counts(self.now())
+            self.running.energy_wh = energy_wh - self._first[0]
+            self.running.water_ml = water_ml - self._first[1]
+
+    def end(self, complete: bool) -> None:
+        """The cycle is over; not `complete` when its controller lost power."""
+        self.measure()
+        if self.running is not None:
+            self.running.complete = complete
+            self.running.ended_ms = self._at_ms if complete else -1
+            self.running = None
+
+    def watch(self, agent: Any) -> None:
+        """Learn from an agent when cycles start and end, and nothing else."""
+        start, tick = agent.cycle.start, agent.cycle.tick
+
+        def started(programme_id: int, now_ms: int) -> None:
+            start(programme_id, now_ms)
+            self.begin(agent.boot_number, programme_id)
+
+        def ticked(now_ms: int) -> int:
+            event: int = tick(now_ms)
+            if event == EVENT_CYCLE_ENDED:
+                self.end(True)
+            return event
+
+        agent.cycle.start, agent.cycle.tick = started, ticked
+
+
+class AppliancePort:
+    """The appliance port of one boot. After `unplug` it raises PowerCut: what runs on then is no longer there."""
+
+    def __init__(self, plant: Plant) -> None:
+        self._plant = plant
+        self._now = plant.now
+        appliance = plant.now()
+        for name in _DESCRIPTION:
+            setattr(self, name, getattr(appliance, name))
+
+    @property
+    def remote_enable(self) -> bool:
+        return bool(self._plant.now().remote_enable)
+
+    def read(self, signal: int) -> int:
+        return int(self._now().read(signal))
+
+    def write(self, actuator: int, value: int) -> None:
+        self._now().write(actuator, value)
+
+    def unplug(self) -> None:
+        self._now = _unplugged
+
+
+def _unplugged() -> Any:
+    raise PowerCut("no power")
+
+
+def _counts(appliance: Any) -> tuple[int, int]:
+    return appliance.energy_mj // _MJ_PER_WH, appliance.water_in_ul // 1000
