@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "evergrow_mqtt": set(),
     "evergrow_conformance": {"evergrow_protocol", "evergrow_mqtt"},
     "evergrow_agent": {"evergrow_protocol", "evergrow_mqtt"},
-    "evergrow_sim": {"evergrow_protocol", "evergrow_mqtt", "evergrow_agent"},
+    "evergrow_sim": {"evergrow_protocol", "evergrow_mqtt", "evergrow_agent", "evergrow_cloud"},
     "evergrow_cloud": {"evergrow_protocol", "evergrow_mqtt", "evergrow_agent"},
     "evergrow_tools": {
         "evergrow_protocol",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     Buffer = bytes | bytearray | memoryview
 
-_NAME_MAX = 32
+NAME_MAX = 32
 
 _TMP = ".tmp"
 _NOT_FOUND = 2  # ENOENT
@@ -41,7 +41,7 @@ class FsFlash:
             pass  # A file that cannot be removed costs room, nothing else.
 
     def _path(self, name: str) -> str:
-        if not 1 <= len(name) <= _NAME_MAX or name[0] == "." or name.endswith(_TMP) or any(c not in _CHARS for c in name):
+        if not 1 <= len(name) <= NAME_MAX or name[0] == "." or name.endswith(_TMP) or any(c not in _CHARS for c in name):
             raise ValueError(f"not a flash name: {name!r}")
         return f"{self._root}/{name}"
 

@@ -89,6 +89,7 @@ class Link:
             "username": config.username,
             "password": config.password,
             "keepalive_s": config.keepalive_s,
+            "version": 0,  # MQTT 5, or 3.1.1 where the broker knows no other
             "rx_bytes": config.rx_bytes,
             "tx_bytes": config.tx_bytes,
             "will": (self._up["state"], will, 1, True),

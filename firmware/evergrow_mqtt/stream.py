@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .tls import Tls
+    from .transport import TransportStream
 
 _IPPROTO_TCP = 6
 _TCP_NODELAY = 1
@@ -46,35 +47,6 @@ class SocketStream:
         self._sock.close()
 
 
-class TransportStream:
-    """A stream on CPython, over asyncio's transports."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-        # drain() then means: all of it is out of our hands. Not 0: TLS transports would pause with nothing to write.
-        writer.transport.set_write_buffer_limits(high=1, low=0)
-
-    async def readinto(self, buf: memoryview) -> int:
-        """See SocketStream."""
-        data = await self._reader.read(len(buf))
-        buf[: len(data)] = data
-        return len(data)
-
-    async def write(self, buf: memoryview) -> None:
-        """See SocketStream. The transport may keep what it is given beyond drain(), hence the copy."""
-        self._writer.write(bytes(buf))
-        await self._writer.drain()
-
-    async def close(self) -> None:
-        """See SocketStream. A polite close would wait for a peer that may be gone."""
-        self._writer.transport.abort()
-        try:
-            await self._writer.wait_closed()
-        except OSError:
-            pass  # how it broke was told to the reader
-
-
 async def open_stream(host: str, port: int, tls: "Tls | None" = None) -> "SocketStream | TransportStream":
     """Connect, with TCP_NODELAY, and shake hands if `tls` is given (see tls.py).
 
@@ -83,7 +55,9 @@ async def open_stream(host: str, port: int, tls: "Tls | None" = None) -> "Socket
     """
     if hasattr(asyncio.StreamReader, "readinto"):
         return await _open_socket(host, port, tls)
-    return await _open_transport(host, port, tls)
+    from .transport import open_transport  # CPython only: no board is to carry it
+
+    return await open_transport(host, port, tls)
 
 
 def _untrusted(error: ValueError) -> OSError:
@@ -94,14 +68,6 @@ def _untrusted(error: ValueError) -> OSError:
 def _switch() -> "Iterator[None]":
     """Gives way to the event loop once: `await` of a generator is what a bare `yield` is in MicroPython's own asyncio."""
     yield
-
-
-async def _open_transport(host: str, port: int, tls: "Tls | None") -> TransportStream:
-    context = None if tls is None else tls.context
-    name = None if tls is None else tls.server_hostname or host
-    reader, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=name, limit=8192)
-    writer.get_extra_info("socket").setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)
-    return TransportStream(reader, writer)
 
 
 async def _open_socket(host: str, port: int, tls: "Tls | None") -> SocketStream:
@@ -122,9 +88,7 @@ async def _open_socket(host: str, port: int, tls: "Tls | None") -> SocketStream:
         except OSError:
             pass  # an lwIP port without it is slower, not wrong
         if tls is not None:
-            sock = tls.context.wrap_socket(
-                sock, server_hostname=tls.server_hostname or host, do_handshake_on_connect=False
-            )
+            sock = tls.context.wrap_socket(sock, server_hostname=tls.server_hostname or host, do_handshake_on_connect=False)
             sock.setblocking(False)
     except BaseException:
         sock.close()

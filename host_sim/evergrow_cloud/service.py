@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -81,14 +82,14 @@ class Cloud:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         assert self._task is not None
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        await _end({self._task}, again_s=5)
         self._database.shutdown()
 
     async def connected(self, timeout_s: float = 30) -> None:
         """Wait until the cloud listens. Raises BrokerError after `timeout_s`."""
         try:
-            await asyncio.wait_for(self._connected.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._connected.wait()
         except TimeoutError:
             raise BrokerError(f"no connection to {self._broker} within {timeout_s:g} s") from None
 
@@ -98,9 +99,9 @@ class Cloud:
         while True:
             try:
                 await self._session()
-            except* (aiomqtt.MqttError, CloudError, OSError, sqlite3.OperationalError) as group:
-                log.warning("no session with %s: %s", self._broker, group.exceptions[0])
-            except* Exception:  # a bug: it costs a session, not the service
+            except (aiomqtt.MqttError, CloudError, OSError, sqlite3.OperationalError) as error:
+                log.warning("no session with %s: %s", self._broker, error)
+            except Exception:  # a bug: it costs a session, not the service
                 log.exception("the session with %s failed", self._broker)
             if self._connected.is_set():
                 self._connected.clear()
@@ -133,7 +134,8 @@ class Cloud:
         self._waiting[number] = answer
         self._due.set()
         try:
-            return await asyncio.wait_for(answer, timeout)
+            async with asyncio.timeout(timeout):
+                return await answer
         except TimeoutError:
             await self._in_database(commands.sent, self._store, number)
             late = await self._in_database(commands.result, self._store, number)
@@ -146,7 +148,7 @@ class Cloud:
     async def _session(self) -> None:
         queue = _Inbox(self._limits.inbox_bytes)
         client = link.client(self._broker, self._versions[0], queue, self._limits.batch_messages, self._tls)
-        async with client, asyncio.TaskGroup() as tasks:
+        async with client:
             started_ms = int(self._utc_s() * 1000)
             granted = await client.subscribe(f"eg1/{self._tenant or '+'}/+/up/#", qos=1)
             if any((code if isinstance(code, int) else code.value) >= 0x80 for code in granted):
@@ -154,9 +156,14 @@ class Cloud:
             self._version_known = True
             log.info("connected to %s", self._broker)
             self._connected.set()
-            tasks.create_task(self._receive(client, queue))
-            tasks.create_task(self._send_due(client))
-            tasks.create_task(self._ask_for_rebirth(client, started_ms))
+            work = (self._receive(client, queue), self._send_due(client), self._ask_for_rebirth(client, started_ms))
+            tasks = {asyncio.create_task(part) for part in work}
+            try:
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+                for task in done:
+                    task.result()
+            finally:
+                await _end(tasks, again_s=0.1)
 
     async def _receive(self, client: aiomqtt.Client, queue: "_Inbox") -> None:
         messages = client.messages
@@ -188,10 +195,9 @@ class Cloud:
             for command in await self._in_database(commands.due, self._store, _DUE_LIMIT):
                 await _publish(client, [Outgoing(topics.dn(command.tenant, command.device, "cmd"), command.message, 1)])
                 await self._in_database(commands.sent, self._store, command.id)
-            try:
-                await asyncio.wait_for(self._due.wait(), POLL_S)
-            except TimeoutError:
-                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_S):
+                    await self._due.wait()
 
     async def _ask_for_rebirth(self, client: aiomqtt.Client, since_ms: int) -> None:
         """What devices said while nobody listened is gone, and they do not know: a birth makes them repeat it (EG-BIRTH-004)."""
@@ -245,6 +251,21 @@ class _Inbox(asyncio.Queue[aiomqtt.Message]):
 def _weight(message: aiomqtt.Message) -> int:
     """Bytes of memory, about."""
     return len(message.payload) + 1000
+
+
+async def _end(tasks: set[asyncio.Task[None]], again_s: float) -> None:
+    """Cancel tasks until they have ended, every `again_s` seconds.
+
+    Once is not enough: before Python 3.12 asyncio.wait_for, which aiomqtt uses, may swallow a cancellation that comes together
+    with what it waits for. (A TaskGroup would cancel once, and wait for ever.)
+    """
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        done, tasks = await asyncio.wait(tasks, timeout=again_s)
+        for task in done:
+            if not task.cancelled():
+                task.exception()  # of no interest any more, but asyncio complains about one that nobody looked at
 
 
 async def _publish(client: aiomqtt.Client, messages: Sequence[Outgoing]) -> None:

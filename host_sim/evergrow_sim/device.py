@@ -12,6 +12,7 @@ Configuration, a JSON object; all but the first four may be left out:
     model, firmware                what birth says
     remote_enable                  whether a person allowed it to be started from afar
     telemetry_signals, telemetry_s, rx_bytes, tx_bytes, block_bytes
+    mqtt                           {name: value} of further settings, see evergrow_mqtt.config
 
 Events are dicts with `event` and more (see `Device`); `main` prints each as a line of JSON. Commands are lines of text on
 standard input, what a person does at the appliance: `start ID`, `stop`, `remote 0|1`, `door 0|1`; and `heap`, `quit`. The end
@@ -59,7 +60,7 @@ class Device:
     connected, disconnected (error)
     started       programme
     phase         phase, remaining_s
-    ended         programme, outcome, error, duration_s
+    ended         programme, outcome, error, duration_s; energy_wh, water_ml: what the appliance's meters rose by since `started`
     features      features
     crash         text: a task of the agent failed and was started again
     watchdog      missed: a real board would have been reset
@@ -82,6 +83,7 @@ class Device:
         self.agent = Agent(self.board, _identity(config), _agent_config(config))  # type: ignore[arg-type]
         self._seen: "dict[str, Any]" = {}
         self._started_ms = 0
+        self._meters = (0, 0)
 
     async def run(self) -> None:
         """Until `quit`, or until this is cancelled."""
@@ -175,8 +177,10 @@ class Device:
         idle = runner.state == IDLE
         if self._changed("idle", idle):
             now_ms = self.board.clock.ticks_ms()
+            energy_wh, water_ml = self.washer.energy_mj // 3600000, self.washer.water_in_ul // 1000
             if not idle:
                 self._started_ms = now_ms
+                self._meters = (energy_wh, water_ml)
                 self.emit({"event": "started", "programme": runner.programme_id})
             elif self._started_ms:
                 self.emit(
@@ -186,6 +190,8 @@ class Device:
                         "outcome": runner.outcome,
                         "error": runner.error,
                         "duration_s": (now_ms - self._started_ms) // 1000,
+                        "energy_wh": energy_wh - self._meters[0],
+                        "water_ml": water_ml - self._meters[1],
                     }
                 )
         if self._changed("phase", runner.phase) and not idle:
@@ -277,6 +283,7 @@ def _agent_config(config: "dict[str, Any]") -> Config:
     for key in ("username", "password", "keepalive_s", "telemetry_s", "rx_bytes", "tx_bytes", "block_bytes"):
         if key in config:
             options[key] = config[key]
+    options["mqtt"] = config.get("mqtt", {})
     options["telemetry_signals"] = tuple(config.get("telemetry_signals", ()))
     tls = config.get("tls")
     if tls:

@@ -14,14 +14,14 @@ import micropython_unix
 BOOT = Path(__file__).with_name("rom_boot.py")
 
 
-def main(image_path: str, heap: str, config_path: str) -> None:
-    """Ends with SystemExit: the exit code of the device."""
+def main(image_path: str, heap: str, config_path: str, boot: Path = BOOT) -> None:
+    """Run `boot`, which gets the image's address, its size and `config_path`. Ends with SystemExit: the device's exit code."""
     with open(image_path, "rb") as file:
         rom = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     address = ctypes.addressof(ctypes.c_char.from_buffer(rom))
-    sys.argv = ["micropython", "-X", f"heapsize={heap}", str(BOOT), str(address), str(len(rom)), config_path]
+    sys.argv = ["micropython", "-X", f"heapsize={heap}", str(boot), str(address), str(len(rom)), config_path]
     sys.exit(micropython_unix.main())
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*sys.argv[1:4])

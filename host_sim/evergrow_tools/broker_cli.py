@@ -15,6 +15,7 @@ from evergrow_tools.cli import fail
 
 
 def main(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port for MQTT 5; 0: one that is free.")] = 1883,
     as_json: Annotated[bool, typer.Option("--json", help="Print the URLs as one line of JSON.")] = False,
 ) -> None:
     """Run an embedded MQTT broker on 127.0.0.1 until interrupted.
@@ -22,13 +23,13 @@ def main(
     It prints its URL: mqtt://127.0.0.1:PORT. It keeps nothing when it ends and lets everybody in, so it listens on this machine
     alone. Every client must use MQTT 5 there; the second URL, for MQTT 3.1.1, reaches the same broker.
 
-    Example: evergrow broker, and in another terminal: evergrow cloud run --broker mqtt://127.0.0.1:PORT
+    Example: evergrow broker, and in another terminal: evergrow cloud run --broker mqtt://127.0.0.1:1883
     """
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     try:
-        with tempfile.TemporaryDirectory(prefix="evergrow-broker-") as folder, IotCore(Path(folder)) as broker:
+        with tempfile.TemporaryDirectory(prefix="evergrow-broker-") as folder, IotCore(Path(folder), port) as broker:
             url, v4_url = f"mqtt://{HOST}:{broker.port}", f"mqtt://{HOST}:{broker.v4_port}"
             if as_json:
                 print(json.dumps({"mqtt5": url, "mqtt311": v4_url}), flush=True)

@@ -168,24 +168,25 @@ class IotCore:
 
     One world for demos and tests, with gaps that matter: no ACL, nothing survives `stop()`, receive maximum and session expiry
     are ignored, and a version 5 publish with properties never reaches a 3.1.1 subscriber: let all clients use one version.
-    `folder`: an existing directory for its configuration.
+    `folder`: an existing directory for its configuration. `port`: 0 for one that is free.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, port: int = 0) -> None:
         self.folder = folder
         self.port = 0
         self.v4_port = 0
+        self._wanted_port = port
         self._broker: Any = None
 
     def start(self) -> None:
-        """Start on new ports. Raises BrokerError."""
+        """Start, on new ports where none was asked for. Raises BrokerError."""
         try:
             from iotcore import Broker
         except ImportError:
             raise BrokerError("the iotcore package is not installed: pip install 'evergrow[sim]'") from None
         failure: Exception | None = None
         for _ in range(_PORT_TRIES):
-            self.port, self.v4_port = free_port(), free_port()
+            self.port, self.v4_port = self._wanted_port or free_port(), free_port()
             path = self.folder / "iotcore.toml"
             path.write_text(_iotcore_toml(self.port, self.v4_port))
             broker = Broker(config_path=str(path))

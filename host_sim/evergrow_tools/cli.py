@@ -93,7 +93,7 @@ def compile_portable(folder: "Path") -> None:
     from evergrow_tools import mpy
 
     try:
-        mpy.build(folder)
+        mpy.build(folder, closed=True)
     except mpy.MpyError as exc:
         fail(str(exc))
 

@@ -43,7 +43,7 @@ PARTNER = ("northwash", 2)
 NAMES = {MAKER[1]: MAKER[0], PARTNER[1]: PARTNER[0]}
 ALLERGEN_CARE = 1001
 SPIN_1400 = 1002
-HEAP_KIB = 256
+HEAP_KIB = 192
 SPEED = 1000
 TELEMETRY_SIGNALS = (washer.SIGNAL_WATER_ML, washer.SIGNAL_TEMP, washer.SIGNAL_DRUM_RPM, washer.SIGNAL_POWER_W)
 SUMMARY = "summary.json"
@@ -216,7 +216,7 @@ class Demo:
         if self._runtime == "cpython":
             return DeviceTask(config, folder, on_event=self._on_event)
         code = Path("build/mpy")
-        mpy.build(code)
+        mpy.build(code, closed=True)
         return DeviceProcess(config, folder, code, heap=f"{self._heap_kib}K", on_event=self._on_event)
 
     # -- the story

@@ -25,10 +25,13 @@ PORTABLE = (
     "evergrow_sim.clock",
     "evergrow_sim.device",
     "evergrow_sim.lfs",
+    "evergrow_sim.publisher",
+    "evergrow_sim.world.flash",
+    "evergrow_sim.world.flashwear",
 )
 """The packages and modules that run on MicroPython and CPython unmodified; everything else is for the host alone."""
 
-HOST_ONLY = ("evergrow_protocol.registry",)
+HOST_ONLY = ("evergrow_mqtt.transport", "evergrow_protocol.registry")
 """The modules within portable packages that only host programs import: they are neither compiled nor checked as portable."""
 
 SHIPPED_OPT = 2
@@ -88,15 +91,17 @@ def modules(names: Iterable[str] = PORTABLE) -> list[Module]:
     return [found[name] for name in sorted(found) if name not in HOST_ONLY]
 
 
-def build(out_dir: Path, names: Iterable[str] = PORTABLE, opt: int = SHIPPED_OPT) -> list[Compiled]:
+def build(out_dir: Path, names: Iterable[str] = PORTABLE, opt: int = SHIPPED_OPT, closed: bool = False) -> list[Compiled]:
     """Compile the named packages or modules into `out_dir`, ready to be put on a board's `sys.path`.
+
+    `closed`: nothing else will ever import them, so that public constants need not stay in their modules either.
 
     A file is compiled only when its source, the options or the compiler changed. Compiled files whose source is gone are
     removed. Raises MpyError.
     """
     names = tuple(names)
     wanted = modules(names)
-    compiled = compile_all(out_dir, wanted, opt, _rewritten(wanted, names))
+    compiled = compile_all(out_dir, wanted, opt, _rewritten(wanted, names, closed))
     keep = {unit.path for unit in compiled}
     for package in {module.package for module in wanted}:
         for stale in (out_dir / package).rglob("*.mpy"):
@@ -168,12 +173,12 @@ def _covered(relative: Path, names: Iterable[str]) -> bool:
     return any(dotted == name or dotted.startswith(name + ".") for name in names)
 
 
-def _rewritten(wanted: Iterable[Module], names: tuple[str, ...]) -> dict[str, str]:
+def _rewritten(wanted: Iterable[Module], names: tuple[str, ...], closed: bool) -> dict[str, str]:
     """The text to compile of each module, all portable modules seen as one program."""
     ours = {name.partition(".")[0] for name in PORTABLE}
     whole = modules({*PORTABLE, *names}) if any(name.partition(".")[0] in ours for name in names) else wanted
     sources = {module.name: module.source.read_text(encoding="utf-8") for module in whole}
-    program = Program(sources, [module.name for module in whole if module.source.name == "__init__.py"])
+    program = Program(sources, [module.name for module in whole if module.source.name == "__init__.py"], closed)
     return {module.name: program.rewrite(module.name) for module in wanted}
 
 

@@ -13,7 +13,8 @@ number, so a traceback from a board names the line that its author wrote.
 
 A constant is a name that is bound once, at the top of a module, to an integer. A private one (`_NAME`) stays an attribute of its
 module where something may look for it: another module, or a string that reads the same. A public one always stays where it is
-defined, and where it is imported as what it is (`from .decode import MAP as MAP`), which says that others may take it from there.
+defined, and where it is imported as what it is (`from .decode import MAP as MAP`), which says that others may take it from there;
+unless the program is `closed`: nothing but its own modules will ever be imported beside them. Then it goes like a private one.
 """
 
 import ast
@@ -45,9 +46,13 @@ class _Unit:
 
 
 class Program:
-    """All modules that run together; `sources` maps dotted names to texts. A text that is not Python is left alone."""
+    """All modules that run together; `sources` maps dotted names to texts. A text that is not Python is left alone.
 
-    def __init__(self, sources: Mapping[str, str], packages: Iterable[str] = ()) -> None:
+    `packages`: which of the names are packages. `closed`: no module of others will import these.
+    """
+
+    def __init__(self, sources: Mapping[str, str], packages: Iterable[str] = (), closed: bool = False) -> None:
+        self._closed = closed
         self._packages = set(packages)
         self._sources = sources
         self._units: dict[str, _Unit] = {}
@@ -58,6 +63,7 @@ class Program:
                 continue  # the compiler says so better
             self._units[name] = self._read(name, source, tree)
         self._reached = set().union(*[unit.reached for unit in self._units.values()])
+        self._dynamic = set().union(*[self._looked_up(unit) for unit in self._units.values()]) if closed else set()
 
     def rewrite(self, name: str) -> str:
         """The text of a module as the compiler is to see it, line for line."""
@@ -144,14 +150,21 @@ class Program:
             for statement in body:
                 if statement in removed:
                     text.replace(statement, "pass" if statement is body[0] and set(body) <= gone else "")
+        own = set()
         for statement in unit.tree.body:
             found = _assignment(statement)
-            if found and self._is_private(unit, found[0]):
-                value = self._value(unit.name, found[0])
-                if value is not None:
-                    text.replace(statement, f"{found[0]} = const({value!r})")
-                    gone.update(ast.walk(statement))
-        self._link(unit, text, gone)
+            value = self._value(unit.name, found[0]) if found else None
+            if found is None or value is None or unit.constants.get(found[0]) is not found[1]:
+                continue
+            if self._is_private(unit, found[0]):
+                text.replace(statement, f"{found[0]} = const({value!r})")
+            elif self._closed and not found[0].startswith("_") and found[0] not in self._dynamic:
+                text.replace(statement, "")
+                own.add(found[0])
+            else:
+                continue
+            gone.update(ast.walk(statement))
+        self._link(unit, text, gone, own)
         return text.result()
 
     def _is_private(self, unit: _Unit, name: str) -> bool:
@@ -159,12 +172,24 @@ class Program:
             return False
         return name not in self._reached
 
-    def _link(self, unit: _Unit, text: "_Text", gone: set[ast.AST]) -> None:
-        """Put the values of other modules' integers where they are used, and drop the imports that nothing needs any more."""
-        opaque = set(gone)
+    def _looked_up(self, unit: _Unit) -> set[str]:
+        """Names of constants that will still be looked for when the program runs, as far as one can know."""
+        opaque = _opaque(unit)
+        found = {node.value for node in unit.nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
         for node in unit.nodes:
-            if isinstance(node, ast.JoinedStr):  # where exactly a name stands in an f-string is not known before Python 3.12
-                opaque.update(ast.walk(node))
+            if isinstance(node, ast.Attribute):
+                linked = isinstance(node.value, ast.Name) and node.value.id in unit.modules and node not in opaque
+                if not linked:
+                    found.add(node.attr)
+            elif isinstance(node, ast.Name) and node in opaque and node.id in unit.constants:
+                found.add(node.id)
+            elif isinstance(node, ast.ImportFrom) and node not in unit.tree.body:
+                found.update(alias.name for alias in node.names)
+        return found
+
+    def _link(self, unit: _Unit, text: "_Text", gone: set[ast.AST], own: set[str]) -> None:
+        """Put the values of other modules' integers, and of `own`, where they are used, and drop imports without a use."""
+        opaque = gone | _opaque(unit)
         uses: Counter[str] = Counter()
         for node in unit.nodes:
             if node in gone:
@@ -173,7 +198,7 @@ class Program:
                 uses[node.id] += 1
             if node in opaque:
                 continue
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in unit.origins:
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and (node.id in unit.origins or node.id in own):
                 value = self._value(unit.name, node.id)
                 local = node.id
             elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in unit.modules:
@@ -195,7 +220,7 @@ class Program:
             local = alias.asname or alias.name
             value = self._value(unit.name, local)
             if value is not None:
-                if uses[local] > 0 or alias.asname == alias.name or self._is_exported(unit, local):
+                if uses[local] > 0 or self._is_exported(unit, alias, local):
                     others.append(f"{local} = {value}")
             elif local not in unit.modules or uses[local] > 0:
                 imports.append(f"{alias.name} as {alias.asname}" if alias.asname else alias.name)
@@ -205,8 +230,12 @@ class Program:
             others.insert(0, f"from {'.' * statement.level}{statement.module or ''} import {', '.join(imports)}")
         text.replace(statement, "; ".join(others))
 
-    def _is_exported(self, unit: _Unit, name: str) -> bool:
+    def _is_exported(self, unit: _Unit, alias: ast.alias, name: str) -> bool:
         """Whether another module may look for an imported name here."""
+        if self._closed:
+            return name in self._dynamic
+        if alias.asname == alias.name:
+            return True
         for other in self._units.values():
             if (unit.name, name) in other.imported or (unit.name in other.modules.values() and name in other.attributes):
                 return True
@@ -294,6 +323,11 @@ def _typing_only(unit: _Unit) -> list[ast.stmt]:
                 return []
             found.append(node)
     return found if uses == len(found) else []
+
+
+def _opaque(unit: _Unit) -> set[ast.AST]:
+    """What stands in f-strings: where exactly is not known before Python 3.12."""
+    return {inner for node in unit.nodes if isinstance(node, ast.JoinedStr) for inner in ast.walk(node)}
 
 
 def _docstrings(unit: _Unit) -> Iterator[ast.stmt]:

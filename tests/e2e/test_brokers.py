@@ -6,16 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from certificates import Authority
-from evergrow_cloud.link import TlsOptions
-from evergrow_cloud.service import Cloud
-from evergrow_cloud.store import Store
-from evergrow_tools.brokers import BrokerTls, IotCore, Mosquitto, free_port
 from washhouse import (
     ALLERGEN_CARE,
     FINISHED,
     NAME,
+    STOPPED,
     Device,
     Publisher,
     assert_reachable,
@@ -29,7 +25,13 @@ from washhouse import (
     started,
     until,
     wash,
+    wash_shortly,
 )
+
+from evergrow_cloud.link import TlsOptions
+from evergrow_cloud.service import Cloud
+from evergrow_cloud.store import Store
+from evergrow_tools.brokers import BrokerTls, IotCore, Mosquitto, free_port
 
 Maker = Callable[..., Device]
 HEAT = 3
@@ -45,20 +47,20 @@ async def test_a_broker_that_dies_in_mid_cycle_costs_no_record(
     device = make_device(mosquitto.port)
     async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}", rebirth_delay_s=0) as cloud, device:
         await device.wait_for("connected")
-        await wash(device)
+        await wash_shortly(device)
         before = len(device.events)
         await started(device)
         await device.wait_for("phase", since=before, phase=HEAT)
         mosquitto.kill()
         await device.wait_for("disconnected", since=before)
         await device.wait_for("ended", since=before)
-        await wash(device)
+        await wash_shortly(device)
         if not memory:
             forget(mosquitto)
         mosquitto.start()
         await settled(store, device, 3)
         await assert_reachable(cloud)
-    assert outcomes(device) == [FINISHED] * 3
+    assert outcomes(device) == [STOPPED, FINISHED, STOPPED]
     assert_sound(device)
 
 
@@ -79,7 +81,7 @@ async def test_a_broker_that_dies_in_mid_transfer_costs_no_feature(
             forget(mosquitto)
         mosquitto.start()
         assert (await decided(store, transfer)).code == 0
-        await wash(device, ALLERGEN_CARE)
+        await wash_shortly(device, ALLERGEN_CARE)
         await settled(store, device, 1)
         await assert_reachable(cloud)
     assert_sound(device)
@@ -95,8 +97,8 @@ async def test_a_washer_that_is_older_than_its_broker_washes_first_and_tells_lat
     async with device:
         await device.wait_for("booted")
         await wash(device)
-        await wash(device)
-        assert outcomes(device) == [FINISHED] * 2
+        await wash_shortly(device)
+        assert outcomes(device) == [FINISHED, STOPPED]
         assert not [event for event in device.events if event["event"] == "connected"]
         with broker:
             async with Cloud(store, f"mqtt://127.0.0.1:{broker.port}") as cloud:
@@ -122,7 +124,7 @@ async def test_the_whole_loop_under_access_rules_and_with_certificates_of_both_s
             await device.wait_for("connected")
             transfer = await offered(cloud, publisher.built["allergen-care"])
             assert (await decided(store, transfer)).code == 0
-            await wash(device, ALLERGEN_CARE)
+            await wash_shortly(device, ALLERGEN_CARE)
             await settled(store, device, 1)
             await assert_reachable(cloud)
             await device.stop()
@@ -134,13 +136,14 @@ async def test_the_whole_loop_over_a_broker_that_knows_only_mqtt_3_1_1(
     make_device: Maker, folder: Path, store: Store, publisher: Publisher
 ) -> None:
     with IotCore(folder) as broker:
-        device = make_device(broker.v4_port, **publisher.config)
+        # It leaves a CONNECT of MQTT 5 without an answer: the washer's patience is what this test waits for.
+        device = make_device(broker.v4_port, mqtt={"connect_timeout_ms": 1000}, **publisher.config)
         async with Cloud(store, f"mqtt://127.0.0.1:{broker.v4_port}") as cloud, device:
             await device.wait_for("connected")
             await until(lambda: store.rows("SELECT 1 FROM devices WHERE birth IS NOT NULL"), "birth")
             transfer = await offered(cloud, publisher.built["allergen-care"])
             assert (await decided(store, transfer)).code == 0
-            await wash(device, ALLERGEN_CARE)
+            await wash_shortly(device, ALLERGEN_CARE)
             await settled(store, device, 1)
             await assert_reachable(cloud)
             await device.stop()
@@ -160,10 +163,9 @@ async def test_a_wrong_password_makes_no_hot_loop_and_keeps_nobody_from_washing(
             device = make_device(broker.port, username=NAME, password="wrong")
             async with device:
                 await device.wait_for("booted")
-                for _ in range(2):
-                    await wash(device)
-            attempts = broker.log.count("not authorised")
-            assert attempts == 1
+                await wash(device)
+                await wash_shortly(device)
+            assert broker.log.count("not authorised") == 1, broker.log
             assert not records(store)
 
             device.config["password"] = "right"

@@ -5,11 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from evergrow_cloud import offers, usage, wire
-from evergrow_cloud.service import Cloud
-from evergrow_cloud.store import Store
-from evergrow_tools.brokers import Mosquitto
 from washhouse import (
     ALLERGEN_CARE,
     FINISHED,
@@ -29,6 +24,11 @@ from washhouse import (
     until,
     wash,
 )
+
+from evergrow_cloud import offers, usage, wire
+from evergrow_cloud.service import Cloud
+from evergrow_cloud.store import Store
+from evergrow_tools.brokers import Mosquitto
 
 Maker = Callable[..., Device]
 FILL, WASH, SPIN, ENDING = 2, 4, 7, 9

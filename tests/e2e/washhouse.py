@@ -81,8 +81,19 @@ async def settled(store: Store, device: Device, cycles: int) -> None:
     told = [(row.header.boot, row.header.seq) for row in records(store)]
     assert told == [(boot, 1 + i) for boot in dict.fromkeys(b for b, _ in told) for i in range(sum(b == boot for b, _ in told))]
     assert not any(row.merged_cycles for row in records(store))
+    assert_same_meters(store, device)
     found = devices.find(store, NAME, TENANT)
     assert (found.rejected, found.conflicts) == (0, 0), found.last_rejection
+
+
+def assert_same_meters(store: Store, device: Device) -> None:
+    """The records of ended cycles say what the appliance's own meters say; they are read within seconds of each other."""
+    ended = [event for event in device.events if event["event"] == "ended"]
+    told = [row for row in records(store) if row.outcome != POWER_LOST]
+    assert [row.water_ml for row in told] == [event["water_ml"] for event in ended]
+    for row, event in zip(told, ended, strict=True):
+        assert abs(row.energy_wh - event["energy_wh"]) <= 1
+        assert abs(row.duration_s - event["duration_s"]) <= 5
 
 
 def assert_sound(device: Device) -> None:
@@ -104,6 +115,13 @@ async def assert_reachable(cloud: Cloud) -> None:
 async def wash(device: Device, programme: int = QUICK) -> Event:
     """A person at the appliance starts a programme and waits for its end. Returns the event `ended`."""
     await started(device, programme)
+    return await device.wait_for("ended", PATIENCE_S, since=_last(device, "started"))
+
+
+async def wash_shortly(device: Device, programme: int = QUICK) -> Event:
+    """As `wash`, but the person changes their mind at once: a cycle of seconds. Returns the event `ended`."""
+    await started(device, programme)
+    device.command("stop")
     return await device.wait_for("ended", PATIENCE_S, since=_last(device, "started"))
 
 

@@ -208,6 +208,17 @@ async def test_commands_without_an_answer_time_out(running: MakeCloud, mosquitto
         assert await answer == (12, None)
 
 
+async def test_the_cloud_ends_at_once_whatever_it_is_doing(running: MakeCloud, mosquitto: Mosquitto) -> None:
+    async with ScriptedDevice(mosquitto.port) as device:
+        for seq in range(1, 31):
+            async with running(mosquitto.port) as cloud:
+                await device.say("usage", usage_body())
+                await device.hear_ack(seq)
+                for _ in range(seq % 3):
+                    await device.say("feat", {0: 5, 1: 0, 2: 1})  # wakes what sends offers
+                await cloud.offer("washer-1", bytes([seq]), {})
+
+
 async def test_one_tenant_is_all_that_its_cloud_hears(running: MakeCloud, mosquitto: Mosquitto, path: Path) -> None:
     async with running(mosquitto.port, tenant="acme"):
         async with ScriptedDevice(mosquitto.port, "other-1", tenant="other") as other:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from evergrow_tools.brokers import Mosquitto, free_port
 
 

@@ -6,8 +6,8 @@ from hashlib import sha256
 from evergrow_agent.features import Features, Record
 from evergrow_agent.install import Installer
 from evergrow_protocol.cbor import dumps
+from evergrow_sim.publisher import Signer, manifest
 from faultyflash import FaultyFlash
-from signer import Signer, manifest
 
 VENDOR = b"vendor-id-16byte"
 CLASS = b"class-id--16byte"

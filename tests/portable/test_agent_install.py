@@ -21,9 +21,9 @@ from evergrow_protocol.errors import (
     UNSUPPORTED,
 )
 from evergrow_sim import lfs
+from evergrow_sim.publisher import manifest
 from faultyflash import AFTER, BEFORE, MODES, TORN, FaultyFlash, PowerCut
 from installkit import CLASS, DRUM, PUBLISHER, VENDOR, World, digest_of, manifest_of, programme, signed, signer, unlock
-from signer import manifest
 
 HEAP = "512K"
 

@@ -3,7 +3,7 @@
 from evergrow_protocol import cose, lms
 from evergrow_protocol.cbor import Tag, dumps
 from evergrow_protocol.errors import MALFORMED, NOT_AUTHORISED, NOT_DETERMINISTIC, UNSUPPORTED, ProtocolError
-from signer import Signer
+from evergrow_sim.publisher import Signer
 from support import raises
 
 SIGNER = Signer("acme", b"acme")

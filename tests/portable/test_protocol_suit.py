@@ -18,7 +18,7 @@ from evergrow_protocol.errors import (
     ProtocolError,
 )
 from evergrow_protocol.suit_manifest import INSTALL, INVOKE, LOAD, PAYLOAD_FETCH, SECTIONS, VALIDATE
-from signer import Signer, manifest
+from evergrow_sim.publisher import Signer, manifest
 from support import raises
 
 # draft-ietf-suit-manifest appendix B, examples 0 to 5 (signed with P-256, so that only form, digest and commands count here)

@@ -43,7 +43,7 @@ class Acl:
                 username = rest.strip()
                 continue
             access, _, pattern = rest.strip().partition(" ")
-            if access not in (READ, WRITE, "readwrite"):
+            if access not in (READ, WRITE, "readwrite", "deny"):
                 access, pattern = "readwrite", rest
             if word not in ("topic", "pattern") or not pattern.strip() or access == "deny":
                 raise ValueError(f"ACL line {line!r}")

@@ -95,9 +95,10 @@ class Connection:
 
     def resume_writing(self) -> None:
         """The transport has room again."""
-        self._paused = False
-        self._backlog_bytes = 0
-        self.pump()
+        if self._paused:
+            self._paused = False
+            self._backlog_bytes = 0
+            self.pump()
 
     # --- packets ---
 
@@ -114,10 +115,10 @@ class Connection:
 
     def _on_connect(self, body: Reader) -> None:
         level = packets.read_version(body)
-        versions = self._broker.switches.versions
-        self.version = 5 if level >= 5 and 5 in versions else 4  # what the refusal of an unknown one is written in
-        if level not in versions:
+        if level not in self._broker.switches.versions:
+            self.version = 4  # the refusal that clients of any version understand
             raise ProtocolViolation(reasons.UNSUPPORTED_VERSION, f"protocol level {level}")
+        self.version = level
         request = packets.read_connect(body, self.version)
         limits = self._broker.limits
         self._maximum_packet = request.maximum_packet

@@ -91,11 +91,12 @@ class _Served:
     # --- the stream ---
 
     async def run(self) -> None:
-        """Read and write until it is over. Raises what is no OSError: that is a mistake in the broker."""
+        """Read and write until it is over."""
         reading = self._loop.create_task(self._read())
         writing = self._loop.create_task(self._write())
         writing.add_done_callback(lambda _: self._over.set())
-        reading.add_done_callback(self._check)
+        for task in (reading, writing):
+            task.add_done_callback(_check)
         flushed = False
         try:
             await self._over.wait()
@@ -109,13 +110,6 @@ class _Served:
             for task in (reading, writing):
                 task.cancel()
         await self._stream.close()
-        for task in (reading, writing):
-            if task.done() and not task.cancelled():
-                task.result()
-
-    def _check(self, reading: "asyncio.Task[None]") -> None:
-        if not reading.cancelled() and reading.exception() is not None:
-            self._over.set()
 
     async def _read(self) -> None:
         connection = self._connection
@@ -146,3 +140,9 @@ class _Served:
                 return
             self._wake.clear()
             await self._wake.wait()
+
+
+def _check(task: "asyncio.Task[None]") -> None:
+    """A mistake in the broker must not pass for a lost connection: raised here, it ends the run of a virtual loop."""
+    if not task.cancelled():
+        task.result()

@@ -37,8 +37,8 @@ class Switches:
     `announce` is off: then retained messages are delivered and forgotten, and sessions end, without a word.
     `ignore_receive_maximum`: it sends `Limits.inflight` QoS 1 messages at once to clients that want fewer.
     `deny`: topic filters (`%c` is the client id) which nobody may publish or subscribe to, whatever the ACL says.
-    `on_denied`: a QoS 1 publish that is not allowed is answered (0x87; 3.1.1 has no word for it), answered and the link dropped
-    if it is version 5 (mosquitto 2.0), or the link is dropped unanswered (AWS IoT).
+    `on_denied`: a QoS 1 publish that is not allowed is answered (0x87; 3.1.1 has no word for it), as mosquitto 2.0.11 does; or
+    answered and the link of a version 5 client dropped; or the link is dropped without an answer, as AWS IoT does.
     `refuse_connect`: reason code for every CONNECT, 0 for none.
     `puback_delay_ms`: a message is routed at once, and acknowledged only so much later.
     `versions`: the protocol levels it speaks, 5 and 4 (3.1.1).
@@ -50,7 +50,7 @@ class Switches:
     announce: bool = True
     ignore_receive_maximum: bool = False
     deny: tuple[str, ...] = ()
-    on_denied: Literal["answer", "answer and drop", "drop"] = "answer and drop"
+    on_denied: Literal["answer", "answer and drop", "drop"] = "answer"
     refuse_connect: int = 0
     puback_delay_ms: int = 0
     versions: tuple[int, ...] = (5, 4)

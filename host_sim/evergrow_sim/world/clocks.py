@@ -1,6 +1,7 @@
 """The clock port on virtual time: it drifts, its UTC jumps, is unknown, or starts in 1970."""
 
 import asyncio
+from collections.abc import Awaitable
 
 from evergrow_sim.world.loop import VirtualLoop
 
@@ -35,13 +36,12 @@ class Clock:
         """Milliseconds since boot, as this clock counts them."""
         return (self._shown_us + (self._loop.now_us - self._since_us) * self._rate // _MILLION) // 1000
 
-    async def sleep_ms(self, ms: int) -> None:
-        """Sleep until this clock shows `ms` more; at least let everybody else have a turn."""
+    def sleep_ms(self, ms: int) -> Awaitable[None]:
+        """To be awaited at once: sleep until this clock shows `ms` more; at least let everybody else have a turn."""
         if ms <= 0:
-            await asyncio.sleep(0)
-            return
+            return asyncio.sleep(0)
         lasting_us = -(-(self._now_us() + 1000 * ms - self._shown_us) * _MILLION // self._rate)  # rounded up
-        await self._loop.sleep_until_us(self._since_us + lasting_us)
+        return self._loop.sleep_until_us(self._since_us + lasting_us)
 
     def utc_s(self) -> int | None:
         """UTC in seconds, or None while nobody has told."""

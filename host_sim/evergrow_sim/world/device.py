@@ -9,6 +9,7 @@ from typing import Any
 
 from evergrow_agent.agent import Agent
 from evergrow_agent.board import Board, Config, Identity
+from evergrow_protocol.errors import ProtocolError
 from evergrow_sim.appliances.washer import Washer
 from evergrow_sim.lfs import PowerCut
 from evergrow_sim.world.clocks import Clock
@@ -17,6 +18,9 @@ from evergrow_sim.world.loop import Group, Timer, VirtualLoop
 from evergrow_sim.world.plant import AppliancePort, Plant
 from evergrow_sim.world.world import World
 
+NOBODY = -1
+"""There was no power, or no agent yet: nobody answered."""
+
 WATCHDOG_MS = 8000
 
 _MACHINE = ["python", "world", "virtual"]  # what birth says: the same on every interpreter that runs the world
@@ -24,7 +28,7 @@ _BIRTH_MACHINE = 5
 
 
 class PowerOff(Exception):
-    """There is no power, or no agent yet: nobody is there to answer."""
+    """There is no power, or no agent yet: there is nothing to look at."""
 
 
 class Watchdog:
@@ -68,7 +72,7 @@ class Boot:
         self.group = Group(loop, f"{device.name}-{device.boots}")
         self.clock = Clock(loop, device.drift_ppm, utc_s)
         self.watchdog = Watchdog(loop, device.watchdog_ms, device.bitten)
-        self.appliance = AppliancePort(device.plant)
+        self.appliance = AppliancePort(loop, device.plant)
         self.agent: WorldAgent | None = None
         net = device.world.network.port_for(device.name, self.clock, device.boots)
         self._board = Board(self.clock, net, device.flash, device.random, self.watchdog, self.appliance)
@@ -218,13 +222,13 @@ class WorldDevice:
 
     # -- a person at the appliance
 
-    def start_programme(self, programme_id: int) -> None:
-        """Choose a programme and press start. PowerOff; ProtocolError as `Agent.start_programme`."""
-        self._press("start", self.agent.start_programme, programme_id)
+    def start_programme(self, programme_id: int) -> int:
+        """Choose a programme and press start. Returns 0, the code with which the agent refuses, or NOBODY."""
+        return self._press("start", "start_programme", programme_id)
 
-    def stop_programme(self) -> None:
-        """Press stop. PowerOff."""
-        self._press("stop", self.agent.stop_programme)
+    def stop_programme(self) -> int:
+        """Press stop. Returns as `start_programme`."""
+        return self._press("stop", "stop_programme")
 
     def open_door(self) -> bool:
         """Pull at the door; False if it is locked."""
@@ -241,10 +245,15 @@ class WorldDevice:
         self.world.note(self.name, "remote", enabled)
         self.appliance.remote_enable = enabled
 
-    def _press(self, what: str, function: Any, *args: int) -> None:
-        self.world.note(self.name, what, *args)
-        assert self.boot is not None
-        try:
-            self.boot.group.call(function, *args)
-        except PowerCut:
-            raise PowerOff(f"{self.name} lost its power meanwhile") from None
+    def _press(self, what: str, method: str, *args: int) -> int:
+        code = NOBODY
+        if self.boot is not None and self.boot.agent is not None:
+            try:
+                self.boot.group.call(getattr(self.boot.agent, method), *args)
+                code = 0
+            except PowerCut:
+                pass  # It lost its power over it.
+            except ProtocolError as exc:
+                code = exc.code
+        self.world.note(self.name, what, *args, code)
+        return code

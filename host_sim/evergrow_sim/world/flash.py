@@ -14,7 +14,6 @@ that all the same, for other file systems: with `prefixes` a torn append leaves 
 Room is counted in blocks, as LittleFS2 needs them. Wear is an estimate from the layout of its log. Portable, for the tests.
 """
 
-from evergrow_agent.fsflash import NAME_MAX
 from evergrow_sim.lfs import BLOCK_BYTES, CUT_AFTER, CUT_BEFORE, CUT_TORN, PowerCut
 from evergrow_sim.world.flashwear import Wear, blocks_to_append, data_blocks, pair_blocks
 
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 ENOENT = 2
 EIO = 5
 ENOSPC = 28
+NAME_MAX = 32
 UNDO_MAX = 64
 
 _CHARS = "abcdefghijklmnopqrstuvwxyz0123456789._-"
@@ -105,18 +105,18 @@ class PowerFlash:
     # The port
 
     def read(self, name: str) -> "Content":
-        return self._look(name)
+        return self._look(_checked(name))
 
     def readinto(self, name: str, offset: int, buf: "bytearray | memoryview") -> int:
-        data = self._look(name)
+        data = self._look(_checked(name))
         if data is None:
-            raise OSError(ENOENT)
+            raise OSError(ENOENT, f"no file {name}")
         part = data[offset : offset + len(buf)]
         buf[: len(part)] = part
         return len(part)
 
     def size(self, name: str) -> int:
-        data = self._look(name)
+        data = self._look(_checked(name))
         return -1 if data is None else len(data)
 
     def names(self) -> "list[str]":
@@ -144,7 +144,7 @@ class PowerFlash:
         full = self._lacks(blocks_to_append(before, after))
         if full and old is None:
             self._change(name, (None, b"", b""), False)  # LittleFS2 makes the file when it is opened.
-            raise OSError(ENOSPC)
+            raise OSError(ENOSPC, "no room")
         self._change(name, states, full)
         self.wear.appended(name, before, after, old is None, self.files)
 
@@ -157,10 +157,11 @@ class PowerFlash:
         self.wear.removed(name, self.files)
 
     def rename(self, old: str, new: str) -> None:
-        content = self._look(old)
+        content = self._look(_checked(old))
+        _checked(new)
         if content is None:
-            raise OSError(ENOENT)
-        if _checked(new) == old:
+            raise OSError(ENOENT, f"no file {old}")
+        if new == old:
             return
         self._change(new, (self.files.get(new), content), False, old)
         self.wear.renamed(new, len(content), self.files)
@@ -183,10 +184,8 @@ class PowerFlash:
     def _look(self, name: str) -> "Content":
         if not self._powered:
             raise PowerCut("no power")
-        if name:
-            _checked(name)
         if name in self.fail_reads:
-            raise OSError(EIO)
+            raise OSError(EIO, "flash failure")
         return self.files.get(name)
 
     def _change(self, name: str, states: "tuple[Content, ...]", full: bool, source: str = "") -> None:
@@ -198,7 +197,7 @@ class PowerFlash:
         failed = not struck and self.fail is not None and self.fail(self.ops)
         if not struck and not failed:
             if full:
-                raise OSError(ENOSPC)
+                raise OSError(ENOSPC, "no room")
             self._set(name, states[-1], source)
             return
         how = self._how if struck else self.fail_how
@@ -207,7 +206,7 @@ class PowerFlash:
         elif how == CUT_AFTER and not full:
             self._set(name, states[-1], source)
         if failed:
-            raise OSError(EIO)
+            raise OSError(EIO, "flash failure")
         self._powered = False
         if self.on_cut:
             self.on_cut()

@@ -10,13 +10,12 @@ Time is an integer number of microseconds, so that no rounding accumulates. `tim
 import asyncio
 import contextvars
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from heapq import heapify, heappop, heappush
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_SPIN_LIMIT = 1_000_000
 _CLOSE_LIMIT = 32
 _MANY = 64
 
@@ -69,6 +68,56 @@ class Timer:
     def when(self) -> float:
         """On the loop's `time()`."""
         return self.when_us / 1_000_000
+
+
+class Sleep(Timer):
+    """Wakes the task that awaits it, once, at its time: what a future and a timer do together, in a third of the steps.
+
+    asyncio takes any object for a future that has `_asyncio_future_blocking` and these methods.
+    """
+
+    __slots__ = ("_asyncio_future_blocking", "_was_cancelled")
+
+    def __init__(self, loop: "VirtualLoop", when_us: int) -> None:
+        self._loop = loop
+        self.when_us = when_us
+        self.callback = None
+        self.args = (self,)
+        self._was_cancelled = False
+        self._asyncio_future_blocking = False
+
+    def __await__(self) -> "Generator[Any, None, None]":
+        self._asyncio_future_blocking = True
+        try:
+            yield self
+        finally:
+            if self.callback is not None and not self._was_cancelled:  # its coroutine is being closed
+                super().cancel()
+
+    def get_loop(self) -> "VirtualLoop":
+        return self._loop
+
+    def add_done_callback(self, callback: Callable[..., object], *, context: contextvars.Context) -> None:
+        """The task goes to sleep."""
+        self.callback = callback
+        self.context = context
+        self._loop.push(self)
+
+    def result(self) -> None:
+        """For the task that was woken."""
+        self.callback = None
+        if self._was_cancelled:
+            raise asyncio.CancelledError
+
+    def cancel(self, msg: object = None) -> bool:  # type: ignore[override]
+        """The task is cancelled: it wakes as soon as possible, to hear of it."""
+        if self.callback is None or self._was_cancelled:
+            return False
+        self._was_cancelled = True
+        self._loop.call_soon(self.callback, self, context=self.context)
+        self.callback = None
+        self._loop.timer_cancelled()
+        return True
 
 
 class Group:
@@ -135,6 +184,7 @@ _Base: Any = asyncio.AbstractEventLoop  # Any: type checkers would ask for its 6
 
 class VirtualLoop(_Base):
     """`now_us`: virtual microseconds since the world began. `events`: callbacks run so far, a finer clock for faults.
+    `spin_limit`: so many callbacks in one instant are a fault.
 
     What a plain callback raises (not a task, which keeps its exception) ends `run` and is raised there: the world is broken.
     """
@@ -142,6 +192,7 @@ class VirtualLoop(_Base):
     def __init__(self) -> None:
         self.now_us = 0
         self.events = 0
+        self.spin_limit = 1_000_000
         self.root = Group(self, "world")
         self._ready: "deque[Timer]" = deque()
         self._timers: "list[tuple[int, int, Timer]]" = []
@@ -163,21 +214,13 @@ class VirtualLoop(_Base):
         """Virtual milliseconds since the world began."""
         return self.now_us // 1000
 
-    async def sleep_us(self, duration_us: int) -> None:
-        """Let others run, for that long."""
-        await self.sleep_until_us(self.now_us + duration_us)
+    def sleep_us(self, duration_us: int) -> Awaitable[None]:
+        """To be awaited at once: let others run, for that long."""
+        return self.sleep_until_us(self.now_us + duration_us)
 
-    async def sleep_until_us(self, when_us: int) -> None:
-        """Let others run until then; at once, and once, if that is past."""
-        if when_us <= self.now_us:
-            await asyncio.sleep(0)
-            return
-        future: "asyncio.Future[None]" = asyncio.Future(loop=self)
-        timer = self.call_at_us(when_us, _wake, future)
-        try:
-            await future
-        finally:
-            timer.cancel()
+    def sleep_until_us(self, when_us: int) -> Awaitable[None]:
+        """To be awaited at once: let others run until then; once, if that is past."""
+        return Sleep(self, when_us) if when_us > self.now_us else asyncio.sleep(0)
 
     # -- callbacks
 
@@ -191,9 +234,13 @@ class VirtualLoop(_Base):
     ) -> Timer:
         """Call back at that time, or as soon as possible after it."""
         timer = Timer(self, when_us, callback, args, contextvars.copy_context() if context is None else context)
-        self._made += 1
-        heappush(self._timers, (when_us, self._made, timer))
+        self.push(timer)
         return timer
+
+    def push(self, timer: Timer) -> None:
+        """For Sleep alone: set a timer."""
+        self._made += 1
+        heappush(self._timers, (timer.when_us, self._made, timer))
 
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
@@ -281,46 +328,48 @@ class VirtualLoop(_Base):
 
     def _turn(self, until_us: int | None) -> None:
         ready = self._ready
-        spins = 0
+        instant_us, spins_from = self.now_us, self.events
         while True:
-            while ready:
+            if ready:
                 timer = ready.popleft()
-                if timer.callback is None:
-                    continue
-                self.events += 1
-                if self.events == self._alarm:
-                    self._ring()
-                    if timer.callback is None:  # cancelled just now
-                        continue
-                timer.context.run(timer.callback, *timer.args)
-                if self._stopping:
+            else:
+                following = self._next(until_us)
+                if following is None:
                     return
-                spins += 1
-                if spins > _SPIN_LIMIT:
-                    raise Spinning(f"{spins} callbacks at {self.now_ms} ms, and time stands still; the last: {timer.callback!r}")
-            if not self._advance(until_us):
+                timer = following
+                if self.now_us != instant_us:
+                    instant_us, spins_from = self.now_us, self.events
+            if timer.callback is None:
+                continue
+            self.events += 1
+            if self.events == self._alarm:
+                self._ring()
+                if timer.callback is None:  # cancelled just now
+                    continue
+            timer.context.run(timer.callback, *timer.args)
+            if self._stopping:
                 return
-            spins = 0
+            if self.events - spins_from > self.spin_limit:
+                raise Spinning(f"time stands still at {self.now_ms} ms for {self.spin_limit} callbacks; now {timer.callback!r}")
 
-    def _advance(self, until_us: int | None) -> bool:
-        """Move on to the next timer; False when there is none before the end."""
-        while self._timers:
-            when_us, _, timer = self._timers[0]
-            callback = timer.callback
-            if callback is None:
-                heappop(self._timers)
+    def _next(self, until_us: int | None) -> Timer | None:
+        """Move on to the next timer; None when there is none before the end."""
+        timers = self._timers
+        while timers:
+            when_us, _, timer = timers[0]
+            if timer.callback is None:
+                heappop(timers)
                 self._cancelled -= self._cancelled > 0
                 continue
             if until_us is not None and when_us > until_us:
                 break
-            heappop(self._timers)
+            heappop(timers)
             if when_us > self.now_us:
                 self.now_us = when_us
-            self._ready.append(timer)
-            return True
+            return timer
         if until_us is not None and until_us > self.now_us:
             self.now_us = until_us
-        return False
+        return None
 
     def _ring(self) -> None:
         while self._alarms and self._alarms[0][0] <= self.events:
@@ -356,11 +405,6 @@ class VirtualLoop(_Base):
             raise WorldError("the loop is closed")
 
 
-def _wake(future: "asyncio.Future[None]") -> None:
-    if not future.done():
-        future.set_result(None)
-
-
 def _surface(task: "asyncio.Task[Any]") -> None:
     error = None if task.cancelled() else task.exception()
     if isinstance(error, Exception):
@@ -369,6 +413,7 @@ def _surface(task: "asyncio.Task[Any]") -> None:
 
 def _close(task: "asyncio.Task[Any]") -> None:
     setattr(task, "_log_destroy_pending", False)  # noqa: B010 - asyncio's own way to say that this is meant
+    task.remove_done_callback(_surface)  # What wakes it later finds it closed, which is an error of no interest.
     work: Any = task.get_coro()
     for _ in range(_CLOSE_LIMIT):
         try:

@@ -438,7 +438,7 @@ class Stream:
             self._closed = True
             return
         self._closed = True
-        self._connection.note(f"closed {self._direction}")
+        self._connection.note("closed", "near" if self._direction == "dn" else "far")
         self.inbox.clear()
         self._wake()
         self.out.finish()

@@ -33,7 +33,8 @@ class CycleTruth:
 class Plant:
     """Steps `appliance` (with `step(dt_ms)`) up to the present whenever somebody looks at it or acts on it.
 
-    `cycles`: oldest first, the last one may be running; who has checked them may remove them. `running`: that one.
+    `at_us`: when it was last brought up to date. `cycles`: oldest first, the last one may be running; who has checked them may
+    remove them. `running`: that one, or None.
     """
 
     def __init__(self, loop: VirtualLoop, appliance: Any) -> None:
@@ -41,12 +42,14 @@ class Plant:
         self.running: CycleTruth | None = None
         self._loop = loop
         self._appliance = appliance
-        self._at_ms = loop.now_us // 1000
+        self._at_ms = loop.now_ms
+        self.at_us = loop.now_us
         self._first = (0, 0)
 
     def now(self) -> Any:
         """The appliance as it is at this moment."""
-        now_ms = self._loop.now_us // 1000
+        self.at_us = self._loop.now_us
+        now_ms = self.at_us // 1000
         if now_ms != self._at_ms:
             step_ms = now_ms - self._at_ms
             self._at_ms = now_ms
@@ -99,28 +102,34 @@ class Plant:
 class AppliancePort:
     """The appliance port of one boot. After `unplug` it raises PowerCut: what runs on then is no longer there."""
 
-    def __init__(self, plant: Plant) -> None:
+    def __init__(self, loop: VirtualLoop, plant: Plant) -> None:
+        self._loop = loop
         self._plant = plant
-        self._now = plant.now
         appliance = plant.now()
         for name in _DESCRIPTION:
             setattr(self, name, getattr(appliance, name))
+        self._read, self._write = appliance.read, appliance.write
 
     @property
     def remote_enable(self) -> bool:
         return bool(self._plant.now().remote_enable)
 
     def read(self, signal: int) -> int:
-        return int(self._now().read(signal))
+        plant = self._plant
+        if plant.at_us != self._loop.now_us:
+            plant.now()
+        value: int = self._read(signal)
+        return value
 
     def write(self, actuator: int, value: int) -> None:
-        self._now().write(actuator, value)
+        self._plant.now()
+        self._write(actuator, value)
 
     def unplug(self) -> None:
-        self._now = _unplugged
+        self._read = self._write = _unplugged
 
 
-def _unplugged() -> Any:
+def _unplugged(*_: int) -> Any:
     raise PowerCut("no power")
 
 
