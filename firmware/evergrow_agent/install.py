@@ -49,6 +49,7 @@ _MAX_SEQUENCE_JUMP = 1 << 26  # two years of seconds, for publishers who count i
 MAX_TEXT_BYTES = 80  # EG-ERR-001
 
 _IDLE_POLL_MS = 1000
+_ENVELOPE_BYTES = 3072  # what a feature takes with one signature (LMS W4, H10) and a body beside it; a larger one is possible
 
 # Keys of a report.
 _TRANSFER = 0
@@ -97,6 +98,7 @@ class Installer:
         self._block_bytes = block_bytes
         self._reserve_bytes = reserve_bytes
         self._window = bytearray(WINDOW_BLOCKS * block_bytes)
+        self._room = memoryview(bytearray(_ENVELOPE_BYTES))  # taken now: later there may be no hole of this size
         self._offers: "list[tuple[int, int]]" = []  # (transfer, envelope bytes); the first is being handled
         self._wake = asyncio.Event()
         self._pull: "Pull | None" = None
@@ -191,13 +193,12 @@ class Installer:
         """Pull the envelope and verify it; nothing that it says is believed before."""
         if not 0 < size <= MAX_ENVELOPE:
             raise ProtocolError(TOO_LARGE, f"envelope of {size} bytes, limit {MAX_ENVELOPE}")
-        data = bytearray(size)
-        view = memoryview(data)
+        data = self._room[:size] if size <= len(self._room) else memoryview(bytearray(size))
         end = 0
 
         def store(window: memoryview) -> None:
             nonlocal end
-            view[end : end + len(window)] = window
+            data[end : end + len(window)] = window
             end += len(window)
 
         await self._fetch(0, size, store)

@@ -5,11 +5,11 @@ A scenario is an object, made anew for each run:
     prepare(flash)    what the device has before; power holds
     live(flash)       what it does, in which power is cut once; may keep in `self` what the outside world saw
     recover(flash)    its boot after the cut, in which power is cut again in a second round
-    check(flash)      after that boot: None, or what is wrong in words
-    state(flash)      what a further `recover` must not change, as anything that can be compared
+    state(flash)      what a further boot must not change, as anything that can be compared
+    check(flash)      in the end: None, or what is wrong in words; may change the flash
 
-For each operation of `live` and each kind of cut: prepare, live, cut, boot, recover, check, then boot and recover again: the
-same state. And for each operation of that `recover` likewise. Portable; `main` is what `evergrow_sim.cuts` starts.
+For each operation of `live` and each kind of cut: prepare, live with the cut, boot and recover, boot and recover again with the
+same state as before, check. And the same with a second cut, at each operation of the first `recover`. Portable; `main` is what `evergrow_sim.cuts` starts.
 """
 
 import gc
@@ -117,16 +117,14 @@ class CutPoints:
             self._restart()
         if not again or struck:
             scenario.recover(self._flash)
-        wrong = scenario.check(self._flash)
-        if wrong:
-            return str(wrong), struck
         state = scenario.state(self._flash)
         self._restart()
         scenario.recover(self._flash)
         found = scenario.state(self._flash)
         if found != state:
             return f"a second boot changed {state} to {found}", struck
-        return None, struck
+        wrong = scenario.check(self._flash)
+        return (str(wrong) if wrong else None), struck
 
     def _boot(self) -> None:
         self._chip = lfs.Chip(self._blocks)

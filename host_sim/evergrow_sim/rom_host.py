@@ -24,4 +24,4 @@ def main(image_path: str, heap: str, config_path: str, boot: Path = BOOT) -> Non
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4])
+    main(sys.argv[1], sys.argv[2], sys.argv[3])

@@ -28,7 +28,7 @@ from washhouse import (
     wash_shortly,
 )
 
-from evergrow_cloud.link import TlsOptions
+from evergrow_cloud import link
 from evergrow_cloud.service import Cloud
 from evergrow_cloud.store import Store
 from evergrow_tools.brokers import BrokerTls, IotCore, Mosquitto, free_port
@@ -36,6 +36,7 @@ from evergrow_tools.brokers import BrokerTls, IotCore, Mosquitto, free_port
 Maker = Callable[..., Device]
 HEAT = 3
 ACL = ["pattern write eg1/acme/%c/up/#", "pattern read eg1/acme/%c/dn/#", "user cloud", "topic readwrite eg1/#"]
+IMPATIENT = {"backoff_base_ms": 100, "backoff_cap_ms": 1000}
 MEMORY = pytest.mark.parametrize("memory", [True, False], ids=["with-memory", "without-memory"])
 
 
@@ -44,7 +45,7 @@ async def test_a_broker_that_dies_in_mid_cycle_costs_no_record(
     make_device: Maker, mosquitto: Mosquitto, store: Store, memory: bool
 ) -> None:
     """EG-TOP-004 EG-BIRTH-004 EG-ACK-003"""
-    device = make_device(mosquitto.port)
+    device = make_device(mosquitto.port, mqtt=IMPATIENT)
     async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}", rebirth_delay_s=0) as cloud, device:
         await device.wait_for("connected")
         await wash_shortly(device)
@@ -69,7 +70,7 @@ async def test_a_broker_that_dies_in_mid_transfer_costs_no_feature(
     make_device: Maker, mosquitto: Mosquitto, store: Store, publisher: Publisher, memory: bool
 ) -> None:
     """EG-FEAT-010 EG-BIRTH-004"""
-    device = make_device(mosquitto.port, **publisher.config)
+    device = make_device(mosquitto.port, mqtt=IMPATIENT, **publisher.config)
     async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}", rebirth_delay_s=0) as cloud, device:
         await device.wait_for("connected")
         async with listening(mosquitto.port, "get") as heard:
@@ -93,7 +94,7 @@ async def test_a_washer_that_is_older_than_its_broker_washes_first_and_tells_lat
     """The base function depends on no link: started at the panel, reported once there is a broker. EG-USE-002 EG-TIME-003"""
     broker = Mosquitto(folder)
     broker.port = free_port()
-    device = make_device(broker.port)
+    device = make_device(broker.port, mqtt=IMPATIENT)
     async with device:
         await device.wait_for("booted")
         await wash(device)
@@ -119,7 +120,7 @@ async def test_the_whole_loop_under_access_rules_and_with_certificates_of_both_s
     with Mosquitto(folder, tls=server, acl=ACL) as broker:
         files = dict(zip(("ca", "cert", "key"), map(str, (authority.path, *mine)), strict=True))
         device = make_device(broker.tls_port, tls=files, **publisher.config)
-        options = TlsOptions(str(authority.path), *map(str, clouds))
+        options = link.TlsOptions(str(authority.path), *map(str, clouds))
         async with Cloud(store, f"mqtts://127.0.0.1:{broker.tls_port}", tls=options) as cloud, device:
             await device.wait_for("connected")
             transfer = await offered(cloud, publisher.built["allergen-care"])
@@ -133,10 +134,11 @@ async def test_the_whole_loop_under_access_rules_and_with_certificates_of_both_s
 
 
 async def test_the_whole_loop_over_a_broker_that_knows_only_mqtt_3_1_1(
-    make_device: Maker, folder: Path, store: Store, publisher: Publisher
+    make_device: Maker, folder: Path, store: Store, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """This broker leaves a CONNECT of MQTT 5 without an answer, so both sides get little patience for it."""
+    monkeypatch.setattr(link, "TIMEOUT_S", 1)
     with IotCore(folder) as broker:
-        # It leaves a CONNECT of MQTT 5 without an answer: the washer's patience is what this test waits for.
         device = make_device(broker.v4_port, mqtt={"connect_timeout_ms": 1000}, **publisher.config)
         async with Cloud(store, f"mqtt://127.0.0.1:{broker.v4_port}") as cloud, device:
             await device.wait_for("connected")

@@ -10,6 +10,7 @@ from washhouse import (
     FINISHED,
     POWER_LOST,
     QUICK,
+    STOPPED,
     Device,
     Publisher,
     assert_reachable,
@@ -23,6 +24,7 @@ from washhouse import (
     started,
     until,
     wash,
+    wash_shortly,
 )
 
 from evergrow_cloud import offers, usage, wire
@@ -62,11 +64,11 @@ async def test_a_power_cut_at_the_end_of_a_cycle_tells_it_once(make_device: Make
     device = make_device(mosquitto.port)
     async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}") as cloud, device:
         await device.wait_for("booted")
-        for _ in range(4):
-            await wash(device)
+        for cycle in (wash, wash_shortly, wash_shortly, wash_shortly):
+            await cycle(device)
             await power_cycle(device)
         await settled(store, device, 4)
-        assert [row.outcome for row in records(store)] == [FINISHED] * 4
+        assert [row.outcome for row in records(store)] == [FINISHED] + [STOPPED] * 3
         await assert_reachable(cloud)
     assert_sound(device)
 
@@ -78,12 +80,12 @@ async def test_a_power_cut_between_announcement_and_ack_tells_it_once(
     device = make_device(mosquitto.port)
     async with device, listening(mosquitto.port, "usage") as heard:
         await device.wait_for("connected")
-        for _ in range(2):
-            await wash(device)
+        for _ in range(3):
+            await wash_shortly(device)
             await asyncio.wait_for(heard.get(), 30)
             await power_cycle(device)
         async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}") as cloud:
-            await settled(store, device, 2)
+            await settled(store, device, 3)
             await assert_reachable(cloud)
     assert_sound(device)
 
@@ -97,14 +99,14 @@ async def test_what_was_acked_is_not_told_again(
     async with device:
         async with Cloud(store, url) as cloud:
             await device.wait_for("connected")
-            await wash(device)
+            await wash_shortly(device)
             await settled(store, device, 1)
             await assert_reachable(cloud)  # so it has had the ack, which was sent before
         await power_cycle(device)
         with Store(tmp_path / "young.db") as young:
             async with Cloud(young, url) as cloud:
                 await until(lambda: young.rows("SELECT 1 FROM devices WHERE birth IS NOT NULL"), "birth")
-                await wash(device)
+                await wash_shortly(device)
                 await until(lambda: records(young), "the second record")
                 await assert_reachable(cloud)
             assert [(row.header.boot, row.header.seq) for row in records(young)] == [(2, 1)]
@@ -127,7 +129,7 @@ async def test_a_power_cut_at_any_moment_of_the_first_boot_does_no_harm(
         boots.append((await device.wait_for("booted", since=before + 1))["boot"])
         assert boots == sorted(set(boots))
         await device.wait_for("connected", since=before + 1)
-        await wash(device)
+        await wash_shortly(device)
         await settled(store, device, 1)
         await assert_reachable(cloud)
     assert_sound(device)
@@ -151,7 +153,7 @@ async def test_a_power_cut_at_each_request_of_an_install_ends_in_one_whole_featu
         assert (await decided(store, transfer)).code == 0
         booted = await power_cycle(device)
         assert [tuple(row[:2]) for row in booted["features"]] == [(21, ALLERGEN_CARE)]
-        await wash(device, ALLERGEN_CARE)
+        await wash_shortly(device, ALLERGEN_CARE)
         await settled(store, device, 1)
         (share,) = usage.ledger(store)
         assert (share.publisher, share.feature, share.cycles) == (21, ALLERGEN_CARE, 1)

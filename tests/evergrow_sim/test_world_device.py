@@ -94,14 +94,14 @@ def test_heat_goes_on_falling_while_there_is_no_power() -> None:
 
 
 def test_power_may_be_cut_before_any_event() -> None:
-    with running(Home(1), 45 * MINUTE_MS) as home:
+    with running(Home(1), 35 * MINUTE_MS) as home:
         total = home.world.loop.events
     rand = World(1).rand("cuts")
-    for number in [*range(1, 60, 7), *[rand.below(total) for _ in range(12)]]:
+    for number in [*range(1, 60, 9), *[rand.below(total) for _ in range(6)]]:
         with Home(1) as home:
             (washer,) = home.washers
             home.world.loop.at_event(number, lambda washer=washer: washer.reboot(3000))
-            running(home, 45 * MINUTE_MS)
+            running(home, 40 * MINUTE_MS)
             assert washer.on and washer.agent.link.online, f"cut before event {number}"
             assert len(home.cloud.usage) <= len(washer.plant.cycles) <= 1
             for body in home.cloud.usage.values():
@@ -111,7 +111,7 @@ def test_power_may_be_cut_before_any_event() -> None:
 
 @pytest.mark.parametrize("how", [CUT_BEFORE, CUT_TORN, CUT_AFTER])
 def test_power_may_be_cut_inside_any_flash_operation(how: int) -> None:
-    with running(Home(1), 45 * MINUTE_MS) as home:
+    with running(Home(1), 35 * MINUTE_MS) as home:
         total = home.washers[0].flash.ops
     assert total > 5
     for number in range(1, total + 1):
@@ -119,15 +119,14 @@ def test_power_may_be_cut_inside_any_flash_operation(how: int) -> None:
             (washer,) = home.washers
             washer.power_on()
             washer.flash.cut(number, how)
-            cut_ms = []
-            on_cut = washer.flash.on_cut
-            washer.flash.on_cut = lambda: (cut_ms.append(home.world.loop.now_ms), on_cut())
-            running(home, 45 * MINUTE_MS)
-            assert len(cut_ms) == 1 and not washer.on, f"operation {number}"
+            running(home, MINUTE_MS)
+            while washer.on:
+                home.world.run(until_ms=home.world.loop.now_ms + MINUTE_MS)
+            assert home.world.loop.now_ms <= 36 * MINUTE_MS and washer.flash.ops == number
             washer.power_on()
-            home.world.run(until_ms=55 * MINUTE_MS)
+            home.world.run(until_ms=home.world.loop.now_ms + 5 * MINUTE_MS)
             assert washer.agent.link.online and washer.agent.ledger.pending == 0
-            assert len(home.cloud.usage) <= len(washer.plant.cycles) <= 1
+            assert len(home.cloud.usage) <= len(washer.plant.cycles) <= 1, f"operation {number}"
 
 
 def test_the_watchdog_resets_a_board_whose_appliance_is_not_looked_after() -> None:
@@ -228,19 +227,15 @@ def test_physics_do_not_depend_on_how_often_they_are_looked_at() -> None:
     assert states[0] == states[1] == states[2]
 
 
-def test_two_runs_of_a_seed_are_the_same_and_of_two_seeds_are_not() -> None:
+def test_two_seeds_are_two_stories_and_one_seed_is_one() -> None:
     digests = []
-    for seed in (3, 3, 4):
+    for seed in (5, 5, 6):
         with eventful(seed) as home:
             digests.append(home.world.trace.digest())
             assert len(home.cloud.usage) == 4, "two cycles of two washers"
+            assert len(home.world.network.live) == 3, "connections do not pile up"
+            assert all(washer.boot is not None and len(washer.boot.group.tasks()) < 20 for washer in home.washers)
     assert digests[0] == digests[1] != digests[2]
-
-
-def test_connections_and_tasks_do_not_pile_up() -> None:
-    with eventful(3) as home:
-        assert len(home.world.network.live) == 3
-        assert all(washer.boot is not None and len(washer.boot.group.tasks()) < 20 for washer in home.washers)
 
 
 def others() -> list[str]:

@@ -284,7 +284,7 @@ class Broker:
 
         Raises ProtocolViolation for a topic that cannot be and for a retained one where the client was told that it must not.
         """
-        if len(topic) > len(publish.topic):  # it was an alias
+        if not publish.topic:
             publish = replace(publish, topic=topic)
         if topic.count("/") >= self.limits.topic_levels:
             raise ProtocolViolation(reasons.TOPIC_NAME_INVALID, f"topic has over {self.limits.topic_levels} levels")
@@ -376,7 +376,7 @@ class Broker:
     # --- rights ---
 
     def _may_write(self, session: Session, topic: str) -> bool:
-        denied = any(matches(pattern, topic) for pattern in self._denied(session))
+        denied = self.switches.deny and any(matches(pattern, topic) for pattern in self._denied(session))
         return not denied and (self.acl is None or self.acl.may_write(session.client_id, session.username, topic))
 
     def _may_read(self, session: Session, topic: str) -> bool:

@@ -8,6 +8,8 @@ from evergrow_sim.world.broker_topics import covers, matches
 READ = "read"
 WRITE = "write"
 
+_KNOWN_CLIENTS = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -26,6 +28,7 @@ class Acl:
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.rules = tuple(rules)
+        self._known: dict[tuple[str, str, str], list[str]] = {}
 
     @classmethod
     def parse(cls, lines: Iterable[str]) -> "Acl":
@@ -62,12 +65,17 @@ class Acl:
         """May this client read all that `topic_filter` matches?"""
         return any(covers(pattern, topic_filter) for pattern in self._patterns(READ, client_id, username))
 
-    def _patterns(self, access: str, client_id: str, username: str) -> Iterable[str]:
-        for rule in self.rules:
-            if access in rule.access and rule.username in (None, username):
-                pattern = fill(rule.pattern, client_id, username)
-                if pattern:
-                    yield pattern
+    def _patterns(self, access: str, client_id: str, username: str) -> list[str]:
+        """The filters of the rules for one client."""
+        key = access, client_id, username
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= _KNOWN_CLIENTS:
+                self._known.clear()
+            rules = [rule for rule in self.rules if access in rule.access and rule.username in (None, username)]
+            filled = [fill(rule.pattern, client_id, username) for rule in rules]
+            found = self._known[key] = [pattern for pattern in filled if pattern]
+        return found
 
 
 def fill(pattern: str, client_id: str, username: str) -> str:

@@ -19,7 +19,9 @@ _NEW, _OPEN, _CLOSED = "new", "open", "closed"
 
 
 class Transport(Protocol):
-    """The way back to the client, as asyncio's transports have it. No method waits, raises, or calls the broker back."""
+    """The way back to the client, as asyncio's transports have it. No method waits or raises, and none calls the broker or a
+    connection, except that `write` may pause its own.
+    """
 
     def write(self, data: bytes) -> None:
         """Send these bytes after those before."""

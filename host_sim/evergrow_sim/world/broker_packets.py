@@ -138,8 +138,8 @@ def _read_message_properties(body: Reader, allowed: bytes, found: dict[int, int 
     """Check a property block, and return those to hand on as they stand, in their order (§3.3.2.3.7)."""
     start = body.pos
     props.read(body, allowed, found)
-    if body.pos == start + 1:
-        return b""
+    if body.pos == start + 1 or found.keys() == {props.TOPIC_ALIAS}:
+        return b""  # the usual cases
     block = Reader(body.view)
     block.over(start, body.pos)
     block.varint()
@@ -277,10 +277,9 @@ def publish(message: Publish, packet_id: int, qos: int, retain: bool, dup: bool,
 
 
 def puback(packet_id: int, code: int, version: int) -> bytes:
-    """PUBACK (§3.4)."""
-    out = Writer(bytearray(codec.PUBACK_SIZE))
-    codec.write_puback(out, packet_id, code, version)
-    return bytes(out.buf[: out.pos])
+    """PUBACK (§3.4); 3.1.1 has no reason code in it."""
+    said = bytes((code,)) if code and version == 5 else b""
+    return bytes((codec.PUBACK << 4, 2 + len(said))) + packet_id.to_bytes(2, "big") + said
 
 
 def suback(packet_id: int, codes: Sequence[int], version: int) -> bytes:
@@ -312,6 +311,8 @@ def _data(data: bytes) -> bytes:
 
 
 def _varint(value: int) -> bytes:
+    if value < 0x80:
+        return bytes((value,))
     out = Writer(bytearray(varint_size(value)))
     out.varint(value)
     return bytes(out.buf)

@@ -45,6 +45,9 @@ def covers(wider: str, narrower: str) -> bool:
     return len(outer) == len(inner)
 
 
+_KNOWN_TOPICS = 4096
+
+
 @dataclass(slots=True)
 class _Node:
     children: "dict[str, _Node]" = field(default_factory=dict)
@@ -56,9 +59,11 @@ class SubscriptionTree:
 
     def __init__(self) -> None:
         self._root = _Node()
+        self._known: dict[str, dict[str, list[Subscription]]] = {}  # what `find` found since the last change
 
     def add(self, client_id: str, subscription: Subscription) -> None:
         """Add, or replace the one of the same filter."""
+        self._known.clear()
         node = self._root
         for level in subscription.topic_filter.split("/"):
             node = node.children.setdefault(level, _Node())
@@ -66,6 +71,7 @@ class SubscriptionTree:
 
     def remove(self, client_id: str, topic_filter: str) -> None:
         """Remove it, and the branch that nobody needs any more."""
+        self._known.clear()
         path = [self._root]
         levels = topic_filter.split("/")
         for level in levels:
@@ -78,10 +84,13 @@ class SubscriptionTree:
             del path[-1].children[levels.pop()]
 
     def find(self, topic: str) -> dict[str, list[Subscription]]:
-        """Client ids with their subscriptions that match `topic`."""
-        found: dict[str, list[Subscription]] = {}
-        levels = topic.split("/")
-        self._collect(self._root, levels, 0, found)
+        """Client ids with their subscriptions that match `topic`. Not to be changed by the caller."""
+        found = self._known.get(topic)
+        if found is None:
+            if len(self._known) >= _KNOWN_TOPICS:
+                self._known.clear()
+            found = self._known[topic] = {}
+            self._collect(self._root, topic.split("/"), 0, found)
         return found
 
     def _collect(self, node: _Node, levels: list[str], depth: int, found: dict[str, list[Subscription]]) -> None:

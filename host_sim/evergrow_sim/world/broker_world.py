@@ -1,4 +1,4 @@
-"""The broker as a machine of the simulated world: at a host and port of its network, to be stopped, started and told to misbehave."""
+"""The broker as a machine of the simulated world: at a host and port of its network, to be stopped, started and made worse."""
 
 from collections.abc import Callable
 

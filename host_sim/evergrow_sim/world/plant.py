@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from evergrow_agent.runner import IDLE
 from evergrow_protocol.registry_common import EVENT_CYCLE_ENDED
 from evergrow_sim.lfs import PowerCut
 from evergrow_sim.world.loop import VirtualLoop
@@ -87,8 +88,16 @@ class Plant:
         start, tick = agent.cycle.start, agent.cycle.tick
 
         def started(programme_id: int, now_ms: int) -> None:
-            start(programme_id, now_ms)
+            if self.running is not None:
+                start(programme_id, now_ms)  # is refused
+                return
             self.begin(agent.boot_number, programme_id)
+            try:
+                start(programme_id, now_ms)
+            finally:  # Power may be cut in it, too, after the programme has begun and before anybody is told.
+                if agent.runner.state == IDLE or not agent.runner.programme_id:
+                    self.cycles.pop()
+                    self.running = None
 
         def ticked(now_ms: int) -> int:
             event: int = tick(now_ms)

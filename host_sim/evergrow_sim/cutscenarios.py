@@ -1,0 +1,340 @@
+"""What the agent does with its flash, as scenarios for `cutpoints`: usage records, boots, cycles, features. Portable."""
+
+from hashlib import sha256
+
+from evergrow_agent.bootcount import bump
+from evergrow_agent.cycle import Cycle
+from evergrow_agent.features import Features, Record
+from evergrow_agent.guard import Guard
+from evergrow_agent.journal import RECORD_MAX, Journal
+from evergrow_agent.ledger import Ledger
+from evergrow_agent.runner import IDLE, Runner
+from evergrow_agent.timebase import Timebase
+from evergrow_protocol import registry_common as common
+from evergrow_protocol.cbor import dumps, loads
+from evergrow_protocol.messages import USAGE_MERGED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_T = 1_795_339_200
+_PUBLISHER = 7
+_DRUM = 4
+_RPM, _ENERGY = 3, 7
+
+
+class _Cloud:
+    """Takes records, counts each id once, and acks. `twice`: ids that came with two contents."""
+
+    def __init__(self) -> None:
+        self.records: "dict[tuple[int, int], Any]" = {}
+        self.twice: "list[tuple[int, int]]" = []
+
+    def deliver(self, ledger: Ledger) -> None:
+        """Everything that is pending, and acks for it, until nothing moves."""
+        buf = memoryview(bytearray(RECORD_MAX))
+        moved = True
+        while moved:
+            boots: "list[int]" = []
+            size = ledger.next_into(buf)
+            while size:
+                boot, seq, t, body = loads(buf[:size])
+                if self.records.setdefault((boot, seq), (t, body)) != (t, body):
+                    self.twice.append((boot, seq))
+                if boot not in boots:
+                    boots.append(boot)
+                size = ledger.next_into(buf)
+            moved = sum([ledger.ack(boot, max([s for b, s in self.records if b == boot])) for boot in boots]) > 0
+
+    def total(self, key: int, default: int = 0) -> int:
+        return sum([body.get(key, default) for _, body in self.records.values()])
+
+
+class Usage:
+    """Usage records: append, announce, ack, rotate and free segments, merge when full (EG-USE-002, EG-USE-006, EG-ACK-003)."""
+
+    segment_bytes = 100
+    cap_bytes = 200
+    bursts = (5, 5, 9)  # cycles before each delivery
+
+    def __init__(self) -> None:
+        self._cloud = _Cloud()
+        self._durable = 0
+
+    def prepare(self, flash: "Any") -> None:
+        self._cycles(self._open(flash), 3, 2)
+
+    def live(self, flash: "Any") -> None:
+        ledger = self._open(flash)
+        for count in self.bursts:
+            self._cycles(ledger, 4, count)
+            self._cloud.deliver(ledger)
+        ledger.settle()
+        self._cloud.deliver(ledger)
+
+    def recover(self, flash: "Any") -> None:
+        self._open(flash)
+
+    def state(self, flash: "Any") -> "Any":
+        ledger = self._open(flash)
+        return ledger.last, ledger.pending, ledger.merged_cycles
+
+    def check(self, flash: "Any") -> "str | None":
+        ledger = self._open(flash)
+        self._cloud.deliver(ledger)
+        ledger.settle()
+        self._cloud.deliver(ledger)
+        if ledger.pending or ledger.merged_cycles:
+            return f"{ledger.pending} records and {ledger.merged_cycles} merged cycles do not leave the flash"
+        if self._cloud.twice:
+            return f"two records of one id: {self._cloud.twice}"
+        cycles = self._cloud.total(USAGE_MERGED, 1)
+        energy = self._cloud.total(common.USAGE_ENERGY_WH)
+        least = 2 + self._durable  # the record under way when power failed may be there or not
+        if not least <= cycles <= least + 1 or energy != _energy(cycles):
+            return f"{cycles} cycles and {energy} Wh at the cloud, of {least} that were durable, {_energy(least)} Wh"
+        return None
+
+    def _cycles(self, ledger: Ledger, boot: int, count: int) -> None:
+        for _ in range(count):
+            number = self._durable + 2 if boot > 3 else ledger.pending
+            seq = ledger.begin(boot)
+            ledger.append(boot, seq, _T, {0: 1, 1: 0, 2: 60, 4: 1 << number % 16, 5: 10, 6: 600, 7: 1000}, number)
+            self._durable += boot > 3
+
+    def _open(self, flash: "Any") -> Ledger:
+        ledger = Ledger(flash, Journal(flash, self.segment_bytes, self.cap_bytes, 0))
+        ledger.load()
+        return ledger
+
+
+class UsageBlocks(Usage):
+    """The same in segments that are too large for LittleFS2's log and stand in blocks of their own, as on a device."""
+
+    segment_bytes = 700
+    cap_bytes = 2000
+    bursts = (14, 4)
+
+
+def _energy(cycles: int) -> int:
+    """Of the first cycles of `Usage`: each used another amount, so that a sum tells which were counted."""
+    return sum([1 << number % 16 for number in range(cycles)])
+
+
+class Boot:
+    """The boot counter: no number twice, each larger than all before (EG-ENV-001)."""
+
+    def __init__(self) -> None:
+        self._used = [0]
+        self._wrong = ""
+
+    def prepare(self, flash: "Any") -> None:
+        for _ in range(3):
+            self.recover(flash)
+
+    def live(self, flash: "Any") -> None:
+        for _ in range(3):
+            self.recover(flash)
+
+    def recover(self, flash: "Any") -> None:
+        number, drawn = bump(flash, self)
+        if drawn or number <= self._used[-1]:
+            self._wrong = f"boot number {number} after {self._used[-1]}, drawn: {drawn}"
+        self._used.append(number)
+
+    def state(self, flash: "Any") -> "Any":
+        return None
+
+    def check(self, flash: "Any") -> "str | None":
+        return self._wrong or None
+
+    def bytes(self, count: int) -> "bytes":
+        """The random port: not to be needed."""
+        return b"\x01" * count
+
+
+class _Drum:
+    """An appliance that turns: programme 1 takes 4 s and uses 1 Wh a second."""
+
+    class_id = 1
+    signals = (_RPM, _ENERGY)
+    limits = {_DRUM: (0, 1000)}
+    unlockable: "dict[int, int]" = {}
+    interlocks = ()
+    safe_state = {_DRUM: 0}
+    rest_state: "dict[int, int]" = {}
+    meters = ((common.USAGE_ENERGY_WH, _ENERGY, 0),)
+    ending = dumps([0, [{0: 9, 4: 1, 5: 9}]])
+    programmes = {1: dumps([1, [{0: 4, 1: {_DRUM: 45}, 4: 2, 5: 9}, {0: 7, 1: {_DRUM: 800}, 4: 2, 5: 9}], {0: 60}])}
+
+    def __init__(self) -> None:
+        self._rpm = 0
+        self.energy_wh = 0
+
+    def read(self, signal: int) -> int:
+        return self._rpm if signal == _RPM else self.energy_wh
+
+    def write(self, actuator: int, value: int) -> None:
+        self._rpm = value
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.now_ms = 0
+
+    def ticks_ms(self) -> int:
+        return self.now_ms
+
+    def utc_s(self) -> "int | None":
+        return None
+
+    def set_utc_s(self, utc_s: int) -> None:
+        pass
+
+
+class Cycles:
+    """Cycles with their checkpoints: every one that had started is reported, once (EG-USE-003, EG-ENV-003)."""
+
+    def __init__(self) -> None:
+        self._started = 0
+        self._finished = 0
+        self._ledger: "Any" = None
+
+    def prepare(self, flash: "Any") -> None:
+        self._boot(flash)
+
+    def live(self, flash: "Any") -> None:
+        runner, cycle, clock, appliance = self._boot(flash)
+        self._until_idle(runner, cycle, clock, appliance)
+        for _ in range(3):
+            cycle.start(1, clock.now_ms)
+            self._started += 1
+            self._until_idle(runner, cycle, clock, appliance)
+            self._finished += 1
+
+    def recover(self, flash: "Any") -> None:
+        self._boot(flash)
+
+    def state(self, flash: "Any") -> "Any":
+        return [(boot, seq, body[common.USAGE_OUTCOME]) for boot, seq, _, body in self._records()]
+
+    def check(self, flash: "Any") -> "str | None":
+        records = self._records()
+        ids = [record[:2] for record in records]
+        outcomes = [record[3][common.USAGE_OUTCOME] for record in records]
+        whole = outcomes.count(common.OUTCOME_FINISHED)
+        if len(set(ids)) != len(ids):
+            return f"an id twice: {ids}"
+        if not self._started <= len(ids) <= self._started + 1:
+            return f"{len(ids)} records of {self._started} cycles"
+        if not self._finished <= whole <= self._finished + 1 or len(ids) - whole > 1:
+            return f"{whole} finished records of {self._finished} cycles, outcomes {outcomes}"
+        if flash.size("cycle") >= 0:
+            return "a checkpoint is left"
+        return None
+
+    def _boot(self, flash: "Any") -> "tuple[Runner, Cycle, _Clock, _Drum]":
+        clock = _Clock()
+        appliance = _Drum()
+        guard = Guard(appliance)
+        runner = Runner(guard)
+        self._ledger = Ledger(flash)
+        self._ledger.load()
+        number, _ = bump(flash, Boot(), self._ledger.last[0])
+        cycle = Cycle(runner, guard, self._ledger, flash, Timebase(clock))
+        cycle.recover(number)
+        return runner, cycle, clock, appliance
+
+    def _until_idle(self, runner: Runner, cycle: Cycle, clock: _Clock, appliance: _Drum) -> None:
+        """One tick at least: after a start, the runner first brings the appliance to rest."""
+        while True:
+            clock.now_ms += 1000
+            appliance.energy_wh += 1
+            cycle.tick(clock.now_ms)
+            if runner.state == IDLE:
+                return
+
+    def _records(self) -> "list[Any]":
+        buf = memoryview(bytearray(RECORD_MAX))
+        found = []
+        self._ledger.rewind()
+        size = self._ledger.next_into(buf)
+        while size:
+            found.append(tuple(loads(buf[:size])))
+            size = self._ledger.next_into(buf)
+        return found
+
+
+class FeatureChanges:
+    """Features: upgraded, installed, removed; each change wholly or not at all (EG-FEAT-007). `others` stay as they are."""
+
+    others = 1
+
+    def __init__(self) -> None:
+        self._done = 0
+
+    def prepare(self, flash: "Any") -> None:
+        features = Features(flash)
+        _install(flash, features, 1001, 1)
+        for number in range(self.others):
+            _install(flash, features, 1100 + number, 1, 12)
+
+    def live(self, flash: "Any") -> None:
+        features = Features(flash)
+        _install(flash, features, 1001, 2)
+        self._done = 1
+        _install(flash, features, 1002, 1)
+        self._done = 2
+        features.remove(_PUBLISHER, 1001)
+        self._done = 3
+
+    def recover(self, flash: "Any") -> None:
+        Features(flash)
+
+    def state(self, flash: "Any") -> "Any":
+        names: "list[str]" = sorted(flash.names())
+        return Features(flash).active(), names
+
+    def check(self, flash: "Any") -> "str | None":
+        features = Features(flash)
+        if features.problems:
+            return f"problems {features.problems}"
+        found = {feature: sequence for _, feature, sequence in features.active()}
+        for number in range(self.others):
+            if found.pop(1100 + number, 0) != 1:
+                return f"feature {1100 + number} is gone, which nobody touched"
+        stages = ({1001: 1}, {1001: 2}, {1001: 2, 1002: 1}, {1002: 1})
+        if found not in stages[self._done : self._done + 2]:
+            return f"active {found} after {self._done} changes"
+        bodies = [name for name in flash.names() if name != "features"]
+        if len(bodies) != len(features.active()):
+            return f"bodies {bodies} of {len(features.active())} features"
+        return None
+
+
+class ManyFeatures(FeatureChanges):
+    """The same with so many features that LittleFS2 needs more than one pair of blocks for the directory."""
+
+    others = 9
+
+
+def _install(flash: "Any", features: Features, feature: int, sequence: int, steps: int = 30) -> None:
+    """As the installer does it, after its checks; a step is about 20 bytes."""
+    step = {0: 5, 1: {_DRUM: 45}, 4: 2, 5: 600, 6: 2}
+    body = dumps({0: 2, 1: feature, 2: "cut", 3: f"{sequence}.0", 5: [feature, [step] * steps]})
+    file = features.staging_file()
+    for at in range(0, len(body), 256):
+        flash.append(file, body[at : at + 256])
+    digest = sha256(body).digest()
+    features.activate(Record(_PUBLISHER, str(feature).encode(), feature, sequence, 1, file, len(body), digest))
+
+
+SCENARIOS = {
+    "usage": Usage,
+    "usage-blocks": UsageBlocks,
+    "boot": Boot,
+    "cycle": Cycles,
+    "feature": FeatureChanges,
+    "features-many": ManyFeatures,
+}

@@ -1,0 +1,125 @@
+"""A tap in the broker: every message is read by the other side's decoder, and noted in the trace in words.
+
+What devices send is read by the cloud's decoder, what the cloud sends by the protocol package that devices use. Beyond the grammar
+it holds devices to what a broker can see of EG-ENV-001..003: boot numbers rise, and no (boot, seq) names two messages.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from evergrow_cloud import wire
+from evergrow_cloud.errors import WireError
+from evergrow_cloud.messages import Birth, BlockRequest, FeatureReport, Message, Response, State, Sync
+from evergrow_protocol import messages, topics
+from evergrow_protocol.errors import ProtocolError
+from evergrow_sim.world.broker_packets import Publish
+from evergrow_sim.world.world import World
+
+_DN = {
+    "welcome": messages.parse_welcome,
+    "ack": messages.parse_ack,
+    "cmd": messages.parse_command,
+    "offer": messages.parse_offer,
+    "block": messages.parse_block,
+}
+
+
+@dataclass
+class Heard:
+    """What is remembered of a device. `said`: {(kind, seq): payload} of its current boot; `births`: how often it was born."""
+
+    boot: int = 0
+    counted_boot: int = 0
+    births: int = 0
+    said: dict[tuple[str, int], bytes] = field(default_factory=dict)
+    features: tuple[tuple[int | str, int, int], ...] = ()
+
+
+class Tap:
+    """To be the broker's `observe`. `report(device, what)` is called with what may not be.
+
+    `on_birth(device, birth)`: called with each birth. `heard`: by device.
+    """
+
+    def __init__(self, world: World, report: Callable[[str, str], None], on_birth: Callable[[str, Birth], None]) -> None:
+        self.heard: dict[str, Heard] = {}
+        self._world = world
+        self._report = report
+        self._on_birth = on_birth
+
+    def __call__(self, client_id: str, publish: Publish) -> None:
+        try:
+            _, device, direction, kind = topics.parse(publish.topic)
+        except ProtocolError as error:
+            self._report(client_id, f"published to {publish.topic!r}: {error.text}")
+            return
+        payload = bytes(publish.payload)
+        if direction == "up":
+            self._up(device, kind, payload, publish)
+        else:
+            self._dn(device, kind, payload)
+
+    def _up(self, device: str, kind: str, payload: bytes, publish: Publish) -> None:
+        qos, retain = topics.UP.get(kind, (0, False))
+        if (publish.qos, publish.retain) != (qos, bool(retain)):
+            self._report(device, f"up/{kind} with QoS {publish.qos} and retain {publish.retain}")
+        try:
+            message = wire.decode(kind, payload)
+        except WireError as error:
+            self._report(device, f"up/{kind} outside the grammar: {error}: {payload.hex()}")
+            return
+        heard = self.heard.setdefault(device, Heard())
+        if isinstance(message, tuple):
+            self._world.note(device, "says usage", " ".join(f"{one.header.boot}/{one.header.seq}" for one in message))
+            return  # old boots are told of, too; the ledger finds what is told twice in two ways
+        header = message.header
+        self._world.note(device, f"says {kind}", header.boot, header.seq, *_words(message))
+        if isinstance(message, Birth):
+            self._born(device, heard, message)
+        if header.seq and header.boot == heard.boot and heard.said.setdefault((kind, header.seq), payload) != payload:
+            self._report(device, f"two messages up/{kind} {header.boot}/{header.seq}")
+
+    def _born(self, device: str, heard: Heard, birth: Birth) -> None:
+        boot = birth.header.boot
+        if boot != heard.boot:
+            if not birth.boot_is_random:
+                if boot <= heard.counted_boot:
+                    self._report(device, f"boot {boot} after boot {heard.counted_boot}")
+                heard.counted_boot = boot
+            heard.boot = boot
+            heard.said.clear()
+        heard.births += 1
+        heard.features = tuple(birth.features)
+        self._on_birth(device, birth)
+
+    def _dn(self, device: str, kind: str, payload: bytes) -> None:
+        parse = _DN.get(kind)
+        if parse is None:
+            self._report(device, f"is sent dn/{kind}")
+            return
+        try:
+            found = parse(payload)
+            if kind == "cmd":
+                messages.command_fields(found[1])  # type: ignore[arg-type]
+        except ProtocolError as error:
+            self._report(device, f"is sent dn/{kind} outside the grammar: {error.text}: {payload.hex()}")
+            return
+        self._world.note(device, f"is sent {kind}", *[one for one in found if type(one) in (int, str)])  # type: ignore[misc]
+
+
+def _words(message: Message) -> list[int | str]:
+    """What is of interest of a message, for the trace."""
+    match message:
+        case State():
+            return [f"link={message.link}", f"operation={message.operation}", f"programme={message.programme}"]
+        case Birth():
+            return [f"flags={message.flags}", *[f"{one.publisher}:{one.feature}@{one.sequence}" for one in message.features]]
+        case Response():
+            return [f"command={message.id}", f"code={message.code}"]
+        case FeatureReport():
+            return [f"transfer={message.transfer}", f"code={message.code}", f"state={message.state}"]
+        case BlockRequest():
+            return [f"transfer={message.transfer}", f"payload={message.payload}", f"first={message.first}"]
+        case Sync():
+            return [f"utc={message.utc_s}"]
+    return []

@@ -1,0 +1,126 @@
+"""What people and the cloud do in a run, all of it from the seed: who there is, and who does what when.
+
+A scenario is data. Faults are planned apart from it (see `faults`), so that the same day can be lived with and without them.
+"""
+
+from dataclasses import dataclass
+
+from evergrow_protocol import registry_washer as ids
+from evergrow_sim.world import brisk
+from evergrow_sim.world.features import WARM_RINSE, catalogue
+from evergrow_sim.world.rand import Rand, derive
+
+_MINUTE_MS = 60_000
+_OFFERS_MAX = 4  # to one device
+
+
+@dataclass(frozen=True)
+class DeviceSpec:
+    """One appliance and its board. `rtc`: see WorldDevice. `version`: of MQTT. `aliases`: topic aliases that it uses."""
+
+    name: str
+    tick_ms: int
+    load_g: int
+    drift_ppm: int
+    rtc: str
+    version: int
+    keepalive_s: int
+    telemetry: tuple[int, ...]
+    delay_ms: int
+    jitter_ms: int
+    usage_bytes: int
+    powered_ms: int
+
+
+@dataclass(frozen=True)
+class Act:
+    """`what` and its argument: start, stop, remote start, remote stop (programme), door, close, remote, lock (out), offer (name)."""
+
+    at_ms: int
+    device: str
+    what: str
+    argument: int | str = 0
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`span_ms`: how long people and faults go on. Acts are in order."""
+
+    devices: tuple[DeviceSpec, ...]
+    acts: tuple[Act, ...]
+    span_ms: int
+    cloud_version: int = 5
+
+
+def make(seed: int, hours: float = 0) -> Scenario:
+    """The scenario of a seed. `hours`: how long it lasts; 0: half an hour to an hour and a half, now and then more."""
+    rand = derive(seed, "scenario")
+    span_ms = int(hours * 60) * _MINUTE_MS or _span_ms(rand)
+    count = rand.choice((1, 1, 1, 1, 1, 2, 2, 3)) if not hours else rand.between(1, 4)
+    specs = tuple(_device(rand.derive("device", number), f"w{number}") for number in range(1, count + 1))
+    acts = [act for spec in specs for act in _acts(rand.derive("acts", spec.name), spec, span_ms)]
+    acts.sort(key=lambda act: (act.at_ms, act.device))
+    return Scenario(specs, tuple(acts), span_ms, 4 if rand.chance(0.2) else 5)
+
+
+def _span_ms(rand: Rand) -> int:
+    if rand.chance(0.03):
+        return rand.between(120, 240) * _MINUTE_MS
+    return rand.between(20, 60) * _MINUTE_MS
+
+
+def _device(rand: Rand, name: str) -> DeviceSpec:
+    telemetry = (ids.SIGNAL_TEMP, ids.SIGNAL_DRUM_RPM) if rand.chance(0.3) else ()
+    return DeviceSpec(
+        name,
+        tick_ms=rand.choice((500, 1000, 1000)),
+        load_g=rand.between(500, 2000),
+        drift_ppm=rand.between(-200, 200),
+        rtc=rand.choice(("none", "none", "1970", "kept")),
+        version=rand.choice((5, 5, 5, 4)),
+        keepalive_s=rand.choice((30, 60, 120)),
+        telemetry=telemetry,
+        delay_ms=rand.between(1, 200),
+        jitter_ms=rand.between(0, 100),
+        usage_bytes=rand.choice((65536, 65536, 1024)),
+        powered_ms=rand.between(0, 30_000),
+    )
+
+
+def _acts(rand: Rand, spec: DeviceSpec, span_ms: int) -> list[Act]:
+    acts = [Act(spec.powered_ms + 1000, spec.name, "remote", int(rand.chance(0.7)))]
+    offers = 0
+    at_ms = spec.powered_ms + rand.between(5_000, 60_000)
+    while at_ms < span_ms:
+        what, argument = _act(rand)
+        if what == "offer":
+            offers += 1
+        if what != "offer" or offers <= _OFFERS_MAX:
+            acts.append(Act(at_ms, spec.name, what, argument))
+        if what == "door":
+            acts.append(Act(at_ms + rand.between(5_000, 40_000), spec.name, "close"))
+        at_ms += rand.between(2_000, 60_000) if rand.chance(0.3) else rand.between(60_000, 480_000)
+    return acts
+
+
+def _act(rand: Rand) -> tuple[str, int | str]:
+    dice = rand.below(100)
+    if dice < 62:
+        return ("start" if dice < 44 else "remote start"), _programme(rand)
+    if dice < 70:
+        return ("stop" if dice < 67 else "remote stop"), 0
+    if dice < 77:
+        return "door", 0
+    if dice < 82:
+        return "remote", int(dice > 78)
+    return "offer", rand.choice(("rinse", "rinse", "rinse-2", "spin", "spin", *catalogue()))
+
+
+def _programme(rand: Rand) -> int:
+    """Mostly a short one."""
+    dice = rand.below(100)
+    if dice < 55:
+        return brisk.SHORT_WASH
+    if dice < 80:
+        return brisk.SHORT_SPIN
+    return WARM_RINSE if dice < 95 else ids.PROGRAMME_RINSE_SPIN

@@ -1,0 +1,60 @@
+"""What a device's flash still holds of its usage, read by nothing of the agent's: the formats are those its modules document."""
+
+from collections.abc import Iterator
+from hashlib import sha256
+
+from evergrow_cloud import wire
+from evergrow_cloud.errors import WireError
+from evergrow_cloud.messages import Usage
+
+_CHECK = 4
+_HEAD = 5
+_ENVELOPES = b"\x84\x85"
+
+
+def usage(files: dict[str, bytes]) -> dict[tuple[int, int], Usage]:
+    """{(boot, seq): record} of the journal, acked or not, and the merged record that is still open."""
+    found = {}
+    for name in sorted(files):
+        if name.startswith("use.") and name[4:].isdigit():
+            for record in _frames(files[name]):
+                found[record.header.boot, record.header.seq] = record
+    merged = _checked(files.get("use.merged"), 12)
+    if merged is not None:
+        key = (merged.header.boot, merged.header.seq)
+        if key > max(found, default=(0, 0)):
+            found[key] = merged
+    return found
+
+
+def checkpoint(files: dict[str, bytes]) -> Usage | None:
+    """The record that a cycle will have if power is lost now, or was."""
+    return _checked(files.get("cycle"), 8)
+
+
+def _checked(data: bytes | None, head: int) -> Usage | None:
+    if data is None or sha256(data[_CHECK:]).digest()[:_CHECK] != data[:_CHECK]:
+        return None
+    return _record(data[_CHECK + head :])
+
+
+def _frames(data: bytes) -> Iterator[Usage]:
+    """Frames are `length | check | record`; what is torn or decayed lies between them."""
+    at = 0
+    while at + _HEAD < len(data):
+        record = data[at + _HEAD : at + _HEAD + data[at]]
+        if len(record) == data[at] and record[:1] in _ENVELOPES and sha256(record).digest()[:_CHECK] == data[at + 1 : at + _HEAD]:
+            at += _HEAD + len(record)
+            usage = _record(record)
+            if usage is not None:
+                yield usage
+        else:
+            at += 1
+
+
+def _record(data: bytes) -> Usage | None:
+    try:
+        found = wire.decode("usage", bytes(data))
+    except WireError:
+        return None
+    return found[0] if isinstance(found, tuple) else None

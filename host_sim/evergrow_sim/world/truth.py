@@ -1,0 +1,198 @@
+"""Usage truth: the appliance's own count of its cycles against what the cloud was told, or will be told from the flash.
+
+`CycleLog` watches the physics and never asks the agent what it used. `explain` then says whether a list of usage records tells
+the same story: every cycle in exactly one record, every record about cycles that were.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from evergrow_cloud.messages import Usage
+from evergrow_protocol.registry_common import OUTCOME_POWER_LOST
+from evergrow_sim.lfs import PowerCut
+from evergrow_sim.world.loop import VirtualLoop
+from evergrow_sim.world.plant import Plant
+from evergrow_sim.world.safety import WatchedWasher
+
+CHECKPOINT_MS = 300_000
+"""A power cut may cost this much of what a cycle used, and one look of the controller."""
+
+_MJ_PER_WH = 3_600_000
+_DURATION_SLACK_S = 3
+
+
+@dataclass(slots=True)
+class Cycle:
+    """A cycle as it was. `ended_ms`: 0 while it runs. `complete`: its controller had power to the end.
+
+    `begun`: False if power failed while it was being started. `losable`: why it may be missing, or be told too small; "" for
+    not at all. `meter_failed`: one of its meters did not answer for a while.
+    """
+
+    boot: int
+    programme: int
+    started_ms: int
+    ended_ms: int = 0
+    energy_wh: int = 0
+    water_ml: int = 0
+    complete: bool = False
+    begun: bool = True
+    losable: str = ""
+    meter_failed: bool = False
+
+    def __str__(self) -> str:
+        how = "complete" if self.complete else "cut" if self.begun else "cut at its start"
+        return (
+            f"programme {self.programme} of boot {self.boot} from {self.started_ms // 1000} to {self.ended_ms // 1000} s, {how},"
+            f" {self.energy_wh} Wh, {self.water_ml} ml" + (f", losable: {self.losable}" if self.losable else "")
+        )
+
+
+class CycleLog:
+    """The cycles of one appliance, oldest first, in `cycles`. Made before its first boot."""
+
+    def __init__(self, loop: VirtualLoop, plant: Plant, washer: WatchedWasher, tick_ms: int) -> None:
+        self.cycles: list[Cycle] = []
+        self.tick_ms = tick_ms
+        self._loop = loop
+        self._plant = plant
+        self._washer = washer
+        self._begin, self._end, self._watch = plant.begin, plant.end, plant.watch
+        setattr(plant, "begin", self._begun)  # noqa: B010 - the plant is told by whoever owns it; this listens in
+        setattr(plant, "end", self._ended)  # noqa: B010
+        setattr(plant, "watch", self._watched)  # noqa: B010
+
+    @property
+    def running(self) -> Cycle | None:
+        return self.cycles[-1] if self.cycles and not self.cycles[-1].ended_ms else None
+
+    def ended(self) -> list[Cycle]:
+        """Those that are over."""
+        return [cycle for cycle in self.cycles if cycle.ended_ms]
+
+    def excuse(self, why: str, from_ms: int) -> None:
+        """Something happened from `from_ms` until now that may cost the records of cycles that were under way, or of the last cycle
+        before, if it was cut and is not told yet."""
+        for cycle in self.cycles:
+            if not cycle.ended_ms or cycle.ended_ms >= from_ms:
+                cycle.losable = cycle.losable or why
+        before = [cycle for cycle in self.cycles if cycle.ended_ms and cycle.ended_ms < from_ms]
+        if before and not before[-1].complete:
+            before[-1].losable = before[-1].losable or why
+
+    def used_at(self, cycle: Cycle, at_ms: int) -> tuple[int, int]:
+        """(Wh, ml) that a cycle had used at a time, rounded down to the washer's history."""
+        history = self._washer.history
+        step = WatchedWasher.HISTORY_MS
+        first, then = (min(ms // step, len(history) - 1) for ms in (cycle.started_ms, max(at_ms, cycle.started_ms)))
+        if then <= first:
+            return 0, 0
+        # One step later at the start, so that what was used before the cycle does not count.
+        start = history[min(first + 1, then)]
+        energy_mj, water_ul = history[then]
+        return max(0, (energy_mj - start[0]) // _MJ_PER_WH - 1), max(0, (water_ul - start[1]) // 1000 - 1)
+
+    def _begun(self, boot: int, programme: int) -> None:
+        self._begin(boot, programme)
+        self.cycles.append(Cycle(boot, programme, self._loop.now_ms))
+
+    def _ended(self, complete: bool) -> None:
+        truth, cycle = self._plant.running, self.running
+        self._end(complete)
+        if truth is not None and cycle is not None:
+            cycle.ended_ms = self._loop.now_ms
+            cycle.energy_wh, cycle.water_ml, cycle.complete = truth.energy_wh, truth.water_ml, complete
+
+    def _watched(self, agent: object) -> None:
+        self._watch(agent)
+        started: Callable[[int, int], None] = agent.cycle.start  # type: ignore[attr-defined]
+
+        def start(programme_id: int, now_ms: int) -> None:
+            try:
+                started(programme_id, now_ms)
+            except PowerCut:
+                boot = agent.boot_number  # type: ignore[attr-defined]
+                self.cycles.append(Cycle(boot, programme_id, self._loop.now_ms, self._loop.now_ms, begun=False))
+                raise
+
+        agent.cycle.start = start  # type: ignore[attr-defined]
+
+
+def explain(cycles: Sequence[Cycle], records: Sequence[Usage], log: CycleLog) -> str:
+    """"" if the records tell of exactly these cycles, else the first thing that they do not tell right.
+
+    Cycles in the order in which they were, records in that of their ids. Records of merged cycles stand for a run of them.
+    """
+    order = sorted(cycles, key=lambda cycle: (cycle.boot, cycle.started_ms))
+    told = sorted(records, key=lambda record: (record.header.boot, record.header.seq))
+    furthest = [0, 0]
+
+    @cache
+    def fits(c: int, r: int) -> bool:
+        """Whether the records from `r` on tell of the cycles from `c` on."""
+        if (r, c) > (furthest[1], furthest[0]):
+            furthest[:] = [c, r]
+        if c == len(order):
+            return r == len(told)
+        if r < len(told):
+            record = told[r]
+            count = record.merged_cycles
+            if count is None and not _differs(order[c], record, log) and fits(c + 1, r + 1):
+                return True
+            if count and _sums(order[c : c + count], record) and fits(c + count, r + 1):
+                return True
+        return bool(order[c].losable or not order[c].begun) and fits(c + 1, r)
+
+    if fits(0, 0):
+        return ""
+    c, r = furthest
+    if r == len(told):
+        return f"nobody will ever hear of {order[c]}" if c < len(order) else "the records do not add up"
+    if c == len(order):
+        return f"a record of a cycle that never was: {describe(told[r])}"
+    why = "" if told[r].merged_cycles else f" ({_differs(order[c], told[r], log)})"
+    return f"{order[c]} is told as {describe(told[r])}{why}"
+
+
+def describe(record: Usage) -> str:
+    merged = f" merged from {record.merged_cycles}" if record.merged_cycles else ""
+    return (
+        f"record {record.header.boot}/{record.header.seq}{merged}: programme {record.programme}, outcome {record.outcome},"
+        f" {record.duration_s} s, {record.energy_wh} Wh, {record.water_ml} ml"
+    )
+
+
+def _differs(cycle: Cycle, record: Usage, log: CycleLog) -> str:
+    """What a record tells wrongly of a cycle; "" for nothing."""
+    if record.header.boot != cycle.boot or record.programme != cycle.programme:
+        return "boot and programme"
+    energy_wh, water_ml = record.energy_wh or 0, record.water_ml or 0
+    if energy_wh > cycle.energy_wh or water_ml > cycle.water_ml:
+        return "too much"
+    exact = (energy_wh, water_ml) == (cycle.energy_wh, cycle.water_ml)
+    if record.outcome != OUTCOME_POWER_LOST:
+        # Power may fail between the record and the moment at which the cycle counts as over.
+        if not exact and not (cycle.complete and cycle.meter_failed):
+            return "too little"
+        if abs(record.duration_s - (cycle.ended_ms - cycle.started_ms) // 1000) > _DURATION_SLACK_S:
+            return "duration"
+        return ""
+    if cycle.complete:
+        return "it did not lose power"
+    if cycle.losable or cycle.meter_failed:
+        return ""
+    least = log.used_at(cycle, cycle.ended_ms - CHECKPOINT_MS - 2 * log.tick_ms)
+    return "a checkpoint too old" if energy_wh < least[0] or water_ml < least[1] else ""
+
+
+def _sums(cycles: Sequence[Cycle], record: Usage) -> bool:
+    """Whether a merged record may stand for these cycles: their sums, but for what a power cut may cost."""
+    if len(cycles) != record.merged_cycles:
+        return False
+    energy_wh = sum(cycle.energy_wh for cycle in cycles)
+    water_ml = sum(cycle.water_ml for cycle in cycles)
+    told = (record.energy_wh or 0, record.water_ml or 0)
+    if all(cycle.complete and not cycle.meter_failed for cycle in cycles):
+        return told == (energy_wh, water_ml)
+    return told[0] <= energy_wh and told[1] <= water_ml
