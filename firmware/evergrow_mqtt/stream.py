@@ -55,8 +55,10 @@ async def open_stream(host: str, port: int, tls: "Tls | None" = None) -> "Socket
     """
     if hasattr(asyncio.StreamReader, "readinto"):
         return await _open_socket(host, port, tls)
-    from .transport import open_transport  # CPython only: no board is to carry it
-
+    try:
+        from .transport import open_transport  # for CPython only: no board is to carry it
+    except ImportError:
+        raise OSError("this interpreter's asyncio has neither readinto nor transports")
     return await open_transport(host, port, tls)
 
 

@@ -7,7 +7,7 @@ import ssl
 import sys
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import aiomqtt
@@ -118,6 +118,12 @@ def acknowledge(client: aiomqtt.Client, message: aiomqtt.Message) -> None:
     """Send the PUBACK of a message."""
     if message.qos:
         client._client.ack(message.mid, message.qos)
+
+
+async def lost(client: aiomqtt.Client) -> NoReturn:
+    """Wait for the end of the connection and raise MqttError at once. Who waits for a PUBACK would notice after TIMEOUT_S only."""
+    await asyncio.shield(client._disconnected)
+    raise aiomqtt.MqttError("the broker disconnected")
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

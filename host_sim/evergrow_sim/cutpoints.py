@@ -8,13 +8,13 @@ A scenario is an object, made anew for each run:
     state(flash)      what a further boot must not change, as anything that can be compared
     check(flash)      in the end: None, or what is wrong in words; may change the flash
 
-For each operation of `live` and each kind of cut: prepare, live with the cut, boot and recover, boot and recover again with the
-same state as before, check. And the same with a second cut, at each operation of the first `recover`. Portable; `main` is what `evergrow_sim.cuts` starts.
+For each operation of `live` and each kind of cut: prepare, live with the cut, boot and recover, boot and recover again with
+the same state as before, check. And the same with a second cut, at each operation of the first `recover`. Portable; `main` is
+what `evergrow_sim.cuts` starts.
 """
 
 import gc
 import json
-import time
 
 from evergrow_agent.fsflash import FsFlash
 from evergrow_sim import lfs
@@ -140,13 +140,9 @@ class CutPoints:
 
 
 def main(module: str, name: str, part: str, parts: str, block_count: str, kinds: str) -> int:
-    """Cut the scenario `name` of the `SCENARIOS` of a module; prints the report, with `seconds`, as one line of JSON."""
+    """Cut the scenario `name` of the `SCENARIOS` of a module; prints the report as one line of JSON."""
     scenarios = __import__(module, None, None, ["SCENARIOS"]).SCENARIOS
-    started_ms = time.ticks_ms() if hasattr(time, "ticks_ms") else 0
     points = CutPoints(scenarios[name], int(block_count), int(part), int(parts), kinds)
     points.run()
-    report = points.report()
-    if hasattr(time, "ticks_ms"):
-        report["ms"] = time.ticks_diff(time.ticks_ms(), started_ms)
-    print("\x1e" + json.dumps(report))
+    print("\x1e" + json.dumps(points.report()))
     return 0

@@ -56,7 +56,7 @@ class Usage:
 
     segment_bytes = 100
     cap_bytes = 200
-    bursts = (5, 5, 9)  # cycles before each delivery
+    bursts: "tuple[int, ...]" = (5, 5, 9)  # cycles before each delivery
 
     def __init__(self) -> None:
         self._cloud = _Cloud()

@@ -23,6 +23,8 @@ PORTABLE = (
     "evergrow_sim.appliances",
     "evergrow_sim.board",
     "evergrow_sim.clock",
+    "evergrow_sim.cutpoints",
+    "evergrow_sim.cutscenarios",
     "evergrow_sim.device",
     "evergrow_sim.lfs",
     "evergrow_sim.publisher",

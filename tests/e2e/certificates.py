@@ -25,9 +25,7 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         return self._issue(name, key, [names, x509.BasicConstraints(ca=False, path_length=None)])
 
-    def _issue(
-        self, name: str, key: ec.EllipticCurvePrivateKey, extensions: list[x509.ExtensionType]
-    ) -> tuple[Path, Path]:
+    def _issue(self, name: str, key: ec.EllipticCurvePrivateKey, extensions: list[x509.ExtensionType]) -> tuple[Path, Path]:
         now = datetime.now(UTC)
         builder = (
             x509.CertificateBuilder()

@@ -46,7 +46,7 @@ async def test_a_broker_that_dies_in_mid_cycle_costs_no_record(
 ) -> None:
     """EG-TOP-004 EG-BIRTH-004 EG-ACK-003"""
     device = make_device(mosquitto.port, mqtt=IMPATIENT)
-    async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}", rebirth_delay_s=0) as cloud, device:
+    async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}", rebirth_delay_s=0.3) as cloud, device:
         await device.wait_for("connected")
         await wash_shortly(device)
         before = len(device.events)
@@ -71,7 +71,7 @@ async def test_a_broker_that_dies_in_mid_transfer_costs_no_feature(
 ) -> None:
     """EG-FEAT-010 EG-BIRTH-004"""
     device = make_device(mosquitto.port, mqtt=IMPATIENT, **publisher.config)
-    async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}", rebirth_delay_s=0) as cloud, device:
+    async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}", rebirth_delay_s=0.3) as cloud, device:
         await device.wait_for("connected")
         async with listening(mosquitto.port, "get") as heard:
             transfer = await offered(cloud, publisher.built["allergen-care"])

@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from washhouse import PATIENCE_S, Device, assert_reachable, assert_sound, records, settled, wash, wash_shortly
 
 from evergrow_cloud.service import Cloud
 from evergrow_cloud.store import Store
 from evergrow_tools.brokers import Mosquitto
-from washhouse import PATIENCE_S, Device, assert_reachable, assert_sound, records, settled, wash, wash_shortly
 
 Maker = Callable[..., Device]
 CRASH_CLOUD = Path(__file__).parents[1] / "evergrow_cloud" / "crash_cloud.py"
@@ -59,7 +59,7 @@ async def test_a_cloud_killed_between_receive_and_ack_counts_each_cycle_once(
         with Store(database) as store:
             assert len(records(store)) == stored
             await wash_shortly(device)  # while there is no cloud
-            async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}", rebirth_delay_s=0) as cloud:
+            async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}", rebirth_delay_s=0.3) as cloud:
                 await settled(store, device, 2)
                 await assert_reachable(cloud)
     assert_sound(device)

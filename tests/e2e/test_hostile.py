@@ -2,17 +2,13 @@
 
 import asyncio
 import random
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import aiomqtt
 import cbor2
 import pytest
-
-from evergrow_cloud import offers
-from evergrow_cloud.service import Cloud
-from evergrow_cloud.store import Store
-from evergrow_tools.brokers import Mosquitto
 from washhouse import (
     ALLERGEN_CARE,
     DN,
@@ -30,9 +26,13 @@ from washhouse import (
     power_cycle,
     settled,
     started,
-    wash,
     wash_shortly,
 )
+
+from evergrow_cloud import offers
+from evergrow_cloud.service import Cloud
+from evergrow_cloud.store import Store
+from evergrow_tools.brokers import Mosquitto
 
 Maker = Callable[..., Device]
 KINDS = ("welcome", "ack", "cmd", "offer", "block", "cfg", "nothing", "a/b/c")
@@ -48,7 +48,8 @@ VALID = {
 
 @asynccontextmanager
 async def enemy(port: int) -> AsyncIterator[aiomqtt.Client]:
-    async with aiomqtt.Client("127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V5) as client:
+    options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+    async with aiomqtt.Client("127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V5, socket_options=options) as client:
         yield client
 
 
@@ -102,7 +103,7 @@ async def test_garbage_of_every_kind_keeps_no_washer_from_washing_and_reporting(
         await device.wait_for("ended")
         assert outcomes(device) == [FINISHED]
         await power_cycle(device)  # now all that is retained comes at once
-        async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}") as cloud:
+        async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}", rebirth_delay_s=0.3) as cloud:
             await settled(store, device, 1)
             await assert_reachable(cloud)
             await wash_shortly(device)
@@ -136,7 +137,7 @@ async def test_acks_for_what_was_never_sent_free_nothing(make_device: Maker, mos
         await device.wait_for("ended")
         await power_cycle(device)
         await wash_shortly(device)
-        async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}") as cloud:
+        async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}", rebirth_delay_s=0.3) as cloud:
             await settled(store, device, 2)
             await assert_reachable(cloud)
     assert_sound(device)
@@ -154,7 +155,7 @@ async def test_blocks_of_wrong_length_or_number_and_endless_offers_do_no_harm(
             await client.publish(DN + "offer", cbor2.dumps([transfer, size]), qos=1)
         asked = refused = 0
         await started(device)
-        while asked < 10 and refused < 20:  # what it asks for is answered with all kinds of lies
+        while asked < 3 or refused < 10:  # what it asks for is answered with all kinds of lies
             message = await asyncio.wait_for(heard.get(), PATIENCE_S)
             body = cbor2.loads(message.payload)[3]
             if message.topic.matches(UP + "feat"):
@@ -175,10 +176,10 @@ async def test_blocks_of_wrong_length_or_number_and_endless_offers_do_no_harm(
                 [transfer, payload, first, bytes(block_bytes)],
             ):
                 await client.publish(DN + "block", cbor2.dumps(lie), qos=0)
-        assert asked and refused
+
         await device.wait_for("ended")
         await power_cycle(device)
-        async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}") as cloud:
+        async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}", rebirth_delay_s=0.3) as cloud:
             await settled(store, device, 1)
             transfer = await offered(cloud, publisher.built["allergen-care"])
             assert (await decided(store, transfer)).code == 0

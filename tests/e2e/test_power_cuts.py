@@ -84,15 +84,13 @@ async def test_a_power_cut_between_announcement_and_ack_tells_it_once(
             await wash_shortly(device)
             await asyncio.wait_for(heard.get(), 30)
             await power_cycle(device)
-        async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}") as cloud:
+        async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}", rebirth_delay_s=0.3) as cloud:
             await settled(store, device, 3)
             await assert_reachable(cloud)
     assert_sound(device)
 
 
-async def test_what_was_acked_is_not_told_again(
-    make_device: Maker, mosquitto: Mosquitto, store: Store, tmp_path: Path
-) -> None:
+async def test_what_was_acked_is_not_told_again(make_device: Maker, mosquitto: Mosquitto, store: Store, tmp_path: Path) -> None:
     """EG-ACK-001: a cloud that lost its memory does not get the old records anew."""
     device = make_device(mosquitto.port)
     url = f"mqtt://127.0.0.1:{mosquitto.port}"

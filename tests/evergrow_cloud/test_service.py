@@ -307,3 +307,62 @@ async def test_a_broker_with_an_unknown_certificate_is_not_trusted(
         async with Cloud(store, f"mqtts://127.0.0.1:{broker.tls_port}") as cloud:
             with pytest.raises(BrokerError):
                 await cloud.connected(timeout_s=0.5)
+
+
+async def test_a_broker_that_is_gone_while_it_owes_a_puback_is_left_at_once(
+    path: Path, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "TIMEOUT_S", 3600)
+    async with Wire(mosquitto.port) as wire, ScriptedDevice(mosquitto.port) as device:
+        with Store(path) as store:
+            async with Cloud(store, f"mqtt://127.0.0.1:{wire.port}", rebirth_delay_s=0) as cloud:
+                await cloud.connected()
+                await device.say("birth", BIRTH, retain=True)
+                await device.hear("welcome")
+                wire.hold()
+                await device.publish("usage", envelope(7, 1, usage_body()))
+                while not usage.totals(store).cycles:
+                    await asyncio.sleep(0.01)
+                wire.cut()  # the ack was never taken, so the cloud waits for its PUBACK
+                assert (await device.hear("cmd"))[1] == commands.REBIRTH
+
+
+class Wire:
+    """A TCP connection to `target` that can hold what goes there, and can be cut. `port`: the near end."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._held = False
+        self._cut = asyncio.Event()
+
+    async def __aenter__(self) -> "Wire":
+        self._server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        self.cut()
+
+    def hold(self) -> None:
+        self._held = True
+
+    def cut(self) -> None:
+        self._held = False
+        self._cut.set()
+        self._cut = asyncio.Event()
+
+    async def _connect(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        far, there = await asyncio.open_connection("127.0.0.1", self._target)
+        cut = asyncio.create_task(self._cut.wait())
+        pipes = [asyncio.create_task(self._pipe(near, there, True)), asyncio.create_task(self._pipe(far, back, False))]
+        await asyncio.wait([cut, *pipes], return_when=asyncio.FIRST_COMPLETED)
+        for task in (cut, *pipes):
+            task.cancel()
+        back.close()
+        there.close()
+
+    async def _pipe(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, up: bool) -> None:
+        while data := await source.read(4096):
+            if not (up and self._held):
+                target.write(data)

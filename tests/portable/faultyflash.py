@@ -1,91 +1,52 @@
-"""A flash port in memory that loses power, or fails, at an operation of the test's choosing. Portable itself."""
+"""A `PowerFlash` as the tests of the agent set it up: what goes wrong is given when it is made. Portable itself."""
 
-BEFORE = 0  # nothing of the operation happened
-TORN = 1  # an append left a prefix; anything else did not happen
-AFTER = 2  # it happened, but nobody was told
+from evergrow_sim.lfs import CUT_AFTER, CUT_BEFORE, CUT_TORN, PowerCut  # noqa: F401
+from evergrow_sim.world.flash import PowerFlash
+
+BEFORE = CUT_BEFORE  # nothing of the operation happened
+TORN = CUT_TORN  # an append left a prefix, which LittleFS2 never does but the port allows; anything else did not happen
+AFTER = CUT_AFTER  # it happened, but nobody was told
 MODES = (BEFORE, TORN, AFTER)
 
 
-class PowerCut(BaseException):
-    """Not an Exception: nothing that the code under test does may catch it."""
-
-
-class FaultyFlash:
+class FaultyFlash(PowerFlash):
     """`files` survives: give it to the next FaultyFlash for a reboot. `count`: operations that change something.
 
-    `cut_at`: power goes at that operation, numbered from 1, in `mode`. `fail`: a function of the operation's number; where it
-    is true that operation raises OSError, with the effect of `mode`. `fail_reads`: names whose reading raises OSError.
+    Power goes at operation `cut_at`, numbered from 1, in `mode`; that is also how an operation fails for which `fail` is true.
+    `capacity`: bytes, of which files take just their size.
     """
 
     def __init__(self, files=None, cut_at=0, mode=BEFORE, fail=None, capacity=1 << 20):
-        self.files = {} if files is None else files
-        self.cut_at = cut_at
+        PowerFlash.__init__(self, files, prefixes=True)
+        self.cut(cut_at, mode)
         self.mode = mode
         self.fail = fail
-        self.fail_reads = ()
-        self.capacity = capacity
-        self.count = 0
-        self.dead = False
+        self._bytes = capacity
 
-    def _change(self, effect, torn=None):
-        if self.dead:
-            raise PowerCut()
-        self.count += 1
-        cut = self.count == self.cut_at
-        if not cut and not (self.fail and self.fail(self.count)):
-            effect()
-            return
-        if self.mode == AFTER:
-            effect()
-        elif self.mode == TORN and torn:
-            torn()
-        if cut:
-            self.dead = True
-            raise PowerCut()
-        raise OSError(5)
+    @property
+    def count(self):
+        return self.ops
 
-    def _look(self, name):
-        if self.dead:
-            raise PowerCut()
-        if name in self.fail_reads:
-            raise OSError(5)
-        return self.files.get(name)
+    @property
+    def mode(self):
+        return self.fail_how
 
-    def read(self, name):
-        data = self._look(name)
-        return None if data is None else bytes(data)
+    @mode.setter
+    def mode(self, mode):
+        self.fail_how = mode
 
-    def readinto(self, name, offset, buf):
-        data = self._look(name)
-        if data is None:
-            raise OSError(2)
-        part = data[offset : offset + len(buf)]
-        buf[: len(part)] = part
-        return len(part)
+    def capacity(self):
+        return self._bytes
 
-    def size(self, name):
-        data = self._look(name)
-        return -1 if data is None else len(data)
+    def used(self):
+        return sum([len(data) for data in self.files.values()])
 
-    def names(self):
-        self._look("")
-        return list(self.files)
-
-    def free(self):
-        return self.capacity - sum([len(data) for data in self.files.values()])
-
-    def write(self, name, data):
-        data = bytes(data)
-        self._change(lambda: self.files.update({name: data}))
-
-    def append(self, name, data):
-        data = bytes(data)
-        old = self.files.get(name, b"")
-        torn = old + data[: len(data) // 2]
-        self._change(lambda: self.files.update({name: old + data}), lambda: self.files.update({name: torn}))
+    def _lacks(self, blocks):
+        return False
 
     def remove(self, name):
-        self._change(lambda: self.files.pop(name, None))
-
-    def rename(self, old, new):
-        self._change(lambda: self.files.update({new: self.files.pop(old)}))
+        """Counts, even if there is nothing to remove."""
+        if name in self.files:
+            PowerFlash.remove(self, name)
+        else:
+            self._change(name, (None, None), False)

@@ -171,7 +171,7 @@ class Run:
         expected = apply(self.model, step)
         self._count(step, "error" if error else "done")
         if error != expected:
-            # Only about room: the model guesses how many blocks the directory has. The real one lacks it, or has more than the model.
+            # Only about room, since the model guesses how many blocks the directory has.
             lacked = self.real.flash.free() <= 5 * lfs.BLOCK_BYTES if error else self.real.flash.free() > self.model.free()
             assert self.exact and (error or expected) in FULL and lacked, (step[:2], error, expected)
             self.disagreed += 1

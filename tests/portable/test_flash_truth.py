@@ -5,7 +5,7 @@ from evergrow_sim.world.flash import after_cut
 from flashtruth import KINDS, Littlefs, Rand, add, apply, check, contents
 
 HEAP = "16M"
-SEEDS = 40
+SEEDS = 25
 
 # Size before, size of the data; before -1: no file. Either side of what stands in the log, and of the first block.
 _SIZES = ((-1, 0), (-1, 40), (-1, 600), (0, 40), (40, 40), (500, 40), (512, 1), (600, 40), (4090, 40), (4096, 5000), (9000, 40))

@@ -29,7 +29,6 @@ ENOENT = 2
 EIO = 5
 ENOSPC = 28
 NAME_MAX = 32
-UNDO_MAX = 64
 
 _CHARS = "abcdefghijklmnopqrstuvwxyz0123456789._-"
 
@@ -47,12 +46,16 @@ def after_cut(operation: str, old: "Content", data: "Content") -> "tuple[Content
 class PowerFlash:
     """The flash port, of `block_count` blocks. `files` {name: bytes} is the flash itself: it survives, RAM does not.
 
+    `prefixes`: a torn append may leave a part. `undo_max`: how many operations `roll_back` can undo, at most.
+
     `ops` counts the operations that change something, `wear` estimates what they cost. For faults:
     `fail(op) -> bool`: where it is true, operation number `op` raises OSError EIO, with the effect that `fail_how` says.
     `fail_reads`: names that cannot be read; "" stands for the list of names. `on_cut()` is called when power goes at `cut`.
     """
 
-    def __init__(self, files: "dict[str, bytes] | None" = None, block_count: int = 128, prefixes: bool = False) -> None:
+    def __init__(
+        self, files: "dict[str, bytes] | None" = None, block_count: int = 128, prefixes: bool = False, undo_max: int = 0
+    ) -> None:
         self.files: "dict[str, bytes]" = {} if files is None else files
         self.block_count = block_count
         self.prefixes = prefixes
@@ -66,6 +69,7 @@ class PowerFlash:
         self._cut_at = 0
         self._how = CUT_BEFORE
         self._kept = -1
+        self._undo_max = undo_max
         self._undo: "list[tuple[tuple[str, Content], ...]]" = []  # newest last
 
     # Power and decay
@@ -88,13 +92,16 @@ class PowerFlash:
         self._cut_at = 0
 
     def rot(self, name: str, bit: int) -> None:
-        """Flip a bit of a stored file: what decay does to a file of more than flashwear.INLINE_MAX bytes, whose data has no check."""
+        """Flip a bit of a stored file: what decay does to one of more than flashwear.INLINE_MAX bytes.
+
+        LittleFS2 has no check of such data. Smaller files stand in its log, which has: see `roll_back`.
+        """
         data = bytearray(self.files[name])
         data[bit >> 3] ^= 1 << (bit & 7)
         self.files[name] = bytes(data)
 
     def roll_back(self, operations: int) -> int:
-        """Undo the last operations: what decay of LittleFS2's log does, to all files. Returns how many, UNDO_MAX at most."""
+        """Undo the last operations: what decay of LittleFS2's log does, to all files. Returns how many it could."""
         count = 0
         while count < operations and self._undo:
             for name, content in self._undo.pop():
@@ -220,7 +227,8 @@ class PowerFlash:
             undo.append((source, self.files.pop(source)))
         self._put(name, content)
         self._undo.append(tuple(undo))
-        del self._undo[:-UNDO_MAX]
+        if len(self._undo) > self._undo_max:
+            del self._undo[0]
 
     def _put(self, name: str, content: "Content") -> None:
         if content is None:

@@ -29,7 +29,7 @@ def data_blocks(size: int) -> int:
 
 
 def blocks_to_append(before: int, after: int) -> int:
-    """New blocks that an append needs, which makes a file of `before` bytes one of `after`: the last one is copied, if not full."""
+    """New blocks for an append to a file of `before` bytes that makes it `after`: its last one is copied, if not full."""
     if after <= max(before, INLINE_MAX):
         return 0
     whole = 0

@@ -91,7 +91,7 @@ class Sleep(Timer):
         try:
             yield self
         finally:
-            if self.callback is not None and not self._was_cancelled:  # its coroutine is being closed
+            if self.callback is not None:  # Its coroutine is being closed.
                 super().cancel()
 
     def get_loop(self) -> "VirtualLoop":
@@ -106,6 +106,7 @@ class Sleep(Timer):
     def result(self) -> None:
         """For the task that was woken."""
         self.callback = None
+        self.args = ()  # which held this object itself: no work for the garbage collector
         if self._was_cancelled:
             raise asyncio.CancelledError
 

@@ -50,7 +50,7 @@ class Cycle:
 
 
 class CycleLog:
-    """The cycles of one appliance, oldest first, in `cycles`. Made before its first boot."""
+    """The cycles of one appliance, oldest first, in `cycles`. Made before its first boot, of a plant that forgets none."""
 
     def __init__(self, loop: VirtualLoop, plant: Plant, washer: WatchedWasher, tick_ms: int) -> None:
         self.cycles: list[Cycle] = []
@@ -109,12 +109,16 @@ class CycleLog:
         started: Callable[[int, int], None] = agent.cycle.start  # type: ignore[attr-defined]
 
         def start(programme_id: int, now_ms: int) -> None:
+            known = len(self.cycles)
             try:
                 started(programme_id, now_ms)
             except PowerCut:
-                boot = agent.boot_number  # type: ignore[attr-defined]
-                self.cycles.append(Cycle(boot, programme_id, self._loop.now_ms, self._loop.now_ms, begun=False))
+                if len(self.cycles) > known:
+                    self.cycles[-1].begun = False
                 raise
+            finally:
+                if len(self._plant.cycles) < len(self.cycles):  # refused
+                    self.cycles.pop()
 
         agent.cycle.start = start  # type: ignore[attr-defined]
 

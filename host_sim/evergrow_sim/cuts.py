@@ -1,0 +1,131 @@
+"""Exhaustive power cuts of the agent's flash use: each scenario on real MicroPython processes with the real LittleFS2.
+
+    result = run("usage", jobs=2)
+    result.failures == []
+
+The work is split over `jobs` processes by the number of the flash operation that is cut.
+"""
+
+import json
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import evergrow_agent
+import evergrow_protocol
+import evergrow_sim
+
+SCENARIOS = {
+    "usage": "append, announce, ack, rotate, free and merge usage records",
+    "usage-blocks": "the same with segments that take blocks of their own",
+    "boot": "the boot counter",
+    "cycle": "cycles with their checkpoints, and what a boot makes of them",
+    "feature": "upgrade, install and remove features",
+    "features-many": "the same with a directory of more than one pair of blocks",
+}
+"""Name: what is done while power is cut. The scenarios themselves are in `evergrow_sim.cutscenarios`."""
+
+BLOCK_COUNT = 32
+HEAP = "8M"
+
+_SCRIPT = "import sys; sys.path[:] = {path!r}; from evergrow_sim.cutpoints import main; main(*{arguments!r})"
+_REPORT = "\x1e"
+
+
+class CutsError(Exception):
+    """A scenario that does not exist, or a process that did not finish. The message says what it said last."""
+
+
+@dataclass
+class Result:
+    """`operations` of the flash chip in the scenario; cuts in it, and cuts in the boot after one; `failures` of `cutpoints`."""
+
+    scenario: str
+    operations: int = 0
+    cut_points: int = 0
+    recovery_cut_points: int = 0
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def points_per_s(self) -> float:
+        return (self.cut_points + self.recovery_cut_points) / self.seconds if self.seconds else 0.0
+
+
+def run(
+    scenario: str,
+    jobs: int = 2,
+    every: int = 1,
+    kinds: Sequence[str] = (),
+    code: Sequence[Path] = (),
+    module: str = "evergrow_sim.cutscenarios",
+) -> Result:
+    """Cut power in the scenario at every operation, or at about one of `every`; in all kinds of `cutpoints.KINDS`, or in `kinds`.
+
+    `code`: folders of modules, compiled or not, that are found before the sources here; `module` has the scenario in its
+    SCENARIOS. Raises CutsError, OSError.
+    """
+    if scenario not in SCENARIOS:
+        raise CutsError(f"no scenario {scenario!r}; there are {', '.join(SCENARIOS)}")
+    path = [*(str(folder) for folder in code), *_sources()]
+    started_s = time.monotonic()
+    processes = []
+    try:
+        for job in range(jobs):
+            arguments = (module, scenario, str(job * every), str(jobs * every), str(BLOCK_COUNT), ",".join(kinds))
+            script = _SCRIPT.format(path=[*path, ".frozen"], arguments=arguments)
+            command = [str(Path(sysconfig.get_path("scripts")) / "micropython"), "-X", f"heapsize={HEAP}", "-c", script]
+            processes.append(
+                subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            )
+        reports = [_report(process) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    result = Result(scenario, seconds=time.monotonic() - started_s)
+    for report in reports:
+        result.operations = max(result.operations, report["operations"])
+        result.cut_points += report["cut_points"]
+        result.recovery_cut_points += report["recovery_cut_points"]
+        result.failures += [failure for failure in report["failures"] if failure not in result.failures]
+    return result
+
+
+def _sources() -> list[str]:
+    folders = [Path(str(package.__file__)).parents[1] for package in (evergrow_protocol, evergrow_agent, evergrow_sim)]
+    return [str(folder) for folder in dict.fromkeys(folders)]
+
+
+def _report(process: "subprocess.Popen[str]") -> dict[str, Any]:
+    output, _ = process.communicate()
+    _, mark, line = output.rpartition(_REPORT)
+    if not mark or process.returncode:
+        last = "\n".join(output.splitlines()[-20:])
+        raise CutsError(f"the process ended with status {process.returncode}:\n{last}")
+    report: dict[str, Any] = json.loads(line)
+    return report
+
+
+def main(arguments: Sequence[str] = sys.argv[1:]) -> int:
+    """Run the named scenarios, or all; prints a line of each. Returns 1 if anything failed."""
+    failed = 0
+    for name in arguments or SCENARIOS:
+        result = run(name)
+        print(
+            f"{name}: {result.operations} operations, {result.cut_points} cuts and {result.recovery_cut_points} in recovery, "
+            f"{len(result.failures)} failures, {result.seconds:.1f} s, {result.points_per_s:.0f} points/s"
+        )
+        for failure in result.failures:
+            print(f"  {failure}")
+        failed |= bool(result.failures)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""Everything of a run, put together: a broker, a cloud, and the devices of a scenario, with those who watch them."""
+
+from collections.abc import Callable
+
+from evergrow_agent import trust
+from evergrow_agent.board import Config, Identity
+from evergrow_cloud import wire
+from evergrow_cloud.errors import CloudError
+from evergrow_cloud.messages import Birth, Usage
+from evergrow_protocol import errors as codes
+from evergrow_sim.world import stored
+from evergrow_sim.world.broker import Broker
+from evergrow_sim.world.broker_acl import Acl
+from evergrow_sim.world.broker_serve import BrokerServer
+from evergrow_sim.world.broker_session import Message
+from evergrow_sim.world.cloud import NAME as CLOUD
+from evergrow_sim.world.cloud import CloudEnd
+from evergrow_sim.world.device import NOBODY, WorldDevice
+from evergrow_sim.world.features import CLASS_ID, VENDOR_ID, Offer, catalogue, keyring
+from evergrow_sim.world.grammar import Tap
+from evergrow_sim.world.safety import WatchedWasher
+from evergrow_sim.world.scenario import Act, DeviceSpec, Scenario
+from evergrow_sim.world.truth import CycleLog
+from evergrow_sim.world.world import World
+
+HOST, PORT = "broker", 1883
+TENANT = "acme"
+
+_ACL = (f"user {CLOUD}", "topic readwrite eg1/#", f"pattern write eg1/{TENANT}/%c/up/#", f"pattern read eg1/{TENANT}/%c/dn/#")
+
+Report = Callable[[str, str, str], None]
+"""(rule, device, what): something happened that may not."""
+
+
+class EchoingBroker(Broker):
+    """A broker that may also deliver late, and twice. `echo_ms`: {device: ms until it comes again}; `hold_ms`: {device: ms late}."""
+
+    echo_ms: dict[str, int]
+    hold_ms: dict[str, int]
+    world: World
+
+    def _route(self, message: Message) -> bool:
+        device = message.publish.topic.split("/")[2]
+        now_us = self.world.loop.now_us
+        if device in self.echo_ms:
+            self.world.loop.call_at_us(now_us + 1000 * self.echo_ms[device], self._again, message)
+        if device in self.hold_ms:
+            self.world.loop.call_at_us(now_us + 1000 * self.hold_ms[device], self._again, message)
+            return True
+        return super()._route(message)
+
+    def _again(self, message: Message) -> None:
+        if self.running:
+            super()._route(message)
+
+
+class Resident:
+    """A device of the house: `device` itself, its `washer`, the `log` of its cycles.
+
+    `offered`: {transfer: offer}. `commands`: ids of the commands sent to it. `stalls`: how often its watchdog has reason to bite.
+    `starts`: how often a person started a programme. `may_rot`: bits of its flash flipped.
+    """
+
+    def __init__(self, world: World, spec: DeviceSpec, report: Callable[[str, str, str], None]) -> None:
+        def danger(rule: str) -> None:
+            report("interlock", spec.name, rule)
+
+        self.spec = spec
+        self.name = spec.name
+        self.washer = WatchedWasher(world.rand("sensors", spec.name), spec.load_g, spec.tick_ms, danger)
+        config = Config(
+            HOST,
+            PORT,
+            keepalive_s=spec.keepalive_s,
+            telemetry_signals=spec.telemetry,
+            telemetry_s=5,
+            usage_bytes=spec.usage_bytes,
+            tick_ms=spec.tick_ms,
+            mqtt={"version": spec.version},
+        )
+        identity = Identity(TENANT, spec.name, "evergrow-w1", "0.1.0", VENDOR_ID, CLASS_ID)
+        self.device = WorldDevice(world, spec.name, config, identity, self.washer, drift_ppm=spec.drift_ppm, rtc=spec.rtc)
+        self.log = CycleLog(world.loop, self.device.plant, self.washer, spec.tick_ms)
+        self.offered: dict[int, Offer] = {}
+        self.commands: list[int] = []
+        self.starts = 0
+        self.stalls = 0
+        self.may_rot = False
+        link = world.network.link(spec.name)
+        link.delay_ms, link.jitter_ms = spec.delay_ms, spec.jitter_ms
+        trust.provision(self.device.flash, keyring())
+
+    def brings(self) -> set[tuple[int, int, int]]:
+        """(publisher, feature, sequence) of what it was rightly offered."""
+        return {offer.brings for offer in self.offered.values() if offer.brings}
+
+
+class House:
+    """`report(rule, device, what)`: see Report. Nothing runs until the loop does; `open` turns everything on at its time."""
+
+    def __init__(self, world: World, scenario: Scenario, report: Report) -> None:
+        self.world = world
+        self.scenario = scenario
+        self.report = report
+        self.tap = Tap(world, lambda device, what: report("grammar", device, what), self._born)
+        broker = self.broker = EchoingBroker(
+            lambda: world.loop.now_ms, acl=Acl.parse(_ACL), trace=world.trace, observe=self.tap
+        )
+        broker.echo_ms, broker.hold_ms, broker.world = {}, {}, world
+        server = BrokerServer(broker, world.loop)
+        world.network.listen(HOST, PORT, server.accept)
+        self.cloud = CloudEnd(world, HOST, PORT, scenario.cloud_version)
+        self.residents = {spec.name: Resident(world, spec, report) for spec in scenario.devices}
+
+    def open(self) -> None:
+        """Turn the cloud and the devices on, each at its time, and let people do what they do."""
+        at_us = self.world.loop.call_at_us
+        at_us(0, self.cloud.start)
+        for resident in self.residents.values():
+            at_us(1000 * resident.spec.powered_ms, resident.device.power_on)
+        for act in self.scenario.acts:
+            at_us(1000 * act.at_ms, self.act, act)
+
+    def act(self, act: Act) -> None:
+        """Somebody does something. What is not possible now is noted, and forgotten."""
+        resident = self.residents[act.device]
+        try:
+            self._act(resident, act)
+        except CloudError as error:
+            self.world.note(act.device, "refused", act.what, error.code)
+
+    def told(self, resident: Resident) -> dict[tuple[int, int], Usage]:
+        """{(boot, seq): record} of what the cloud has in its ledger."""
+        rows = self.cloud.store.rows(
+            "SELECT raw FROM usage JOIN devices ON devices.id = device_id WHERE device = ? ORDER BY usage.boot, seq", resident.name
+        )
+        records = [record for (raw,) in rows for record in wire.decode("usage", raw)]  # type: ignore[union-attr]
+        return {(record.header.boot, record.header.seq): record for record in records}
+
+    def accounts(self, resident: Resident) -> list[Usage]:
+        """What the cloud was told, and what is still on flash to be told."""
+        return list({**stored.usage(resident.device.flash.files), **self.told(resident)}.values())
+
+    def command(self, resident: Resident, command: int, args: dict[int, int]) -> int:
+        """Send a command; returns its id."""
+        number = self.cloud.command(resident.name, command, args)
+        resident.commands.append(number)
+        return number
+
+    def _act(self, resident: Resident, act: Act) -> None:
+        device = resident.device
+        if act.what == "start":
+            resident.starts += device.start_programme(int(act.argument)) in (codes.OK, NOBODY)
+        elif act.what == "stop":
+            device.stop_programme()
+        elif act.what == "remote start":
+            self.command(resident, 1, {0: int(act.argument)})
+        elif act.what == "remote stop":
+            self.command(resident, 2, {})
+        elif act.what == "door":
+            device.open_door()
+        elif act.what == "close":
+            device.close_door()
+        elif act.what == "remote":
+            device.enable_remote(bool(act.argument))
+        else:
+            self._offer(resident, catalogue()[str(act.argument)])
+
+    def _offer(self, resident: Resident, offer: Offer) -> None:
+        transfer = self.cloud.offer(resident.name, offer.envelope, {1: offer.payload})
+        self.world.note(resident.name, "offered", transfer, offer.name)
+        resident.offered[transfer] = offer
+        if offer.name == "spin":
+            resident.washer.unlocked = True
+
+    def _born(self, name: str, birth: Birth) -> None:
+        resident = self.residents[name]
+        for feature in birth.features:
+            if tuple(feature) not in resident.brings():
+                self.report("features", name, f"{tuple(feature)} is active, and nobody offered it rightly")
+        if birth.device_class != resident.washer.class_id:
+            self.report("grammar", name, f"is of class {birth.device_class!r}")
+

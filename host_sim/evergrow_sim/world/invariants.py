@@ -1,0 +1,239 @@
+"""What must always be so, whatever goes wrong, and who checks it. `Watch` looks at a house for as long as a run lasts.
+
+rule        what is held to be true
+interlock   the appliance is never dangerous, by its physics (`safety`)
+balance     water, heat and energy add up; the cloud is never told of more than the appliance used
+usage       every cycle is in the ledger of the cloud or still on flash, exactly once, as it was (`truth`)
+grammar     every message can be read by the other side; boots rise, and (boot, seq) names one message (`grammar`)
+commands    a command runs once at most
+features    nothing is active but what was rightly offered; a good offer ends well or for a good reason, a bad one is refused
+memory      everything that could grow is below its bound
+crash       no task of the agent, of the cloud or of the broker ever fails; the watchdog bites only who hangs
+reachable   when the faults are over, each device answers a command, is idle, and has told all, within SETTLE_S
+
+What may be lost, and when: a cycle that power ends may be told as its last checkpoint, 5 minutes old at most. Of a cycle that was
+under way while its flash refused operations, could not be read or had no room at all, the record may be lost or too small when power
+fails as well; a bit that flips in the journal may cost the records that the cloud has not got yet. Nothing else costs anything.
+"""
+
+from dataclasses import dataclass
+
+from evergrow_agent.runner import IDLE
+from evergrow_cloud import offers
+from evergrow_protocol import errors as codes
+from evergrow_sim.world.breaking import Breaker
+from evergrow_sim.world.house import House, Resident
+from evergrow_sim.world.truth import explain
+
+AUDIT_S = 300
+SETTLE_S = 1200
+"""Half-open links are noticed within 1.5 keepalives, back-off grows to 2 minutes, and an appliance needs 15 to come to rest."""
+REFUSED_S = 900
+"""More of it when a broker refused clients for good: they come back only after that long."""
+
+_PROBE_S = 240
+_ALWAYS_FAIR = (codes.BUSY, codes.EXPIRED, codes.STORAGE)  # to refuse an offer
+_TASKS_MAX = 24
+_QUIET_MS = 30_000
+
+
+@dataclass(frozen=True)
+class Violation:
+    """`at_ms`: when it was noticed."""
+
+    at_ms: int
+    rule: str
+    device: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.device}: {self.what}"
+
+
+class Watch:
+    """Collects what is not as it must be in `violations`, each kind once."""
+
+    def __init__(self) -> None:
+        self.violations: list[Violation] = []
+        self._house: House
+        self._breaker: Breaker
+
+    def attend(self, house: House, breaker: Breaker) -> None:
+        """Look at this house from now on."""
+        self._house = house
+        self._breaker = breaker
+        self._later()
+
+    def report(self, rule: str, device: str, what: str) -> None:
+        world = self._house.world
+        world.note(device, "VIOLATION", rule, what)
+        if not any((known.rule, known.device) == (rule, device) for known in self.violations):
+            self.violations.append(Violation(world.loop.now_ms, rule, device, what))
+
+    # -- always
+
+    def _later(self) -> None:
+        loop = self._house.world.loop
+        loop.call_at_us(loop.now_us + AUDIT_S * 1_000_000, self._audit)
+
+    def _audit(self) -> None:
+        self.audit()
+        self._later()
+
+    def audit(self) -> None:
+        """Look at everything once."""
+        for resident in self._house.residents.values():
+            self._check_memory(resident)
+            self._check_health(resident)
+            self._check_balance(resident)
+            if self._settled(resident):
+                self.check_usage(resident)
+        for failure in self._house.cloud.failures:
+            self.report("crash", "cloud", failure)
+
+    def check_usage(self, resident: Resident) -> None:
+        """The cycles that are over against the ledger and the flash."""
+        wrong = explain(resident.log.ended(), self._house.accounts(resident), resident.log)
+        if wrong:
+            self.report("usage", resident.name, wrong)
+        conflicts = self._house.cloud.store.row("SELECT conflicts FROM devices WHERE device = ?", resident.name)
+        if conflicts and conflicts[0]:
+            self.report("usage", resident.name, f"{conflicts[0]} records under a taken (boot, seq)")
+
+    def _settled(self, resident: Resident) -> bool:
+        """Whether what happened is on flash by now: it has power, has booted, and its flash is well."""
+        device = resident.device
+        flash = device.flash
+        if not device.on or flash.fail is not None or flash.fail_reads or resident.log.running:
+            return False
+        boot = device.boot
+        return boot is not None and boot.clock.ticks_ms() > _QUIET_MS and self._booted(resident) and device.agent.ledger.healthy
+
+    def _booted(self, resident: Resident) -> bool:
+        boot = resident.device.boot
+        return boot is not None and boot.agent is not None and boot.agent.boot_number > 0
+
+    def _check_balance(self, resident: Resident) -> None:
+        washer = resident.device.appliance
+        unbalanced = washer.unbalanced()
+        if unbalanced:
+            self.report("balance", resident.name, f"the balance of {unbalanced} is wrong")
+        told = self._house.told(resident).values()
+        energy_wh, water_ml = sum(one.energy_wh or 0 for one in told), sum(one.water_ml or 0 for one in told)
+        # A record's count is a difference of whole counts: it may be one more than what was used.
+        if energy_wh > washer.energy_mj // 3_600_000 + len(told) or water_ml > washer.water_in_ul // 1000 + len(told):
+            self.report("balance", resident.name, f"the cloud was told of {energy_wh} Wh and {water_ml} ml, more than was used")
+
+    def _check_health(self, resident: Resident) -> None:
+        device = resident.device
+        for failure in device.failures:
+            self.report("crash", device.name, f"the agent ended: {failure}")
+        if device.bites > resident.stalls:
+            self.report("crash", device.name, f"the watchdog bit {device.bites} times, it had reason to {resident.stalls} times")
+        if not self._booted(resident):
+            return
+        agent = device.agent
+        if any(agent.crashes.values()):
+            self.report("crash", device.name, agent.last_crash)
+        if agent.link.errors:
+            self.report("crash", device.name, f"a message was not handled: {agent.link.last_error}")
+        cycles = len([cycle for cycle in resident.log.cycles if cycle.begun])
+        starts = resident.starts + len(resident.commands)
+        if cycles > starts:
+            self.report("commands", device.name, f"{cycles} cycles, and only {starts} starts")
+
+    def _check_memory(self, resident: Resident) -> None:
+        house, name = self._house, resident.name
+        session = house.broker.sessions.get(name)
+        sizes = {
+            "messages queued at the broker": (session.queued if session else 0, house.broker.limits.queue_messages),
+            "sessions at the broker": (len(house.broker.sessions), len(house.residents) + 64),
+            "connections at the broker": (len(house.broker.connections), 8 * (len(house.residents) + 1)),
+            "messages in the cloud's inbox": (len(house.cloud.inbox), 500),
+        }
+        boot = resident.device.boot
+        if boot is not None and boot.agent is not None and self._booted(resident):
+            sizes["tasks"] = (len(boot.group.tasks()), _TASKS_MAX)
+            sizes |= {what: (size, most) for what, size, most in containers(boot.agent)}
+        for what, (size, most) in sizes.items():
+            if size > most:
+                self.report("memory", name, f"{size} {what}, {most} at most")
+
+    # -- in the end
+
+    def bound_s(self) -> int:
+        """How long it may take until all is well again."""
+        return SETTLE_S + (REFUSED_S if self._breaker.refusals else 0)
+
+    def well(self, resident: Resident) -> str:
+        """"" when a device is at rest and has told all, else what is still missing."""
+        house, device = self._house, resident.device
+        if not device.on or not self._booted(resident):
+            return "it has no power"
+        agent = device.agent
+        if agent.runner.state != IDLE:
+            return "it is not at rest"
+        if not agent.link.online:
+            return f"it is offline: {agent.link.last_error}"
+        if agent.ledger.pending or agent.ledger.merged_cycles:
+            return f"{agent.ledger.pending} records and {agent.ledger.merged_cycles} merged cycles are not acked"
+        for transfer, offer in resident.offered.items():
+            found = offers.get(house.cloud.store, transfer)
+            if found is None or found.open:
+                return f"the offer of {offer.name!r} is open"
+        return ""
+
+    def finish(self, probes: dict[str, tuple[int, object]]) -> None:
+        """The last look. `probes`: {device: (id of a command, its answer)}."""
+        self.audit()
+        for resident in self._house.residents.values():
+            missing = self.well(resident)
+            number, answer = probes.get(resident.name, (0, None))
+            if missing:
+                self.report("reachable", resident.name, f"{self.bound_s()} s after the last fault {missing}")
+            elif answer != (codes.OK, None):
+                self.report("reachable", resident.name, f"command {number} is answered with {answer}")
+            else:
+                self.check_usage(resident)
+            self._check_offers(resident)
+
+    def _check_offers(self, resident: Resident) -> None:
+        for transfer, offer in resident.offered.items():
+            found = offers.get(self._house.cloud.store, transfer)
+            if found is None or found.open or found.code is None:
+                continue
+            if offer.brings is None:
+                fair = offer.code in (found.code, -1) or found.code in _ALWAYS_FAIR or found.code == codes.STALE
+                if found.state == offers.CONFIRMED or not fair:
+                    self.report("features", resident.name, f"{offer.name!r} ended with code {found.code}, not {offer.code}")
+            elif found.state != offers.CONFIRMED and found.code not in (*_ALWAYS_FAIR, codes.STALE):
+                text = found.report.text if found.report else ""
+                if not (resident.may_rot and found.code == codes.BAD_DIGEST):
+                    self.report("features", resident.name, f"{offer.name!r} was refused with code {found.code}: {text}")
+
+
+def containers(agent: object) -> list[tuple[str, int, int]]:
+    """(what, size, bound) of everything in an agent that could grow."""
+    any_agent: "object" = agent
+    get = _path(any_agent)
+    return [
+        ("answers to commands", len(get("link._answers")), 8),
+        ("publishers waiting", len(get("link._client._waiting")), 16),
+        ("tasks of the connection", len(get("link._client._tasks")), 8),
+        ("records announced", len(get("ledger._window")), 16),
+        ("segments", len(get("ledger.journal.segments")), 2 * 65536 // 4096),
+        ("offers", len(get("installer._offers")), 16),
+        ("records of features", len(get("features._records")), 24),
+        ("problems of features", len(get("features.problems")), 32),
+        ("steps of the drum over its limit", len(get("guard.over_base")), 8),
+    ]
+
+
+def _path(root: object):  # type: ignore[no-untyped-def]
+    def get(path: str):  # type: ignore[no-untyped-def]
+        value = root
+        for name in path.split("."):
+            value = getattr(value, name)
+        return value
+
+    return get
