@@ -19,7 +19,7 @@ demo: $(READY) ## A simulated washer gets new features over the air, end to end
 	@$(BIN)/evergrow demo
 
 test: $(READY) broker ## All tests; portable code on CPython and on MicroPython
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(READY) ## Style and likely mistakes (ruff)
 	@$(BIN)/ruff check --output-format concise .

@@ -75,7 +75,8 @@ class Agent:
         if self._booted:
             return
         self._booted = True
-        for step in (self.ledger.load, self._count, self._recover, self._make_services):
+        # What lost power is reported first: its boot number may have been drawn, and this boot's must be later.
+        for step in (self.ledger.load, self.cycle.recover, self._count, self.ledger.settle, self._make_services):
             try:
                 self.board.watchdog.feed()
                 step()
@@ -113,13 +114,9 @@ class Agent:
         self.runner.stop(self.board.clock.ticks_ms())
 
     def _count(self) -> None:
-        boot, drawn = bootcount.bump(self.board.flash, self.board.random, self.ledger.last[0])
-        self.boot_number = self.telemetry.boot = boot
+        boot, drawn = bootcount.bump(self.board.flash, self.board.random, self.ledger.newest_boot)
+        self.boot_number = self.telemetry.boot = self.cycle.boot = boot
         self._flags = messages.FLAG_RANDOM_BOOT if drawn else 0
-
-    def _recover(self) -> None:
-        self.cycle.recover(self.boot_number)
-        self.ledger.settle()
 
     # -- tasks
 

@@ -27,16 +27,21 @@ if TYPE_CHECKING:
 
 _FEATURES_MAX = 4  # in one record
 _CHECKPOINT_MS = 300_000  # at the latest: a power cut costs no more of what a long phase used
+_MEND_MS = 60_000  # between attempts to store, without a cycle, what the flash had no room for or refused
 
 _FILE = "cycle"
 
 
 class Cycle:
-    """Drives `runner` and reports to `ledger`. `features`: None, or the features port; the base programmes never need it."""
+    """Drives `runner` and reports to `ledger`. `features`: None, or the features port; the base programmes never need it.
+
+    `boot`: the number of this boot, to be set before the first start.
+    """
 
     def __init__(
         self, runner: "Runner", guard: "Guard", ledger: "Ledger", flash: "Any", timebase: "Timebase", features: "Any" = None
     ) -> None:
+        self.boot = 0
         self.failures = 0
         self.features = features
         self._runner = runner
@@ -44,16 +49,14 @@ class Cycle:
         self._ledger = ledger
         self._flash = flash
         self._timebase = timebase
-        self._boot = 0
         self._seq = 0
         self._start_ms = 0
         self._saved_ms = 0
         self._active = False
         self._owners: "list[tuple[int, tuple[int, int]]]" = []  # (actuator, the feature whose unlock is in force)
 
-    def recover(self, boot: int) -> None:
-        """At boot, after `ledger.load`: report the cycle that lost power, if one did. `boot`: the number of this boot."""
-        self._boot = boot
+    def recover(self) -> None:
+        """At boot, after `ledger.load`: report the cycle that lost power, if one did."""
         try:
             content = checked.load(self._flash, _FILE)
             if content is None:
@@ -87,7 +90,7 @@ class Cycle:
         self._active = True
         self._start_ms = now_ms
         try:
-            self._seq = self._ledger.begin(self._boot)
+            self._seq = self._ledger.begin(self.boot)
         except Exception:
             self.failures += 1
         self._checkpoint(now_ms)
@@ -101,6 +104,9 @@ class Cycle:
                 self._finish()
             elif event in (EVENT_PHASE_CHANGED, EVENT_FAULT) or now_ms - self._saved_ms >= _CHECKPOINT_MS:
                 self._checkpoint(now_ms)
+        elif not self._ledger.settled and now_ms - self._saved_ms >= _MEND_MS:
+            self._saved_ms = now_ms
+            self._ledger.mend()
         return event
 
     def _apply_unlocks(self) -> None:
@@ -137,14 +143,14 @@ class Cycle:
     def _checkpoint(self, now_ms: int) -> None:
         self._saved_ms = now_ms
         try:
-            envelope = self._ledger.encode(self._boot, self._seq, self._timebase.t(), self._record(OUTCOME_POWER_LOST))
+            envelope = self._ledger.encode(self.boot, self._seq, self._timebase.t(), self._record(OUTCOME_POWER_LOST))
             checked.save(self._flash, _FILE, self._start_ms.to_bytes(8, "big") + bytes(envelope))
         except Exception:  # Whatever it is, the cycle goes on.
             self.failures += 1
 
     def _finish(self) -> None:
         try:
-            if self._ledger.append(self._boot, self._seq, self._timebase.t(), self._record(), self._start_ms):
+            if self._ledger.append(self.boot, self._seq, self._timebase.t(), self._record(), self._start_ms):
                 self._flash.remove(_FILE)
         except Exception:
             self.failures += 1

@@ -83,6 +83,16 @@ class Ledger:
         return int(self._totals.get(messages.USAGE_MERGED, 0)) if self._merged else 0
 
     @property
+    def newest_boot(self) -> int:
+        """The largest boot number in a record that is or was here: the next boot must be later (EG-ENV-001)."""
+        return max(self.last[0], self._merged[0] if self._merged else 0)
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is nothing that `settle` or another `load` could do."""
+        return not self._merged and not self.journal.broken
+
+    @property
     def healthy(self) -> bool:
         """False: the flash fails, and what happens now may not survive a power cut."""
         return self._merged_saved and not self.journal.broken
@@ -124,9 +134,7 @@ class Ledger:
     def begin(self, boot: int) -> int:
         """A cycle starts: returns the seq that its record will have in this boot (EG-ENV-002). No merging ends meanwhile."""
         self._reserved = False
-        if self.journal.broken:
-            self.load()
-        self.settle()
+        self.mend()
         self._reserved = True
         return self.last[1] + 1 if self.last[0] == boot else 1
 
@@ -135,19 +143,28 @@ class Ledger:
 
         `start_ms` tells the cycles of a boot apart. True: durable. False: held in RAM, and durable as soon as the flash can.
         """
-        self._reserved = False
-        if (boot, seq) <= self.last:
+        begun, self._reserved = self._reserved, False
+        late = (boot, seq) <= self.last
+        # A cycle of this boot is new all the same: the flash could not be read at boot, and holds records of a boot whose number
+        # was drawn. Their order leaves no id for it, so that it is summed up.
+        if late and not (begun and boot < self.last[0]):
             return True
         if self._merged and (boot, start_ms) == self._merged_cycle:
             return self._merged_saved
-        if not self._merged and self._store(boot, seq, t, body):
+        if not self._merged and not late and self._store(boot, seq, t, body):
             return True
         if not self._merged:
-            self._merged = (boot, seq, t)
+            self._merged = (self.last[0], self.last[1] + 1, t) if late else (boot, seq, t)
             self._totals = {USAGE_PROGRAMME: 0, USAGE_OUTCOME: 0}
         self._sum(body, 1)
         self._merged_cycle = (boot, start_ms)
         return self._save_merged()
+
+    def mend(self) -> None:
+        """Try again what the flash refused: to load it, and to settle."""
+        if self.journal.broken:
+            self.load()
+        self.settle()
 
     def settle(self) -> bool:
         """Close the open merged record and append it, if there is one, no cycle runs and there is room. True: none is open."""

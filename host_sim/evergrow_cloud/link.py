@@ -121,7 +121,7 @@ def acknowledge(client: aiomqtt.Client, message: aiomqtt.Message) -> None:
 
 
 async def lost(client: aiomqtt.Client) -> NoReturn:
-    """Wait for the end of the connection and raise MqttError at once. Who waits for a PUBACK would notice after TIMEOUT_S only."""
+    """Raise MqttError as soon as the connection is gone. A task that waits for a PUBACK finds out after TIMEOUT_S only."""
     await asyncio.shield(client._disconnected)
     raise aiomqtt.MqttError("the broker disconnected")
 

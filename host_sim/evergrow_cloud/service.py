@@ -156,7 +156,12 @@ class Cloud:
             self._version_known = True
             log.info("connected to %s", self._broker)
             self._connected.set()
-            work = (self._receive(client, queue), self._send_due(client), self._ask_for_rebirth(client, started_ms))
+            work = (
+                link.lost(client),
+                self._receive(client, queue),
+                self._send_due(client),
+                self._ask_for_rebirth(client, started_ms),
+            )
             tasks = {asyncio.create_task(part) for part in work}
             try:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)

@@ -241,9 +241,9 @@ class Cycles:
         runner = Runner(guard)
         self._ledger = Ledger(flash)
         self._ledger.load()
-        number, _ = bump(flash, Boot(), self._ledger.last[0])
         cycle = Cycle(runner, guard, self._ledger, flash, Timebase(clock))
-        cycle.recover(number)
+        cycle.recover()
+        cycle.boot, _ = bump(flash, Boot(), self._ledger.newest_boot)
         return runner, cycle, clock, appliance
 
     def _until_idle(self, runner: Runner, cycle: Cycle, clock: _Clock, appliance: _Drum) -> None:

@@ -1,7 +1,9 @@
 """The database file: transactions, versions, and other processes."""
 
-import multiprocessing
+import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,19 +83,20 @@ def test_a_failing_migration_changes_nothing(tmp_path: Path, monkeypatch: pytest
             store.rows("SELECT note FROM devices")
 
 
-def _open_and_add(path: Path, number: int) -> None:
-    with Store(path) as store, store.transaction():
-        devices.ensure(store, "acme", f"washer-{number}")
+ADD = """
+import sys
+from evergrow_cloud import devices
+from evergrow_cloud.store import Store
+with Store(sys.argv[1]) as store, store.transaction():
+    devices.ensure(store, "acme", sys.argv[2])
+"""
 
 
 def test_processes_that_make_the_database_at_once_make_it_once(tmp_path: Path) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    processes = [spawn.Process(target=_open_and_add, args=(tmp_path / "cloud.db", number)) for number in range(3)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0, 0, 0]
+    path = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", ADD, str(tmp_path / "cloud.db")]
+    processes = [subprocess.Popen([*command, f"washer-{number}"], env=path) for number in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0]
     with Store(tmp_path / "cloud.db") as store:
         assert len(devices.every(store)) == 3
 

@@ -1,6 +1,7 @@
 """Clocks that drift, jump, know nothing, or start in 1970."""
 
 import pytest
+
 from evergrow_sim.world.clocks import Clock
 from evergrow_sim.world.loop import VirtualLoop
 

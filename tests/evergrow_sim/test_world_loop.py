@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+
 from evergrow_sim.world.loop import Group, Spinning, Stuck, TimeLimit, VirtualLoop, WorldError
 
 

@@ -6,7 +6,9 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from evergrow_sim.world.net import WINDOW_BYTES, Link, NetPort, Stream
+
+from evergrow_sim.world.net import Link, NetPort
+from evergrow_sim.world.tcp import WINDOW_BYTES, Stream
 from evergrow_sim.world.world import World
 
 

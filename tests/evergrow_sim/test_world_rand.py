@@ -1,6 +1,7 @@
 """Random numbers of the world: the same everywhere, a stream for each name."""
 
 import pytest
+
 from evergrow_sim.world.rand import derive
 
 

@@ -3,6 +3,7 @@
 import hashlib
 
 import pytest
+
 from evergrow_sim.world.trace import Event, Trace, TraceError, line
 
 

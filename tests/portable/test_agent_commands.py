@@ -48,7 +48,7 @@ class Bench:
         ledger = Ledger(self.flash)
         ledger.load()
         self.cycle = Cycle(self.runner, guard, ledger, self.flash, timebase)
-        self.cycle.recover(1)
+        self.cycle.boot = 1
         self.commands = Commands(self.cycle, self.runner, self.appliance, timebase, self.flash)
         self.births = 0
         self.commands.rebirth = self._rebirth

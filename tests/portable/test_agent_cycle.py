@@ -63,8 +63,9 @@ class Bench:
         self.ledger = Ledger(flash, journal)
         self.cycle = Cycle(self.runner, self.guard, self.ledger, flash, Timebase(self.clock), features)
         self.ledger.load()
-        self.boot, _ = bump(flash, Random(), self.ledger.last[0])
-        self.cycle.recover(self.boot)
+        self.cycle.recover()
+        self.boot, _ = bump(flash, Random(), self.ledger.newest_boot)
+        self.cycle.boot = self.boot
         self.tick()
 
     def tick(self, seconds=1):

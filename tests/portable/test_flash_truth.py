@@ -5,7 +5,7 @@ from evergrow_sim.world.flash import after_cut
 from flashtruth import KINDS, Littlefs, Rand, add, apply, check, contents
 
 HEAP = "16M"
-SEEDS = 25
+SEEDS = 20 if lfs.AVAILABLE else 4  # A directory syncs for real.
 
 # Size before, size of the data; before -1: no file. Either side of what stands in the log, and of the first block.
 _SIZES = ((-1, 0), (-1, 40), (-1, 600), (0, 40), (40, 40), (500, 40), (512, 1), (600, 40), (4090, 40), (4096, 5000), (9000, 40))
@@ -35,9 +35,8 @@ def test_random_sequences_with_cuts_leave_on_both_the_same():
 
 
 def test_a_sequence_on_an_old_and_crowded_file_system_leaves_on_both_the_same():
-    run = check(107, 600, 8)
     if lfs.AVAILABLE:
-        assert run.cuts > 10
+        assert check(107, 600, 8).cuts > 10
 
 
 def test_each_operation_cut_at_each_block_operation_leaves_what_the_model_says_and_all_of_that():

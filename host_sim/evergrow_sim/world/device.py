@@ -88,7 +88,8 @@ class Boot:
         except PowerCut:
             return
         except Exception as exc:
-            device.failed(exc)
+            if device.boot is self:  # else power is gone, and this is how the agent's tasks were ended
+                device.failed(exc)
         # As on a board whose main program is over: nobody feeds the watchdog any more.
 
     def end(self) -> None:

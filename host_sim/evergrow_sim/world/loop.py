@@ -10,13 +10,17 @@ Time is an integer number of microseconds, so that no rounding accumulates. `tim
 import asyncio
 import contextvars
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine
 from heapq import heapify, heappop, heappush
 from typing import Any, TypeVar
 
+from evergrow_sim.world.groups import CURRENT, close, surface
+from evergrow_sim.world.groups import Group as Group
+from evergrow_sim.world.timers import Sleep
+from evergrow_sim.world.timers import Timer as Timer
+
 T = TypeVar("T")
 
-_CLOSE_LIMIT = 32
 _MANY = 64
 
 
@@ -34,150 +38,6 @@ class Spinning(WorldError):
 
 class TimeLimit(WorldError):
     """The work was not done when its time was up."""
-
-
-class Timer:
-    """A callback to come. Stands for both of asyncio's handles."""
-
-    __slots__ = ("_loop", "args", "callback", "context", "when_us")
-
-    def __init__(
-        self,
-        loop: "VirtualLoop",
-        when_us: int,
-        callback: Callable[..., object],
-        args: tuple[Any, ...],
-        context: contextvars.Context,
-    ) -> None:
-        self._loop = loop
-        self.when_us = when_us
-        self.callback: Callable[..., object] | None = callback
-        self.args = args
-        self.context = context
-
-    def cancel(self) -> None:
-        """It will not be called. Harmless when it was."""
-        if self.callback is not None:
-            self.callback = None
-            self.args = ()
-            self._loop.timer_cancelled()
-
-    def cancelled(self) -> bool:
-        return self.callback is None
-
-    def when(self) -> float:
-        """On the loop's `time()`."""
-        return self.when_us / 1_000_000
-
-
-class Sleep(Timer):
-    """Wakes the task that awaits it, once, at its time: what a future and a timer do together, in a third of the steps.
-
-    asyncio takes any object for a future that has `_asyncio_future_blocking` and these methods.
-    """
-
-    __slots__ = ("_asyncio_future_blocking", "_was_cancelled")
-
-    def __init__(self, loop: "VirtualLoop", when_us: int) -> None:
-        self._loop = loop
-        self.when_us = when_us
-        self.callback = None
-        self.args = (self,)
-        self._was_cancelled = False
-        self._asyncio_future_blocking = False
-
-    def __await__(self) -> "Generator[Any, None, None]":
-        self._asyncio_future_blocking = True
-        try:
-            yield self
-        finally:
-            if self.callback is not None:  # Its coroutine is being closed.
-                super().cancel()
-
-    def get_loop(self) -> "VirtualLoop":
-        return self._loop
-
-    def add_done_callback(self, callback: Callable[..., object], *, context: contextvars.Context) -> None:
-        """The task goes to sleep."""
-        self.callback = callback
-        self.context = context
-        self._loop.push(self)
-
-    def result(self) -> None:
-        """For the task that was woken."""
-        self.callback = None
-        self.args = ()  # which held this object itself: no work for the garbage collector
-        if self._was_cancelled:
-            raise asyncio.CancelledError
-
-    def cancel(self, msg: object = None) -> bool:  # type: ignore[override]
-        """The task is cancelled: it wakes as soon as possible, to hear of it."""
-        if self.callback is None or self._was_cancelled:
-            return False
-        self._was_cancelled = True
-        self._loop.call_soon(self.callback, self, context=self.context)
-        self.callback = None
-        self._loop.timer_cancelled()
-        return True
-
-
-class Group:
-    """Tasks that die together, say those of one boot of a device. Whatever a task of a group creates belongs to the group.
-
-    `name`: begins the names of its tasks.
-    """
-
-    def __init__(self, loop: "VirtualLoop", name: str) -> None:
-        self.name = name
-        self.context = contextvars.copy_context()
-        self.context.run(_group.set, self)
-        self._loop = loop
-        self._tasks: "list[asyncio.Task[Any]]" = []
-        self._numbered = 0
-        self._prune_at = _MANY
-
-    def spawn(self, work: "Coroutine[Any, Any, T]") -> "asyncio.Task[T]":
-        """Start a task of this group, whoever asks, as `VirtualLoop.start` does."""
-        return self.call(self._loop.start, work)
-
-    def call(self, function: Callable[..., T], *args: Any) -> T:
-        """Call a function as if a task of this group did: what it creates belongs to the group."""
-        return self.context.copy().run(function, *args)
-
-    def tasks(self) -> "list[asyncio.Task[Any]]":
-        """Those that are not done, oldest first."""
-        return [task for task in self._tasks if not task.done()]
-
-    def kill(self) -> None:
-        """All tasks end here and now, in the order in which they were made.
-
-        They are closed, not cancelled: no `except` of theirs sees it, and what their `finally` awaits never comes. What these
-        do on the way out is for the owner of the ports to ignore. The running task cannot be closed from within: it goes on
-        to its next `await`, and needs another `kill` then.
-        """
-        running = asyncio.current_task(self._loop)
-        kept = []
-        for task in self._tasks:
-            if task is running:
-                kept.append(task)
-            elif not task.done():
-                _close(task)
-        self._tasks = kept
-
-    def add(self, task: "asyncio.Task[Any]") -> None:
-        """For the loop alone."""
-        self._tasks.append(task)
-        if len(self._tasks) >= self._prune_at:
-            self._tasks = self.tasks()
-            self._prune_at = max(_MANY, 2 * len(self._tasks))
-
-    def next_name(self) -> str:
-        """For the loop alone."""
-        self._numbered += 1
-        return f"{self.name}-{self._numbered}"
-
-
-_group: "contextvars.ContextVar[Group]" = contextvars.ContextVar("evergrow_world_group")
 
 
 _Base: Any = asyncio.AbstractEventLoop  # Any: type checkers would ask for its 60 methods of I/O
@@ -280,7 +140,7 @@ class VirtualLoop(_Base):
         context: contextvars.Context | None = None,
         **options: Any,
     ) -> "asyncio.Task[T]":
-        group = _group.get(self.root) if context is None else context.get(_group, self.root)
+        group = CURRENT.get(self.root) if context is None else context.get(CURRENT, self.root)
         task = asyncio.Task(coro, loop=self, name=name or group.next_name(), context=context, **options)
         group.add(task)
         return task
@@ -288,7 +148,7 @@ class VirtualLoop(_Base):
     def start(self, work: "Coroutine[Any, Any, T]") -> "asyncio.Task[T]":
         """Create a task that nobody awaits. An Exception that it raises is a fault of the simulation, and ends `run`."""
         task = self.create_task(work)
-        task.add_done_callback(_surface)
+        task.add_done_callback(surface)
         return task
 
     # -- running
@@ -399,32 +259,11 @@ class VirtualLoop(_Base):
         self._ready.clear()
         self._timers.clear()
         for task in sorted(asyncio.all_tasks(self), key=lambda task: task.get_name()):
-            _close(task)
+            close(task)
 
     def _check_closed(self) -> None:
         if self._closed:
             raise WorldError("the loop is closed")
-
-
-def _surface(task: "asyncio.Task[Any]") -> None:
-    error = None if task.cancelled() else task.exception()
-    if isinstance(error, Exception):
-        raise error
-
-
-def _close(task: "asyncio.Task[Any]") -> None:
-    setattr(task, "_log_destroy_pending", False)  # noqa: B010 - asyncio's own way to say that this is meant
-    task.remove_done_callback(_surface)  # What wakes it later finds it closed, which is an error of no interest.
-    work: Any = task.get_coro()
-    for _ in range(_CLOSE_LIMIT):
-        try:
-            work.close()
-            return
-        except RuntimeError:
-            continue  # A `finally` awaits something: it is closed there in turn.
-        except BaseException:
-            return  # Where it ended does not matter: it did.
-    raise WorldError(f"task {task.get_name()} cannot be ended")
 
 
 def _where(task: "asyncio.Task[Any]") -> str:
