@@ -263,7 +263,7 @@ class Demo:
             publisher, feature, sequence = report.feature
             _expect(feature == number, f"{name} was installed as feature {feature}")
             self._show.good(
-                f"{name} installed: {report.bytes} bytes in {report.blocks} blocks, {report.ms} ms of the washer's time, "
+                f"{name} installed: {report.bytes} bytes in {report.blocks} blocks, {report.ms} ms, "
                 f"signature verified in {report.verify_ms} ms with {report.hash_calls} hashes"
             )
             self._installed.append(

@@ -239,8 +239,9 @@ def test_two_seeds_are_two_stories_and_one_seed_is_one() -> None:
 
 
 def others() -> list[str]:
-    """This interpreter, and those of other versions that run on this machine."""
-    found = [sys.executable]
+    """This interpreter, those of other versions on the path, and those that EVERGROW_PYTHONS names."""
+    found = [sys.executable, *os.environ.get("EVERGROW_PYTHONS", "").split(os.pathsep)]
+    found = [path for path in found if path]
     for version in ("3.11", "3.12", "3.13", "3.14"):
         path = shutil.which(f"python{version}")
         if path and subprocess.run([path, "-c", "pass"], capture_output=True).returncode == 0:
