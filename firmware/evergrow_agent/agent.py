@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from evergrow_agent.board import Board, Config, Identity
+    from evergrow_protocol.cose import Key
 
 _SIGNAL_PHASE = 9
 _SIGNAL_REMAINING_S = 10
@@ -168,7 +169,7 @@ class Agent:
         self.installer = Installer(
             self.features,
             board.flash,
-            trust.load(board.flash),
+            self._keyring(),
             (identity.vendor_id, identity.class_id),
             board.appliance,
             board.net.clock,
@@ -202,6 +203,12 @@ class Agent:
         self.last_crash = f"{name}: {exc!r}"
 
     # -- what the others ask
+
+    def _keyring(self) -> "list[Key] | None":
+        try:
+            return trust.load(self.board.flash)
+        except OSError:
+            return None  # Not the same as to trust nobody: a good offer is not refused for good.
 
     def _is_idle(self) -> bool:
         return self.runner.state == IDLE

@@ -23,8 +23,8 @@ _PROGRAMME_MAX = 65535
 class Commands:
     """Runs commands on `cycle` and `runner`. `rebirth`, to be set, asks the link for a new birth.
 
-    The last REMEMBERED ids are kept with their codes. They are written to the flash after a start, so that a broker that
-    delivers it again after a power cut does not start the appliance again (EG-CMD-001).
+    The last REMEMBERED ids are kept with their codes. They are written to the flash with each start, before anything else of
+    it is: a broker that delivers it again after a power cut must not start the appliance again (EG-CMD-001).
     """
 
     def __init__(self, cycle: "Cycle", runner: "Runner", appliance: "Any", timebase: "Timebase", flash: "Any") -> None:
@@ -48,20 +48,23 @@ class Commands:
         for known, code in self._answers:
             if known == command_id:
                 return command_id, code
-        command = 0
         try:
             command, args, deadline_s = messages.command_fields(fields)
             self._check_deadline(deadline_s)
-            self._run(command, args, now_ms)
+            if command == messages.COMMAND_START:
+                self._start(command_id, args, now_ms)
+                return command_id, OK
+            self._run(command, now_ms)
             code = OK
         except ProtocolError as exc:
             code = exc.code
         except (OSError, MemoryError):
             code = STORAGE
-        self._answers = self._answers[1 - REMEMBERED :] + [(command_id, code)]
-        if command == messages.COMMAND_START and code == OK:
-            self._save()
+        self._remember(command_id, code)
         return command_id, code
+
+    def _remember(self, command_id: int, code: int) -> None:
+        self._answers = self._answers[1 - REMEMBERED :] + [(command_id, code)]
 
     def _check_deadline(self, deadline_s: "int | None") -> None:
         if deadline_s is None:
@@ -72,17 +75,23 @@ class Commands:
         if utc_s > deadline_s:
             raise ProtocolError(EXPIRED, f"deadline {deadline_s} has passed, it is {utc_s}")
 
-    def _run(self, command: int, args: "dict[int, Any]", now_ms: int) -> None:
-        if command == messages.COMMAND_START:
-            programme = args.get(0)
-            if type(programme) is not int:
-                raise ProtocolError(BAD_TYPE, "start needs a programme")
-            if not 0 < programme <= _PROGRAMME_MAX:
-                raise ProtocolError(OUT_OF_RANGE, f"programme {programme} is not in 1..{_PROGRAMME_MAX}")
-            if not getattr(self._appliance, "remote_enable", False):
-                raise ProtocolError(INVALID_STATE, "remote start was not enabled at the appliance")  # EG-CMD-002
-            self._cycle.start(programme, now_ms)
-        elif command == messages.COMMAND_STOP:
+    def _start(self, command_id: int, args: "dict[int, Any]", now_ms: int) -> None:
+        programme = args.get(0)
+        if type(programme) is not int:
+            raise ProtocolError(BAD_TYPE, "start needs a programme")
+        if not 0 < programme <= _PROGRAMME_MAX:
+            raise ProtocolError(OUT_OF_RANGE, f"programme {programme} is not in 1..{_PROGRAMME_MAX}")
+        if not getattr(self._appliance, "remote_enable", False):
+            raise ProtocolError(INVALID_STATE, "remote start was not enabled at the appliance")  # EG-CMD-002
+
+        def accepted() -> None:
+            self._remember(command_id, OK)
+            self._save()
+
+        self._cycle.start(programme, now_ms, accepted)
+
+    def _run(self, command: int, now_ms: int) -> None:
+        if command == messages.COMMAND_STOP:
             self._runner.stop(now_ms)  # With nothing running this is how it is already.
         elif command == messages.COMMAND_REBIRTH:
             self.rebirth()

@@ -18,6 +18,7 @@ from evergrow_protocol.registry_common import EVENT_FAULT, EVENT_PHASE_CHANGED, 
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from evergrow_agent.guard import Guard
@@ -71,8 +72,11 @@ class Cycle:
         except (OSError, ProtocolError):
             self.failures += 1
 
-    def start(self, programme_id: int, now_ms: int) -> None:
-        """Start a programme. ProtocolError: 5 not known here, 11 another runs, 7 not ready yet; and those of a bad programme."""
+    def start(self, programme_id: int, now_ms: int, accepted: "Callable[[], None] | None" = None) -> None:
+        """Start a programme. ProtocolError: 5 not known here, 11 another runs, 7 not ready yet; and those of a bad programme.
+
+        `accepted()` is called when it will run, before anything of it is on flash.
+        """
         if self._runner.state != IDLE:
             raise ProtocolError(INVALID_STATE, f"programme {self._runner.programme_id} is running")
         appliance = self._guard.appliance
@@ -89,6 +93,11 @@ class Cycle:
         self._runner.start(programme, now_ms, owners)
         self._active = True
         self._start_ms = now_ms
+        try:
+            if accepted:
+                accepted()
+        except Exception:
+            self.failures += 1
         try:
             self._seq = self._ledger.begin(self.boot)
         except Exception:

@@ -33,6 +33,12 @@ class FsFlash:
             os.mkdir(root)
         except OSError:
             pass  # It is there; if it is not, the first access says so.
+        # A rename that lost power half-way can hide an unrelated file of a LittleFS2 from us until something is about to change.
+        # Removing what cannot be removed is such a moment: it fails, but what was left undone is completed first.
+        try:
+            os.remove(f"{self._root}/.")
+        except OSError:
+            pass
         try:
             for name in os.listdir(root):
                 if name.endswith(_TMP):

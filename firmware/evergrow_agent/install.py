@@ -65,7 +65,7 @@ _TEXT = 9
 
 
 class Installer:
-    """`keyring`: the trusted keys. `identity`: (vendor id, class id), 16 bytes each. `clock`: the network's clock.
+    """`keyring`: the trusted keys, None while they cannot be read. `identity`: (vendor id, class id), 16 bytes each. `clock`: the network's clock.
 
     `send_get(transfer, payload, block_bytes, first, wanted)` and `send_report(fields)` are coroutine functions; they may
     raise OSError or MqttError, or return False, when there is no link. `is_idle()`: whether no cycle runs.
@@ -76,7 +76,7 @@ class Installer:
         self,
         features: Features,
         flash: "Any",
-        keyring: "Sequence[Key]",
+        keyring: "Sequence[Key] | None",
         identity: "tuple[bytes, bytes]",
         appliance: "Any",
         clock: "Any",
@@ -191,6 +191,8 @@ class Installer:
 
     async def _open(self, size: int) -> "tuple[Envelope, Manifest, Key]":
         """Pull the envelope and verify it; nothing that it says is believed before."""
+        if self._keyring is None:
+            raise ProtocolError(STORAGE, "the key ring could not be read at boot")
         if not 0 < size <= MAX_ENVELOPE:
             raise ProtocolError(TOO_LARGE, f"envelope of {size} bytes, limit {MAX_ENVELOPE}")
         data = self._room[:size] if size <= len(self._room) else memoryview(bytearray(size))

@@ -18,11 +18,11 @@ _TYPES = (bytes, int, bytes, int, bytes)
 
 
 def load(flash: "Any") -> "list[Key]":
-    """The trusted keys. A file that is absent or damaged trusts nobody: features are then refused, all else works."""
+    """The trusted keys. A file that is absent or damaged trusts nobody: features are then refused, all else works. OSError."""
+    data = flash.read(FILE)
     try:
-        data = flash.read(FILE)
         return [] if data is None else [_key(row) for row in _rows(loads(data))]
-    except (OSError, ProtocolError):
+    except ProtocolError:
         return []
 
 

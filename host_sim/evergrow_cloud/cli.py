@@ -120,6 +120,7 @@ def command(
     programme: Annotated[str | None, typer.Argument(help="For start: a programme's name, or its number.")] = None,
     db: Database = DEFAULT_DATABASE,
     timeout: Annotated[float, typer.Option(help="Seconds to wait, and for the device to obey.", min=1)] = 30,
+    deadline: Annotated[bool, typer.Option(help="Let the device refuse a start that comes later than --timeout.")] = True,
     as_json: Json = False,
 ) -> None:
     """Send a command through the running cloud and wait for the answer. Exit code 1 if the device refuses."""
@@ -127,12 +128,14 @@ def command(
     with _sentences(), _existing(db) as store:
         row = devices.find(store, device)
         # Without a deadline a message that was held up somewhere could start the appliance hours later.
-        deadline_utc_s = store.utc_s() + int(timeout) if number == commands.START else None
+        deadline_utc_s = store.utc_s() + int(timeout) if deadline and number == commands.START else None
         code, result = _await_answer(store, row, number, args, deadline_utc_s, timeout)
     if as_json:
         _print_json({"device": row.name, "command": name, "code": code, "code_name": view.code_name(code), "result": result})
     else:
         print(f"{row.name}: {name}: {view.code_name(code)}" + ("" if result is None else f" {view.clean(result)}"))
+    if code == codes.EXPIRED:
+        print("  Its clock may be ahead, as that of a fast simulation is: then --no-deadline.", file=sys.stderr)
     if code != codes.OK:
         raise typer.Exit(1)
 

@@ -17,11 +17,14 @@ from rich.markup import escape
 
 from evergrow_protocol import cose, registry, topics
 from evergrow_protocol.errors import ProtocolError
+from evergrow_sim.explore_cli import explore, replay
 from evergrow_sim.launch import DeviceError, DeviceProcess, DeviceTask, Event
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Run simulated appliances.", pretty_exceptions_show_locals=False
 )
+app.command()(explore)
+app.command()(replay)
 
 
 EXPECTED = (DeviceError,)

@@ -180,6 +180,11 @@ class DeviceProcess(_Watched):
                 self._process.kill()
             await self._wait()
 
+    def _last_words(self) -> str:
+        if self.output and self.output[-1].startswith("MemoryError"):
+            return f"its heap of {self._heap} is too small ({self.output[-1]})"
+        return super()._last_words()
+
     async def _wait(self) -> int:
         if self._process is None or self._reader is None:
             raise DeviceError(f"{self._name} was never started")

@@ -152,7 +152,9 @@ class SigningKey:
                 raise ValueError("unknown format or sizes")
             if _public(identifier, tree[32:64], height) != public.public:
                 raise ValueError("it does not belong to the public key beside it")
-        except (KeyError, TypeError, ValueError) as error:
+        except KeyError as error:
+            raise KeyFileError(f"{path} is not a signing key: it has no {error}") from None
+        except (TypeError, ValueError) as error:
             raise KeyFileError(f"{path} is not a signing key: {error}") from None
         return cls(path, public, height, seed, identifier, tree)
 

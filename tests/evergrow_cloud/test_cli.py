@@ -183,3 +183,17 @@ async def test_a_command_of_another_process_runs_through_the_cloud(mosquitto: Mo
                 assert returned == exit_code
                 answer: dict[str, Any] = json.loads(output)
                 assert answer["code"] == code
+
+
+async def test_a_start_may_go_without_a_deadline_to_a_device_whose_clock_is_ahead(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    """EG-CMD-003: a simulated device at speed refuses every deadline."""
+    path = tmp_path / "cloud.db"
+    with Store(path) as store:
+        async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}") as cloud, ScriptedDevice(mosquitto.port) as device:
+            await cloud.connected()
+            await device.be_born()
+            calling = asyncio.create_task(_call(path, "command", "washer-1", "start", "3", "--no-deadline"))
+            number, command, args = await device.hear("cmd")
+            assert (command, args) == (1, {0: 3})
+            await device.say("rsp", [number, 12])
+            assert (await calling)[0] == 1

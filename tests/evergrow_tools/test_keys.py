@@ -197,3 +197,8 @@ def test_a_damaged_tree_never_yields_a_signature(key: keys.SigningKey) -> None:
     with pytest.raises(keys.KeyFileError, match="damaged"):
         for _ in range(32):
             damaged.sign(MESSAGE)
+
+
+def test_a_public_key_is_not_taken_for_a_signing_key(key: keys.SigningKey) -> None:
+    with pytest.raises(keys.KeyFileError, match="maker.pub is not a signing key: it has no 'height'"):
+        keys.SigningKey.load(key.path.with_suffix(".pub"))

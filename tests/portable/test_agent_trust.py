@@ -39,8 +39,12 @@ def test_a_damaged_key_ring_trusts_nobody():
         assert trust.load(FaultyFlash({trust.FILE: damage})) == [], damage
     flash = FaultyFlash({trust.FILE: good})
     assert len(trust.load(flash)) == 1
+
+
+def test_a_key_ring_that_cannot_be_read_is_not_an_empty_one():
+    flash = FaultyFlash({trust.FILE: dumps([[b"kid", -46, b"public", 1, b"acme"]])})
     flash.fail_reads = (trust.FILE,)
-    assert trust.load(flash) == []
+    raises(OSError, trust.load, flash)
 
 
 def test_a_key_ring_that_could_not_be_loaded_is_not_provisioned():

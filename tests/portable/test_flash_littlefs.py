@@ -2,19 +2,19 @@
 
 import os
 
+from evergrow_agent.fsflash import FsFlash
 from evergrow_sim import lfs
-from flashtruth import settle
 
 HEAP = "4M"
 POINT = "/chip"
 FILES = 40  # of 100 bytes: more than one pair of blocks holds
 
 
-def test_after_a_cut_rename_a_file_is_hidden_until_something_changes():
+def test_a_file_that_a_cut_rename_hides_is_there_again_for_the_flash_port():
     """Renaming across two pairs of the directory is two commits. Between them, reading skips one file too many.
 
-    Nothing is lost: the first change completes the rename, even the removal of what is not there. That has to come before
-    the first look at the directory.
+    Nothing is lost: the first change completes the rename, even the removal of what is not there. FsFlash sees to it before
+    its first look at the directory.
     """
     if not lfs.AVAILABLE:
         return
@@ -32,8 +32,7 @@ def test_after_a_cut_rename_a_file_is_hidden_until_something_changes():
         pass
     lfs.mount(lfs.Chip(blocks), POINT)
     there = sorted(os.listdir(POINT))
-    settle(POINT)
-    settled = sorted(os.listdir(POINT))
+    settled = sorted(FsFlash(POINT).names())
     lfs.unmount(POINT)
     assert settled == [f"n{number:02d}" for number in range(1, FILES)]
     assert there == settled[1:]

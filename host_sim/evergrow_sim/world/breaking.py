@@ -30,6 +30,8 @@ class Breaker:
         self._open: dict[int, Callable[[], None]] = {}  # {number of the fault: what heals it}
         self._active: list[Fault] = []  # of those whose effects add up: see `_settle`
         self._over = False
+        self._armed: list[tuple[Fault, Callable[[], object]]] = []  # wait for a message
+        house.tap.on_message = self._on_message
 
     def start(self) -> None:
         for number, fault in enumerate(self._faults):
@@ -73,7 +75,7 @@ class Breaker:
         if fault.kind.startswith("broker"):
             return self._break_broker(fault)
         if fault.target == CLOUD:
-            self._soon(fault["event"], lambda: self._crash_cloud(fault))
+            self._soon(fault, lambda: self._crash_cloud(fault))
             return None
         resident = self._house.residents[fault.target]
         broken: dict[str, Callable[[Resident, Fault], Callable[[], None] | None]] = {
@@ -91,8 +93,14 @@ class Breaker:
         }
         return broken[fault.kind](resident, fault)
 
-    def _soon(self, events: int, call: Callable[[], object]) -> None:
-        """At that event from now on: between any two steps of anybody."""
+    def _soon(self, fault: Fault, call: Callable[[], object]) -> None:
+        """So many events from now on, or from the next message of the kind that it names: between any two steps of anybody."""
+        if fault.text("after"):
+            self._armed.append((fault, call))
+        else:
+            self._ring_after(fault["event"], call)
+
+    def _ring_after(self, events: int, call: Callable[[], object]) -> None:
         loop = self._world.loop
 
         def ring() -> None:
@@ -100,6 +108,11 @@ class Breaker:
                 call()
 
         loop.at_event(loop.events + events, ring)
+
+    def _on_message(self, device: str, kind: str) -> None:
+        for armed in [one for one in self._armed if one[0].text("after") == kind and one[0].target in (device, CLOUD)]:
+            self._armed.remove(armed)
+            self._ring_after(armed[0]["event"], armed[1])
 
     # -- links and broker: several faults may hold at once, and end in any order
 
@@ -115,9 +128,13 @@ class Breaker:
         return heal
 
     def _break_link(self, fault: Fault) -> Callable[[], None] | None:
-        if fault.kind in ("link reset", "link refuse", "link dns"):
-            self._world.network.reset(fault.target)
-        return None if fault.kind == "link reset" else self._add(fault, self._settle_link)
+        network = self._world.network
+        if fault.kind == "link reset":
+            self._soon(fault, lambda: network.reset(fault.target))
+            return None
+        if fault.kind in ("link refuse", "link dns"):
+            network.reset(fault.target)
+        return self._add(fault, self._settle_link)
 
     def _settle_link(self, target: str) -> None:
         link = self._world.network.link(target)
@@ -154,7 +171,7 @@ class Breaker:
     # -- power
 
     def _cut_power(self, resident: Resident, fault: Fault) -> None:
-        self._soon(fault["event"], lambda: resident.device.reboot(fault.for_ms))
+        self._soon(fault, lambda: resident.device.reboot(fault.for_ms))
 
     def _cut_flash(self, resident: Resident, fault: Fault) -> None:
         flash = resident.device.flash
@@ -221,6 +238,7 @@ class Breaker:
         def heal() -> None:
             flash.files.pop(_BALLAST, None)
             if fault["left_bytes"] < _SAFE_LEFT_BYTES:
+                resident.may_forget = True
                 resident.log.excuse("the flash was full", began_ms)
 
         return heal
@@ -256,6 +274,7 @@ class Breaker:
         def heal() -> None:
             if flash.fail is fails:  # else another such fault has taken over
                 flash.fail = None
+            resident.may_forget = True
             resident.log.excuse("the flash failed", began_ms)
 
         return heal
@@ -270,6 +289,7 @@ class Breaker:
         def heal() -> None:
             if flash.fail_reads is hidden:
                 flash.fail_reads = ()
+            resident.may_forget = True
             resident.log.excuse("the flash could not be read", began_ms)
 
         return heal

@@ -81,6 +81,8 @@ _HEAVY = (
 )  # fmt: skip
 _LINK = ("link down", "link slow", "link reset", "link lossy", "link half open", "link refuse", "link dns", "link split", "link jumpy")
 _APPLIANCE = ("inlet blocked", "heater dead", "drain blocked", "door forced", "dead sensor")
+_MOMENTS = ("", "", "usage", "usage", "ack", "birth", "feat", "cmd", "rsp")
+"""After the next message of which kind it happens, so many events later; "" for at once."""
 _POOR = ("no will", "no retained", "no sessions", "silent", "ignore receive maximum")
 
 
@@ -99,7 +101,7 @@ def _fault(rand: Rand, kind: str, target: str, at_ms: int) -> Fault:
     off_ms = rand.choice((0, 1, 500, rand.between(0, 20_000), rand.between(0, 180_000)))
     match kind:
         case "power":
-            return made(off_ms, event=rand.between(1, 60))
+            return made(off_ms, after=rand.choice(_MOMENTS), event=rand.between(1, 60))
         case "flash cut":
             return made(off_ms, operation=rand.between(1, 8), how=rand.below(3))
         case "stall":
@@ -119,7 +121,9 @@ def _fault(rand: Rand, kind: str, target: str, at_ms: int) -> Fault:
         case "broker refuses":
             return made(lasting_ms, code=rand.choice((0x88, 0x89, 0x97, 0x87)))
         case "cloud crash":
-            return made(off_ms, event=rand.between(1, 40), machine=rand.below(2))
+            return made(off_ms, after=rand.choice(_MOMENTS), event=rand.between(1, 40), machine=rand.below(2))
+        case "link reset":
+            return made(after=rand.choice(_MOMENTS), event=rand.between(1, 20))
         case "clock":
             return made(jump_s=rand.choice((-86_400, -3600, -5, 5, 3600, 86_400 * 400, -1_795_339_200)), drift_ppm=rand.between(-500, 500))
         case "appliance":

@@ -38,11 +38,13 @@ class Heard:
 class Tap:
     """To be the broker's `observe`. `report(device, what)` is called with what may not be.
 
-    `on_birth(device, birth)`: called with each birth. `heard`: by device.
+    `on_birth(device, birth)`: called with each birth; `on_message(device, kind)`: may be set, and is called with each message.
+    `heard`: by device.
     """
 
     def __init__(self, world: World, report: Callable[[str, str], None], on_birth: Callable[[str, Birth], None]) -> None:
         self.heard: dict[str, Heard] = {}
+        self.on_message: Callable[[str, str], None] | None = None
         self._world = world
         self._report = report
         self._on_birth = on_birth
@@ -54,6 +56,8 @@ class Tap:
             self._report(client_id, f"published to {publish.topic!r}: {error.text}")
             return
         payload = bytes(publish.payload)
+        if self.on_message is not None:
+            self.on_message(device, kind)
         if direction == "up":
             self._up(device, kind, payload, publish)
         else:

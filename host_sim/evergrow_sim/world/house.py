@@ -58,7 +58,8 @@ class Resident:
     """A device of the house: `device` itself, its `washer`, the `log` of its cycles.
 
     `offered`: {transfer: offer}. `commands`: ids of the commands sent to it. `stalls`: how often its watchdog has reason to bite.
-    `starts`: how often a person started a programme. `may_rot`: bits of its flash flipped.
+    `starts`: how often a person started a programme. `may_rot`: bits of its flash flipped; `may_forget`: what it
+    should remember of commands may not have reached the flash. `attempts`: how often it tried to connect.
     """
 
     def __init__(self, world: World, spec: DeviceSpec, report: Callable[[str, str, str], None]) -> None:
@@ -86,6 +87,8 @@ class Resident:
         self.starts = 0
         self.stalls = 0
         self.may_rot = False
+        self.may_forget = False
+        self.attempts = 0
         link = world.network.link(spec.name)
         link.delay_ms, link.jitter_ms = spec.delay_ms, spec.jitter_ms
         trust.provision(self.device.flash, keyring())
@@ -111,6 +114,14 @@ class House:
         world.network.listen(HOST, PORT, server.accept)
         self.cloud = CloudEnd(world, HOST, PORT, scenario.cloud_version)
         self.residents = {spec.name: Resident(world, spec, report) for spec in scenario.devices}
+        note = world.network.note
+
+        def count(who: str, what: str, *details: int | str | bytes) -> None:
+            if what == "connect" and who in self.residents:
+                self.residents[who].attempts += 1
+            note(who, what, *details)
+
+        setattr(world.network, "note", count)  # noqa: B010
 
     def open(self) -> None:
         """Turn the cloud and the devices on, each at its time, and let people do what they do."""

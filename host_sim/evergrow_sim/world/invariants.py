@@ -7,6 +7,7 @@ usage       every cycle is in the ledger of the cloud or still on flash, exactly
 grammar     every message can be read by the other side; boots rise, and (boot, seq) names one message (`grammar`)
 commands    a command runs once at most
 features    nothing is active but what was rightly offered; a good offer ends well or for a good reason, a bad one is refused
+storm       a device that cannot connect tries ever more seldom
 memory      everything that could grow is below its bound
 crash       no task of the agent, of the cloud or of the broker ever fails; the watchdog bites only who hangs
 reachable   when the faults are over, each device answers a command, is idle, and has told all, within SETTLE_S
@@ -31,7 +32,9 @@ SETTLE_S = 1200
 REFUSED_S = 900
 """More of it when a broker refused clients for good: they come back only after that long."""
 
-_PROBE_S = 240
+ATTEMPTS = 40
+"""To connect in AUDIT_S: back-off doubles from 1 s with full jitter, and starts again after a connection that lasted."""
+ATTEMPTS_PER_BOOT = 12
 _ALWAYS_FAIR = (codes.BUSY, codes.EXPIRED, codes.STORAGE)  # to refuse an offer
 _TASKS_MAX = 24
 _QUIET_MS = 30_000
@@ -55,6 +58,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.violations: list[Violation] = []
+        self._before: dict[str, tuple[int, int]] = {}  # attempts and boots at the last audit
         self._house: House
         self._breaker: Breaker
 
@@ -86,6 +90,7 @@ class Watch:
             self._check_memory(resident)
             self._check_health(resident)
             self._check_balance(resident)
+            self._check_storm(resident)
             if self._settled(resident):
                 self.check_usage(resident)
         for failure in self._house.cloud.failures:
@@ -96,15 +101,32 @@ class Watch:
         wrong = explain(resident.log.ended(), self._house.accounts(resident), resident.log)
         if wrong:
             self.report("usage", resident.name, wrong)
+        self._check_sums(resident)
         conflicts = self._house.cloud.store.row("SELECT conflicts FROM devices WHERE device = ?", resident.name)
         if conflicts and conflicts[0]:
             self.report("usage", resident.name, f"{conflicts[0]} records under a taken (boot, seq)")
+
+    def _check_sums(self, resident: Resident) -> None:
+        """What the cloud's ledger adds up is what its records say."""
+        told = self._house.told(resident).values()
+        counted = self._house.cloud.store.row(
+            "SELECT coalesce(sum(cycles), 0), coalesce(sum(energy_wh), 0), coalesce(sum(water_ml), 0)"
+            " FROM usage JOIN devices ON devices.id = device_id WHERE device = ?",
+            resident.name,
+        )
+        sums = (
+            sum(1 if one.merged_cycles is None else one.merged_cycles for one in told),
+            sum(one.energy_wh or 0 for one in told),
+            sum(one.water_ml or 0 for one in told),
+        )
+        if counted != sums:
+            self.report("usage", resident.name, f"the cloud counts {counted}, its records say {sums}")
 
     def _settled(self, resident: Resident) -> bool:
         """Whether what happened is on flash by now: it has power, has booted, and its flash is well."""
         device = resident.device
         flash = device.flash
-        if not device.on or flash.fail is not None or flash.fail_reads or resident.log.running:
+        if not device.on or flash.fail is not None or flash.fail_reads or resident.log.running or resident.washer.dead_signals:
             return False
         boot = device.boot
         return boot is not None and boot.clock.ticks_ms() > _QUIET_MS and self._booted(resident) and device.agent.ledger.healthy
@@ -139,8 +161,16 @@ class Watch:
             self.report("crash", device.name, f"a message was not handled: {agent.link.last_error}")
         cycles = len([cycle for cycle in resident.log.cycles if cycle.begun])
         starts = resident.starts + len(resident.commands)
-        if cycles > starts:
+        if cycles > starts and not resident.may_forget:
             self.report("commands", device.name, f"{cycles} cycles, and only {starts} starts")
+
+    def _check_storm(self, resident: Resident) -> None:
+        before, resident_boots = self._before.get(resident.name, (0, 0))
+        attempts = resident.attempts - before
+        most = ATTEMPTS + ATTEMPTS_PER_BOOT * (resident.device.boots - resident_boots)
+        if attempts > most:
+            self.report("storm", resident.name, f"{attempts} attempts to connect in {AUDIT_S} s, {most} at most")
+        self._before[resident.name] = (resident.attempts, resident.device.boots)
 
     def _check_memory(self, resident: Resident) -> None:
         house, name = self._house, resident.name

@@ -87,13 +87,13 @@ class Plant:
         """Learn from an agent when cycles start and end, and nothing else."""
         start, tick = agent.cycle.start, agent.cycle.tick
 
-        def started(programme_id: int, now_ms: int) -> None:
+        def started(programme_id: int, now_ms: int, *more: Any) -> None:
             if self.running is not None:
-                start(programme_id, now_ms)  # is refused
+                start(programme_id, now_ms, *more)  # is refused
                 return
             self.begin(agent.boot_number, programme_id)
             try:
-                start(programme_id, now_ms)
+                start(programme_id, now_ms, *more)
             finally:  # Power may be cut in it, too, after the programme has begun and before anybody is told.
                 if agent.runner.state == IDLE or not agent.runner.programme_id:
                     self.cycles.pop()

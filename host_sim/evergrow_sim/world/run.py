@@ -81,6 +81,7 @@ def run(
             watch.report("crash", "world", f"{type(error).__name__}: {error}")
         numbers = list(range(len(planned))) if chosen is None else list(chosen)
         stats = _stats(house)
+        world.trace.sink = None  # what is torn down now did not happen
         return Result(seed, level, world.trace.digest(), watch.violations, planned, numbers, world.trace.last(), stats)
 
 

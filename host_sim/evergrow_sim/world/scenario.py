@@ -11,6 +11,7 @@ from evergrow_sim.world.features import WARM_RINSE, catalogue
 from evergrow_sim.world.rand import Rand, derive
 
 _MINUTE_MS = 60_000
+_LONG_MS = 20 * _MINUTE_MS  # nothing that takes this long is started so late that the run would have to wait for it
 _OFFERS_MAX = 4  # to one device
 
 
@@ -53,10 +54,10 @@ class Scenario:
 
 
 def make(seed: int, hours: float = 0) -> Scenario:
-    """The scenario of a seed. `hours`: how long it lasts; 0: half an hour to an hour and a half, now and then more."""
+    """The scenario of a seed. `hours`: how long it lasts; 0: some twelve to forty minutes, now and then hours."""
     rand = derive(seed, "scenario")
     span_ms = int(hours * 60) * _MINUTE_MS or _span_ms(rand)
-    count = rand.choice((1, 1, 1, 1, 1, 2, 2, 3)) if not hours else rand.between(1, 4)
+    count = rand.choice((1, 1, 1, 1, 1, 1, 2, 2, 3)) if not hours else rand.between(1, 4)
     specs = tuple(_device(rand.derive("device", number), f"w{number}") for number in range(1, count + 1))
     acts = [act for spec in specs for act in _acts(rand.derive("acts", spec.name), spec, span_ms)]
     acts.sort(key=lambda act: (act.at_ms, act.device))
@@ -66,14 +67,14 @@ def make(seed: int, hours: float = 0) -> Scenario:
 def _span_ms(rand: Rand) -> int:
     if rand.chance(0.03):
         return rand.between(120, 240) * _MINUTE_MS
-    return rand.between(20, 60) * _MINUTE_MS
+    return rand.between(12, 40) * _MINUTE_MS
 
 
 def _device(rand: Rand, name: str) -> DeviceSpec:
     telemetry = (ids.SIGNAL_TEMP, ids.SIGNAL_DRUM_RPM) if rand.chance(0.3) else ()
     return DeviceSpec(
         name,
-        tick_ms=rand.choice((500, 1000, 1000)),
+        tick_ms=rand.choice((500, 1000, 1000, 1000, 2000)),
         load_g=rand.between(500, 2000),
         drift_ppm=rand.between(-200, 200),
         rtc=rand.choice(("none", "none", "1970", "kept")),
@@ -93,13 +94,15 @@ def _acts(rand: Rand, spec: DeviceSpec, span_ms: int) -> list[Act]:
     at_ms = spec.powered_ms + rand.between(5_000, 60_000)
     while at_ms < span_ms:
         what, argument = _act(rand)
+        if argument == ids.PROGRAMME_RINSE_SPIN and at_ms > span_ms - _LONG_MS:
+            argument = brisk.SHORT_SPIN
         if what == "offer":
             offers += 1
         if what != "offer" or offers <= _OFFERS_MAX:
             acts.append(Act(at_ms, spec.name, what, argument))
         if what == "door":
             acts.append(Act(at_ms + rand.between(5_000, 40_000), spec.name, "close"))
-        at_ms += rand.between(2_000, 60_000) if rand.chance(0.3) else rand.between(60_000, 480_000)
+        at_ms += rand.between(2_000, 60_000) if rand.chance(0.3) else rand.between(40_000, 300_000)
     return acts
 
 

@@ -106,12 +106,12 @@ class CycleLog:
 
     def _watched(self, agent: object) -> None:
         self._watch(agent)
-        started: Callable[[int, int], None] = agent.cycle.start  # type: ignore[attr-defined]
+        started: Callable[..., None] = agent.cycle.start  # type: ignore[attr-defined]
 
-        def start(programme_id: int, now_ms: int) -> None:
+        def start(*args: object) -> None:
             known = len(self.cycles)
             try:
-                started(programme_id, now_ms)
+                started(*args)
             except PowerCut:
                 if len(self.cycles) > known:
                     self.cycles[-1].begun = False
@@ -182,9 +182,11 @@ def _differs(cycle: Cycle, record: Usage, log: CycleLog) -> str:
         if abs(record.duration_s - (cycle.ended_ms - cycle.started_ms) // 1000) > _DURATION_SLACK_S:
             return "duration"
         return ""
+    if cycle.losable:
+        return ""
     if cycle.complete:
         return "it did not lose power"
-    if cycle.losable or cycle.meter_failed:
+    if cycle.meter_failed:
         return ""
     least = log.used_at(cycle, cycle.ended_ms - CHECKPOINT_MS - 2 * log.tick_ms)
     return "a checkpoint too old" if energy_wh < least[0] or water_ml < least[1] else ""
@@ -197,6 +199,6 @@ def _sums(cycles: Sequence[Cycle], record: Usage) -> bool:
     energy_wh = sum(cycle.energy_wh for cycle in cycles)
     water_ml = sum(cycle.water_ml for cycle in cycles)
     told = (record.energy_wh or 0, record.water_ml or 0)
-    if all(cycle.complete and not cycle.meter_failed for cycle in cycles):
+    if all(cycle.complete and not cycle.losable and not cycle.meter_failed for cycle in cycles):
         return told == (energy_wh, water_ml)
     return told[0] <= energy_wh and told[1] <= water_ml

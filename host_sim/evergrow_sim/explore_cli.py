@@ -1,0 +1,108 @@
+"""`evergrow sim explore` and `replay`: the deterministic world from the command line. See docs/testing.md."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+FaultLevel = StrEnum("FaultLevel", {"none": "none", "light": "light", "heavy": "heavy"})
+"""How much goes wrong in a run."""
+
+_FAILURES_SHOWN = 5
+
+Level = Annotated[FaultLevel, typer.Option("--fault-level", help="How much goes wrong.")]
+Hours = Annotated[float, typer.Option(min=0, max=24 * 366, help="Virtual hours per run; 0: half an hour or so, as the seed says.")]
+
+
+def explore(
+    seeds: Annotated[int, typer.Option(min=1, help="How many.")] = 100,
+    first: Annotated[int, typer.Option("--from", min=0, help="The first.")] = 0,
+    fault_level: Level = FaultLevel.light,
+    jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")] = 0,
+    hours: Hours = 0,
+) -> None:
+    """Run many seeds of the deterministic world and check everything that must always be so.
+
+    Exit code 1 when something was not. What is printed then replays it, on any machine.
+    """
+    from evergrow_sim.world.explore import explore as outcomes
+
+    console = Console(highlight=False)
+    failed = []
+    virtual_s = cycles = 0
+    with Progress(console=console, transient=True) as progress:
+        bar = progress.add_task(f"{seeds} seeds", total=seeds)
+        for outcome in outcomes(range(first, first + seeds), str(fault_level), jobs, hours):
+            virtual_s += outcome.virtual_s
+            cycles += outcome.cycles
+            if outcome.violations:
+                failed.append(outcome.seed)
+                if len(failed) <= _FAILURES_SHOWN:
+                    console.print(outcome.report, markup=False, soft_wrap=True)
+            progress.update(bar, advance=1, description=f"{len(failed)} failed")
+    console.print(f"{seeds} seeds from {first}, faults {fault_level}: {virtual_s / 3600:.0f} virtual hours, {cycles} cycles")
+    if failed:
+        console.print(f"{len(failed)} failed: {' '.join(map(str, sorted(failed)))}", soft_wrap=True)
+        raise typer.Exit(1)
+
+
+def replay(
+    seed: Annotated[int, typer.Argument(min=0)],
+    fault_level: Level = FaultLevel.light,
+    story: Annotated[str, typer.Option(metavar="DEVICE", help="Print what happened to this device, say w1.")] = "",
+    shrink: Annotated[bool, typer.Option("--shrink", help="Leave out faults for as long as it still fails.")] = False,
+    faults: Annotated[str, typer.Option(help="Only these faults, by number: 3,7 or none.")] = "",
+    hours: Hours = 0,
+) -> None:
+    """Run one seed again: the same events in the same order, which the digest shows.
+
+    Exit code 1 when something was not as it must be.
+    """
+    from evergrow_sim.world import explore as explored
+    from evergrow_sim.world.run import run
+    from evergrow_sim.world.shrink import shrink as smallest
+    from evergrow_sim.world.story import Story
+
+    console = Console(highlight=False)
+    chosen = _numbers(faults)
+    told = Story(story) if story and not shrink else None
+    try:
+        result = run(seed, str(fault_level), chosen, sink=told, hours=hours)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--faults") from None
+    if shrink and not result.ok:
+        with Progress(console=console, transient=True) as progress:
+            bar = progress.add_task(f"{len(result.chosen)} faults", total=None)
+
+            def tried(numbers: object, fails: bool) -> None:
+                if fails:
+                    progress.update(bar, description=f"{len(numbers)} faults")  # type: ignore[arg-type]
+
+            result = smallest(result, hours, tried)
+        chosen = result.chosen
+        if story:
+            told = Story(story)
+            result = run(seed, str(fault_level), chosen, sink=told, hours=hours)
+    if told is not None:
+        console.print("\n".join(told.lines), markup=False, soft_wrap=True)
+    for number, fault in enumerate(result.faults):
+        if number in result.chosen:
+            console.print(f"fault {number}: {fault}", markup=False, soft_wrap=True)
+    console.print(f"digest {result.digest}", soft_wrap=True)
+    if result.ok:
+        console.print("nothing was violated" + (": there is nothing to shrink" if shrink else ""))
+        return
+    console.print(explored.report(result, hours, chosen), markup=False, soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def _numbers(text: str) -> list[int] | None:
+    """The numbers in `3,7`; [] for `none`; None for all."""
+    if not text:
+        return None
+    try:
+        return [] if text == "none" else [int(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a list of numbers", param_hint="--faults") from None
