@@ -222,7 +222,10 @@ class Agent:
 
     def _birth(self) -> "dict[int, Any]":
         flags = self._flags if self.ledger.healthy else self._flags | messages.FLAG_STORAGE
-        gc.collect()
+        heap_free = 0
+        if hasattr(gc, "mem_free"):
+            gc.collect()
+            heap_free = gc.mem_free()
         return messages.birth(
             REGISTRY_VERSION,
             self.board.appliance.class_id,
@@ -233,7 +236,7 @@ class Agent:
             self.config.rx_bytes,
             self.config.block_bytes,
             flags,
-            gc.mem_free() if hasattr(gc, "mem_free") else 0,
+            heap_free,
         )
 
 

@@ -94,9 +94,14 @@ class Guard:
         that does not answer puts everything in the safe state and is itself a fault.
         """
         error = 0
+        values = self._values
+        read = self.appliance.read
         try:
             for actuator, low, high, signal, op, value, row_error in self.appliance.interlocks:
-                if low <= self._values[actuator] <= high and self.holds(signal, op, value):
+                if not low <= values[actuator] <= high:
+                    continue
+                now = read(signal) if signal > 0 else values[-signal]  # as `holds`; this is what an idle agent does most
+                if now >= value if op == GE else now <= value:
                     safe = self.appliance.safe_state[actuator]
                     if low <= safe <= high:  # being in the safe state is what is forbidden here, say a pump off in a flood
                         safe = high + 1

@@ -65,7 +65,8 @@ _TEXT = 9
 
 
 class Installer:
-    """`keyring`: the trusted keys, None while they cannot be read. `identity`: (vendor id, class id), 16 bytes each. `clock`: the network's clock.
+    """`keyring`: the trusted keys, None while they cannot be read. `identity`: (vendor id, class id), 16 bytes each. `clock`:
+    the network's clock.
 
     `send_get(transfer, payload, block_bytes, first, wanted)` and `send_report(fields)` are coroutine functions; they may
     raise OSError or MqttError, or return False, when there is no link. `is_idle()`: whether no cycle runs.

@@ -60,7 +60,8 @@ class Ledger:
         self._totals: "dict[int, Any]" = {}
         self._merged_cycle = (0, 0)
         self._merged_saved = True
-        self._doubt: "dict[int, Any] | None" = None  # merged, and perhaps in the journal too
+        self._doubt: "dict[int, Any] | None" = None  # the first that was merged, and perhaps is on the flash too
+        self._doubt_cycle = (0, 0)
         # What is announced, and where reading goes on: the frames from `_offset` of segment `_number`.
         self._window: "list[_Sent]" = []
         self._resend = 0
@@ -144,6 +145,7 @@ class Ledger:
         `start_ms` tells the cycles of a boot apart. True: durable. False: held in RAM, and durable as soon as the flash can.
         """
         begun, self._reserved = self._reserved, False
+        knew = not self.journal.broken
         late = (boot, seq) <= self.last
         # A cycle of this boot is new all the same: the flash could not be read at boot, and holds records of a boot whose number
         # was drawn. Their order leaves no id for it, so that it is summed up.
@@ -154,6 +156,9 @@ class Ledger:
         if not self._merged and not late and self._store(boot, seq, t, body):
             return True
         if not self._merged:
+            if self.journal.broken and (knew or not begun):  # A cycle of this boot that was never tried is not there.
+                self._doubt = dict(body)
+                self._doubt_cycle = (boot, start_ms)
             self._merged = (self.last[0], self.last[1] + 1, t) if late else (boot, seq, t)
             self._totals = {USAGE_PROGRAMME: 0, USAGE_OUTCOME: 0}
         self._sum(body, 1)
@@ -280,8 +285,6 @@ class Ledger:
         if not self.journal.has_room(len(record)):
             return False
         if not self.journal.append(record):
-            if self.journal.broken:
-                self._doubt = dict(body)
             return False
         self.last = (boot, seq)
         return True
@@ -339,6 +342,10 @@ class Ledger:
             self._drop_merged()  # It joined the journal just before power was lost.
         elif self._merged:  # The flash could not be read at first, and cycles have ended since.
             self._sum(body, 1)
+            cycle = (int.from_bytes(content[:4], "big"), int.from_bytes(content[4:12], "big"))
+            if self._doubt is not None and cycle == self._doubt_cycle:  # It lost power when it had just been merged.
+                self._sum(self._doubt, -1)
+                self._doubt = None
         else:
             self._merged = (boot, seq, t)
             self._totals = body

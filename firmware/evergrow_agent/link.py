@@ -185,7 +185,8 @@ class Link:
     async def _poll(self) -> None:
         while True:
             await self._clock.sleep_ms(_POLL_MS)
-            self._work.set()
+            if self.busy or self._timebase.sync():
+                self._work.set()
 
     async def _serve(self, session_present: bool) -> None:
         """The life of one connection; cancelled with it."""

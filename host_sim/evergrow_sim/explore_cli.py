@@ -13,7 +13,7 @@ FaultLevel = StrEnum("FaultLevel", {"none": "none", "light": "light", "heavy": "
 _FAILURES_SHOWN = 5
 
 Level = Annotated[FaultLevel, typer.Option("--fault-level", help="How much goes wrong.")]
-Hours = Annotated[float, typer.Option(min=0, max=24 * 366, help="Virtual hours per run; 0: half an hour or so, as the seed says.")]
+Hours = Annotated[float, typer.Option(min=0, max=24 * 366, help="Virtual hours per run; 0: as the seed says.")]
 
 
 def explore(

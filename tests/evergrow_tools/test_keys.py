@@ -200,5 +200,5 @@ def test_a_damaged_tree_never_yields_a_signature(key: keys.SigningKey) -> None:
 
 
 def test_a_public_key_is_not_taken_for_a_signing_key(key: keys.SigningKey) -> None:
-    with pytest.raises(keys.KeyFileError, match="maker.pub is not a signing key: it has no 'height'"):
+    with pytest.raises(keys.KeyFileError, match="is not a signing key: it has no 'height'"):
         keys.SigningKey.load(key.path.with_suffix(".pub"))

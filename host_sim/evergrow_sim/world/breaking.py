@@ -30,7 +30,7 @@ class Breaker:
         self._open: dict[int, Callable[[], None]] = {}  # {number of the fault: what heals it}
         self._active: list[Fault] = []  # of those whose effects add up: see `_settle`
         self._over = False
-        self._armed: list[tuple[Fault, Callable[[], object]]] = []  # wait for a message
+        self._armed: list[tuple[Fault, int, Callable[[], object]]] = []  # wait for a message, and so many events more
         house.tap.on_message = self._on_message
 
     def start(self) -> None:
@@ -57,6 +57,12 @@ class Breaker:
         if self._over:
             return
         self._world.note(fault.target, "fault", str(fault))
+        if fault.kind == "appliance" and fault.text("after"):
+            self._armed.append((fault, 0, lambda: self._strike(number, fault)))
+        else:
+            self._strike(number, fault)
+
+    def _strike(self, number: int, fault: Fault) -> None:
         heal = self._break(fault)
         if heal is not None:
             self._open[number] = heal
@@ -90,13 +96,14 @@ class Breaker:
             "flash unreadable": self._hide_flash,
             "echo": self._echo,
             "hold": self._hold,
+            "lose": self._lose,
         }
         return broken[fault.kind](resident, fault)
 
     def _soon(self, fault: Fault, call: Callable[[], object]) -> None:
         """So many events from now on, or from the next message of the kind that it names: between any two steps of anybody."""
         if fault.text("after"):
-            self._armed.append((fault, call))
+            self._armed.append((fault, fault["event"], call))
         else:
             self._ring_after(fault["event"], call)
 
@@ -112,7 +119,7 @@ class Breaker:
     def _on_message(self, device: str, kind: str) -> None:
         for armed in [one for one in self._armed if one[0].text("after") == kind and one[0].target in (device, CLOUD)]:
             self._armed.remove(armed)
-            self._ring_after(armed[0]["event"], armed[1])
+            self._ring_after(armed[1], armed[2])
 
     # -- links and broker: several faults may hold at once, and end in any order
 
@@ -305,6 +312,11 @@ class Breaker:
         hold_ms = self._house.broker.hold_ms
         hold_ms[resident.name] = fault["late_ms"]
         return lambda: _drop(hold_ms, resident.name)
+
+    def _lose(self, resident: Resident, fault: Fault) -> Callable[[], None]:
+        lose = self._house.broker.lose_percent
+        lose[resident.name] = fault["percent"]
+        return lambda: _drop(lose, resident.name)
 
 
 def _drop(table: dict[str, int], name: str) -> None:

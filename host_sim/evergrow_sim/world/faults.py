@@ -1,7 +1,7 @@
 """Faults: what goes wrong in a run, as a list that is planned from the seed, printed, and carried out.
 
-Each fault begins at `at_ms`, and most are over after `for_ms`. Faults know nothing of one another, so that any part of the list can
-be left out (see `shrink`): the rest still happens at the same times in the same way.
+Each fault begins at `at_ms`, and most are over after `for_ms`. Faults know nothing of one another, so that any part of the
+list can be left out (see `shrink`): the rest still happens at the same times in the same way.
 """
 
 from collections.abc import Sequence
@@ -77,10 +77,10 @@ _LIGHT = (
 _HEAVY = (
     *_LIGHT, "power", "flash cut", "link half open", "link refuse", "link dns", "link split", "link jumpy", "broker poor",
     "broker slow", "cloud crash", "stall", "flash full", "flash rot", "flash fails", "flash unreadable", "hold", "clock",
-    "broker refuses",
+    "broker refuses", "appliance", "appliance", "lose", "lose",
 )  # fmt: skip
-_LINK = ("link down", "link slow", "link reset", "link lossy", "link half open", "link refuse", "link dns", "link split", "link jumpy")
-_APPLIANCE = ("inlet blocked", "heater dead", "drain blocked", "door forced", "dead sensor")
+_APPLIANCE = ("door forced", "inlet blocked", "heater dead", "drain blocked", "door forced", "dead sensor")
+_JUMPS_S = (-86_400, -3600, -5, 5, 3600, 400 * 86_400, -1_795_339_200)  # the last one: back to 1970
 _MOMENTS = ("", "", "usage", "usage", "ack", "birth", "feat", "cmd", "rsp")
 """After the next message of which kind it happens, so many events later; "" for at once."""
 _POOR = ("no will", "no retained", "no sessions", "silent", "ignore receive maximum")
@@ -88,7 +88,7 @@ _POOR = ("no will", "no retained", "no sessions", "silent", "ignore receive maxi
 
 def _target(rand: Rand, kind: str, scenario: Scenario) -> str:
     names = [spec.name for spec in scenario.devices]
-    if kind in _LINK and rand.chance(0.2):
+    if kind.startswith("link") and rand.chance(0.2):
         return CLOUD
     return rand.choice(names)
 
@@ -101,7 +101,7 @@ def _fault(rand: Rand, kind: str, target: str, at_ms: int) -> Fault:
     off_ms = rand.choice((0, 1, 500, rand.between(0, 20_000), rand.between(0, 180_000)))
     match kind:
         case "power":
-            return made(off_ms, after=rand.choice(_MOMENTS), event=rand.between(1, 60))
+            return made(off_ms, **_moment(rand))
         case "flash cut":
             return made(off_ms, operation=rand.between(1, 8), how=rand.below(3))
         case "stall":
@@ -121,13 +121,16 @@ def _fault(rand: Rand, kind: str, target: str, at_ms: int) -> Fault:
         case "broker refuses":
             return made(lasting_ms, code=rand.choice((0x88, 0x89, 0x97, 0x87)))
         case "cloud crash":
-            return made(off_ms, after=rand.choice(_MOMENTS), event=rand.between(1, 40), machine=rand.below(2))
+            return made(off_ms, **_moment(rand), machine=rand.below(2))
         case "link reset":
-            return made(after=rand.choice(_MOMENTS), event=rand.between(1, 20))
+            return made(**_moment(rand))
         case "clock":
-            return made(jump_s=rand.choice((-86_400, -3600, -5, 5, 3600, 86_400 * 400, -1_795_339_200)), drift_ppm=rand.between(-500, 500))
+            return made(jump_s=rand.choice(_JUMPS_S), drift_ppm=rand.between(-500, 500))
         case "appliance":
-            return made(lasting_ms, how=rand.choice(_APPLIANCE), signal=rand.between(1, 8))
+            how, after = rand.choice(_APPLIANCE), rand.choice(("", "state", "state"))
+            return made(lasting_ms, how=how, signal=rand.between(1, 8), after=after)
+        case "lose":
+            return made(lasting_ms, percent=rand.between(30, 100))
         case "flash full":
             return made(lasting_ms, left_bytes=rand.choice((0, 4096, 8192, 12288)))
         case "flash rot":
@@ -139,3 +142,9 @@ def _fault(rand: Rand, kind: str, target: str, at_ms: int) -> Fault:
         case "echo" | "hold":
             return made(lasting_ms, late_ms=rand.between(1, 30_000))
     return made(lasting_ms)
+
+
+def _moment(rand: Rand) -> dict[str, int | str]:
+    """Any time, or soon after a message."""
+    after = rand.choice(_MOMENTS)
+    return {"after": after, "event": rand.between(1, 12 if after else 60)}

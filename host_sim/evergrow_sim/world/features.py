@@ -50,11 +50,12 @@ def catalogue() -> dict[str, Offer]:
     signed = _signed(_PARTNER, rinse, b"warm-rinse", 1)
     flipped = bytearray(signed)
     flipped[-len(signed) // 4] ^= 1
+    other_rinse = rinse[:-1] + bytes((rinse[-1] ^ 1,))
     found = (
         Offer("rinse", signed, rinse, (2, WARM_RINSE, 1)),
         Offer("rinse-2", _signed(_PARTNER, better_rinse, b"warm-rinse", 2), better_rinse, (2, WARM_RINSE, 2)),
         Offer("spin", _signed(_MAKER, unlock, b"spin", 1), unlock, (1, SPIN_1400, 1)),
-        Offer("tampered", _signed(_PARTNER, rinse, b"warm-rinse", 7), rinse[:-1] + bytes((rinse[-1] ^ 1,)), code=codes.BAD_DIGEST),
+        Offer("tampered", _signed(_PARTNER, rinse, b"warm-rinse", 7), other_rinse, code=codes.BAD_DIGEST),
         Offer("forged", bytes(flipped), rinse, code=-1),
         Offer("stranger", _signed(_STRANGER, greedy, b"warm-rinse", 9), greedy, code=codes.NOT_AUTHORISED),
         Offer("trespasser", _signed(_PARTNER, unlock, b"spin", 9, b"evergrow"), unlock, code=codes.NOT_AUTHORISED),

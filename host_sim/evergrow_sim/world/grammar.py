@@ -1,7 +1,7 @@
 """A tap in the broker: every message is read by the other side's decoder, and noted in the trace in words.
 
-What devices send is read by the cloud's decoder, what the cloud sends by the protocol package that devices use. Beyond the grammar
-it holds devices to what a broker can see of EG-ENV-001..003: boot numbers rise, and no (boot, seq) names two messages.
+What devices send is read by the cloud's decoder, what the cloud sends by the protocol package that devices use. Beyond the
+grammar it holds devices to what a broker can see of EG-ENV-001..003: boot numbers rise, and no (boot, seq) names two messages.
 """
 
 from collections.abc import Callable
@@ -108,7 +108,7 @@ class Tap:
         except ProtocolError as error:
             self._report(device, f"is sent dn/{kind} outside the grammar: {error.text}: {payload.hex()}")
             return
-        self._world.note(device, f"is sent {kind}", *[one for one in found if type(one) in (int, str)])  # type: ignore[misc]
+        self._world.note(device, f"is sent {kind}", *[one for one in found if isinstance(one, int)])
 
 
 def _words(message: Message) -> list[int | str]:

@@ -18,6 +18,7 @@ from evergrow_sim.world.cloud import CloudEnd
 from evergrow_sim.world.device import NOBODY, WorldDevice
 from evergrow_sim.world.features import CLASS_ID, VENDOR_ID, Offer, catalogue, keyring
 from evergrow_sim.world.grammar import Tap
+from evergrow_sim.world.rand import Rand
 from evergrow_sim.world.safety import WatchedWasher
 from evergrow_sim.world.scenario import Act, DeviceSpec, Scenario
 from evergrow_sim.world.truth import CycleLog
@@ -33,15 +34,19 @@ Report = Callable[[str, str, str], None]
 
 
 class EchoingBroker(Broker):
-    """A broker that may also deliver late, and twice. `echo_ms`: {device: ms until it comes again}; `hold_ms`: {device: ms late}."""
+    """A broker that may also deliver twice, `echo_ms` {device: ms} later, or late by `hold_ms`, or not at all: `lose_percent`."""
 
     echo_ms: dict[str, int]
     hold_ms: dict[str, int]
+    lose_percent: dict[str, int]
     world: World
+    rand: Rand
 
     def _route(self, message: Message) -> bool:
         device = message.publish.topic.split("/")[2]
         now_us = self.world.loop.now_us
+        if device in self.lose_percent and self.rand.below(100) < self.lose_percent[device]:
+            return True
         if device in self.echo_ms:
             self.world.loop.call_at_us(now_us + 1000 * self.echo_ms[device], self._again, message)
         if device in self.hold_ms:
@@ -109,7 +114,8 @@ class House:
         broker = self.broker = EchoingBroker(
             lambda: world.loop.now_ms, acl=Acl.parse(_ACL), trace=world.trace, observe=self.tap
         )
-        broker.echo_ms, broker.hold_ms, broker.world = {}, {}, world
+        broker.echo_ms, broker.hold_ms, broker.lose_percent = {}, {}, {}
+        broker.world, broker.rand = world, world.rand("broker")
         server = BrokerServer(broker, world.loop)
         world.network.listen(HOST, PORT, server.accept)
         self.cloud = CloudEnd(world, HOST, PORT, scenario.cloud_version)
@@ -142,9 +148,8 @@ class House:
 
     def told(self, resident: Resident) -> dict[tuple[int, int], Usage]:
         """{(boot, seq): record} of what the cloud has in its ledger."""
-        rows = self.cloud.store.rows(
-            "SELECT raw FROM usage JOIN devices ON devices.id = device_id WHERE device = ? ORDER BY usage.boot, seq", resident.name
-        )
+        select = "SELECT raw FROM usage JOIN devices ON devices.id = device_id WHERE device = ? ORDER BY usage.boot, seq"
+        rows = self.cloud.store.rows(select, resident.name)
         records = [record for (raw,) in rows for record in wire.decode("usage", raw)]  # type: ignore[union-attr]
         return {(record.header.boot, record.header.seq): record for record in records}
 

@@ -12,9 +12,10 @@ memory      everything that could grow is below its bound
 crash       no task of the agent, of the cloud or of the broker ever fails; the watchdog bites only who hangs
 reachable   when the faults are over, each device answers a command, is idle, and has told all, within SETTLE_S
 
-What may be lost, and when: a cycle that power ends may be told as its last checkpoint, 5 minutes old at most. Of a cycle that was
-under way while its flash refused operations, could not be read or had no room at all, the record may be lost or too small when power
-fails as well; a bit that flips in the journal may cost the records that the cloud has not got yet. Nothing else costs anything.
+What may be lost, and when: a cycle that power ends may be told as its last checkpoint, 5 minutes old at most. Of a cycle that
+was under way while its flash refused operations, could not be read or had no room at all, the record may be lost or too small
+when power fails as well; so may that of one which power had ended just before. A bit that flips in the journal may cost the
+records that the cloud has not got yet. A meter that does not answer counts too little. Nothing else costs anything.
 """
 
 from dataclasses import dataclass

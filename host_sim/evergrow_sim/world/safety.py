@@ -50,9 +50,7 @@ class WatchedWasher(Washer):
         super()._sub_step(dt_ms)
         commands = self._commands
         active = commands[ids.ACTUATOR_DRUM_RPM] or commands[ids.ACTUATOR_HEATER] or commands[ids.ACTUATOR_INLET]
-        if active or self._broken or self.drum_rpm or self.spilled_ul != self._seen_spilled_ul:
-            self._look()
-        elif not self.door_locked and (self.water_ul > _UNLOCKED_WATER_UL or not self._elapsed_ms % 5000):
+        if active or self._broken or self.drum_rpm or self.spilled_ul != self._seen_spilled_ul or not self._elapsed_ms % 5000:
             self._look()
 
     def _look(self) -> None:

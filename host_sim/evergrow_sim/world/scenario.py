@@ -35,7 +35,7 @@ class DeviceSpec:
 
 @dataclass(frozen=True)
 class Act:
-    """`what` and its argument: start, stop, remote start, remote stop (programme), door, close, remote, lock (out), offer (name)."""
+    """`what`: start or remote start (programme), stop, remote stop, door, close, remote (enabled), offer (its name)."""
 
     at_ms: int
     device: str
@@ -65,7 +65,7 @@ def make(seed: int, hours: float = 0) -> Scenario:
 
 
 def _span_ms(rand: Rand) -> int:
-    if rand.chance(0.03):
+    if rand.chance(0.01):
         return rand.between(120, 240) * _MINUTE_MS
     return rand.between(12, 40) * _MINUTE_MS
 
@@ -101,7 +101,9 @@ def _acts(rand: Rand, spec: DeviceSpec, span_ms: int) -> list[Act]:
         if what != "offer" or offers <= _OFFERS_MAX:
             acts.append(Act(at_ms, spec.name, what, argument))
         if what == "door":
-            acts.append(Act(at_ms + rand.between(5_000, 40_000), spec.name, "close"))
+            at_ms += rand.between(5_000, 40_000)
+            acts.append(Act(at_ms, spec.name, "close"))
+            acts.append(Act(at_ms + 2_000, spec.name, "remote", int(rand.chance(0.7))))
         at_ms += rand.between(2_000, 60_000) if rand.chance(0.3) else rand.between(40_000, 300_000)
     return acts
 
@@ -109,7 +111,7 @@ def _acts(rand: Rand, spec: DeviceSpec, span_ms: int) -> list[Act]:
 def _act(rand: Rand) -> tuple[str, int | str]:
     dice = rand.below(100)
     if dice < 62:
-        return ("start" if dice < 44 else "remote start"), _programme(rand)
+        return ("start" if dice < 36 else "remote start"), _programme(rand)
     if dice < 70:
         return ("stop" if dice < 67 else "remote stop"), 0
     if dice < 77:

@@ -72,8 +72,9 @@ class CycleLog:
         return [cycle for cycle in self.cycles if cycle.ended_ms]
 
     def excuse(self, why: str, from_ms: int) -> None:
-        """Something happened from `from_ms` until now that may cost the records of cycles that were under way, or of the last cycle
-        before, if it was cut and is not told yet."""
+        """Something happened from `from_ms` until now that may cost the records of cycles that were under way, and of the last
+        one before, if power ended it.
+        """
         for cycle in self.cycles:
             if not cycle.ended_ms or cycle.ended_ms >= from_ms:
                 cycle.losable = cycle.losable or why
@@ -144,9 +145,13 @@ def explain(cycles: Sequence[Cycle], records: Sequence[Usage], log: CycleLog) ->
             count = record.merged_cycles
             if count is None and not _differs(order[c], record, log) and fits(c + 1, r + 1):
                 return True
-            if count and _sums(order[c : c + count], record) and fits(c + count, r + 1):
-                return True
-        return bool(order[c].losable or not order[c].begun) and fits(c + 1, r)
+            for end in range(c + count, len(order) + 1) if count else ():
+                some = order[c:end]
+                if sum(1 for cycle in some if not _skippable(cycle)) > (count or 0):
+                    break
+                if _sums(some, record) and fits(end, r + 1):
+                    return True
+        return _skippable(order[c]) and fits(c + 1, r)
 
     if fits(0, 0):
         return ""
@@ -192,13 +197,15 @@ def _differs(cycle: Cycle, record: Usage, log: CycleLog) -> str:
     return "a checkpoint too old" if energy_wh < least[0] or water_ml < least[1] else ""
 
 
+def _skippable(cycle: Cycle) -> bool:
+    return bool(cycle.losable) or not cycle.begun
+
+
 def _sums(cycles: Sequence[Cycle], record: Usage) -> bool:
     """Whether a merged record may stand for these cycles: their sums, but for what a power cut may cost."""
-    if len(cycles) != record.merged_cycles:
-        return False
     energy_wh = sum(cycle.energy_wh for cycle in cycles)
     water_ml = sum(cycle.water_ml for cycle in cycles)
     told = (record.energy_wh or 0, record.water_ml or 0)
-    if all(cycle.complete and not cycle.losable and not cycle.meter_failed for cycle in cycles):
+    if all(cycle.complete and not _skippable(cycle) and not cycle.meter_failed for cycle in cycles):
         return told == (energy_wh, water_ml)
     return told[0] <= energy_wh and told[1] <= water_ml

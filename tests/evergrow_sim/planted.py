@@ -1,0 +1,230 @@
+"""Deliberate defects, each as a context manager that patches one thing in this process for as long as it is open.
+
+A world that passes with one of these in place sees nothing. Each is a mistake that somebody has made, or could.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+from evergrow_agent import bootcount, ledger
+from evergrow_agent.commands import Commands
+from evergrow_agent.cycle import Cycle
+from evergrow_agent.features import Features
+from evergrow_agent.install import Installer
+from evergrow_agent.journal import Journal
+from evergrow_cloud import usage
+from evergrow_mqtt.backoff import Backoff
+from evergrow_mqtt.session import Session
+from evergrow_protocol import registry_washer as ids
+from evergrow_protocol.errors import BAD_DIGEST, ProtocolError
+from evergrow_protocol.feature import parse
+from evergrow_sim.appliances.washer import Washer
+from evergrow_sim.world.cloud import CloudEnd
+from evergrow_sim.world.flash import PowerFlash
+
+Bug = Callable[[], Any]
+
+
+@contextmanager
+def cloud_acks_before_it_commits() -> Iterator[None]:
+    """The ack leaves at once; the disk is a second slower."""
+    apply_, receive = None, CloudEnd._receive
+
+    async def too_early(self: CloudEnd, client: Any) -> None:
+        ingest = self._ingest
+        nonlocal apply_
+        apply_ = ingest.apply
+        late: list[Any] = []
+
+        def apply(batch: Any, now_s: float) -> Any:
+            """What is to be stored is known, and said, but not stored."""
+            with self.store.transaction():
+                self.store._connection.execute("SAVEPOINT early")
+                outcome = apply_(batch, now_s)
+                self.store._connection.execute("ROLLBACK TO early")
+            late.append((list(batch), now_s))
+            self.world.loop.call_at_us(self.world.loop.now_us + 2_000_000, self._group.call, write)  # type: ignore[union-attr]
+            return outcome
+
+        def write() -> None:
+            if late and self._ingest is ingest and self.on:
+                apply_(*late.pop(0))
+
+        with mock.patch.object(ingest, "apply", apply):
+            await receive(self, client)
+
+    with mock.patch.object(CloudEnd, "_receive", too_early):
+        yield
+
+
+@contextmanager
+def cloud_counts_what_comes_again() -> Iterator[None]:
+    """No dedupe: a repeated record is added to the first."""
+    record = usage.record
+
+    def twice(store: Any, device_id: int, one: Any, most: int) -> Any:
+        done = record(store, device_id, one, most)
+        if done == "again":
+            store.execute(
+                "UPDATE usage SET cycles = cycles + 1 WHERE device_id = ? AND boot = ? AND seq = ?",
+                device_id,
+                one.header.boot,
+                one.header.seq,
+            )
+        return done
+
+    with mock.patch.object(usage, "record", twice):
+        yield
+
+
+@contextmanager
+def flash_renames_without_sync() -> Iterator[None]:
+    """A file that was replaced is empty after a power cut, unless something else was written after it."""
+    change, power_off = PowerFlash._change, PowerFlash.power_off
+    fresh: dict[int, str] = {}
+
+    def changed(self: PowerFlash, name: str, *rest: Any) -> None:
+        fresh.pop(id(self), None)
+        change(self, name, *rest)
+        fresh[id(self)] = name
+
+    def off(self: PowerFlash) -> None:
+        power_off(self)
+        name = fresh.pop(id(self), "")
+        if name in self.files:
+            self.files[name] = b""
+
+    with mock.patch.object(PowerFlash, "_change", changed), mock.patch.object(PowerFlash, "power_off", off):
+        yield
+
+
+@contextmanager
+def boot_number_is_not_durable() -> Iterator[None]:
+    """Sequence numbers are used again after a reboot."""
+
+    def bump(flash: Any, random: Any, floor: int = 0) -> tuple[int, bool]:
+        return 1, False
+
+    with mock.patch.object(bootcount, "bump", bump):
+        yield
+
+
+@contextmanager
+def topic_alias_outlives_its_connection() -> Iterator[None]:
+    reset = Session._reset
+
+    def kept(self: Session, now_ms: int) -> None:
+        aliases = list(self._aliases)
+        reset(self, now_ms)
+        self._aliases[:] = aliases
+
+    with mock.patch.object(Session, "_reset", kept):
+        yield
+
+
+@contextmanager
+def client_retries_without_backoff() -> Iterator[None]:
+    with mock.patch.object(Backoff, "next_ms", lambda self: 10):
+        yield
+
+
+@contextmanager
+def feature_is_activated_before_it_is_verified() -> Iterator[None]:
+    store_payload = Installer._store_payload
+
+    async def unchecked(self: Installer, envelope: Any, action: Any, new: Any) -> None:
+        try:
+            await store_payload(self, envelope, action, new)
+        except ProtocolError as error:
+            if error.code != BAD_DIGEST:
+                raise
+        new.digest = bytes(action.digest)
+
+    def verify(self: Features, record: Any) -> Any:
+        return parse(self._flash.read(record.file))
+
+    with mock.patch.object(Installer, "_store_payload", unchecked), mock.patch.object(Features, "verify", verify):
+        yield
+
+
+@contextmanager
+def running_cycle_has_no_checkpoint() -> Iterator[None]:
+    with mock.patch.object(Cycle, "_checkpoint", lambda self, now_ms: None):
+        yield
+
+
+@contextmanager
+def ack_frees_all_that_was_announced() -> Iterator[None]:
+    with mock.patch.object(ledger, "_covers", lambda seq, bitmap, one: True):
+        yield
+
+
+@contextmanager
+def interlocks_of_the_door_are_forgotten() -> Iterator[None]:
+    """Rows are dropped from the washer's table: it no longer stops when its door comes open."""
+    rows = tuple(row for row in Washer.interlocks if row[3] != ids.SIGNAL_DOOR_LOCKED)
+    with mock.patch.object(Washer, "interlocks", rows):
+        yield
+
+
+@contextmanager
+def journal_writes_two_records_at_a_time() -> Iterator[None]:
+    """To spare the flash: every other record waits in RAM, and counts as stored."""
+    append = Journal.append
+
+    def combined(self: Journal, record: Any) -> bool:
+        held = self.__dict__.setdefault("held", [])
+        held.append(bytes(record))
+        if len(held) < 2:
+            return True
+        done = [append(self, one) for one in held]
+        held.clear()
+        return all(done)
+
+    with mock.patch.object(Journal, "append", combined):
+        yield
+
+
+@contextmanager
+def commands_are_forgotten_with_power() -> Iterator[None]:
+    with mock.patch.object(Commands, "_save", lambda self: None):
+        yield
+
+
+@contextmanager
+def appliance_task_waits_for_the_link() -> Iterator[None]:
+    """The watchdog is fed by a task that waits for the broker."""
+    from evergrow_agent.agent import Agent
+
+    appliance = Agent._appliance
+
+    async def after_the_link(self: Agent) -> None:
+        self.board.watchdog.feed()
+        while not self.link.online:
+            await self.board.clock.sleep_ms(100)
+        await appliance(self)
+
+    with mock.patch.object(Agent, "_appliance", after_the_link):
+        yield
+
+
+BUGS: dict[str, Bug] = {
+    bug.__name__: bug
+    for bug in (
+        cloud_acks_before_it_commits,
+        cloud_counts_what_comes_again,
+        flash_renames_without_sync,
+        boot_number_is_not_durable,
+        topic_alias_outlives_its_connection,
+        client_retries_without_backoff,
+        feature_is_activated_before_it_is_verified,
+        running_cycle_has_no_checkpoint,
+        ack_frees_all_that_was_announced,
+        interlocks_of_the_door_are_forgotten,
+        journal_writes_two_records_at_a_time,
+        commands_are_forgotten_with_power,
+        appliance_task_waits_for_the_link,
+    )
+}
