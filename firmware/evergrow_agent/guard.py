@@ -95,14 +95,14 @@ class Guard:
         """
         error = 0
         values = self._values
-        read = self.appliance.read
+        appliance = self.appliance
         try:
-            for actuator, low, high, signal, op, value, row_error in self.appliance.interlocks:
+            for actuator, low, high, signal, op, value, row_error in appliance.interlocks:
                 if not low <= values[actuator] <= high:
                     continue
-                now = read(signal) if signal > 0 else values[-signal]  # as `holds`; this is what an idle agent does most
+                now = appliance.read(signal) if signal > 0 else values[-signal]  # as `holds`; what an idle agent does most
                 if now >= value if op == GE else now <= value:
-                    safe = self.appliance.safe_state[actuator]
+                    safe = appliance.safe_state[actuator]
                     if low <= safe <= high:  # being in the safe state is what is forbidden here, say a pump off in a flood
                         safe = high + 1
                     self._force(actuator, safe)

@@ -17,7 +17,7 @@ from rich.markup import escape
 
 from evergrow_protocol import cose, registry, topics
 from evergrow_protocol.errors import ProtocolError
-from evergrow_sim.explore_cli import explore, replay
+from evergrow_sim.explore_cli import cuts, explore, replay
 from evergrow_sim.launch import DeviceError, DeviceProcess, DeviceTask, Event
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 app.command()(explore)
 app.command()(replay)
+app.command()(cuts)
 
 
 EXPECTED = (DeviceError,)

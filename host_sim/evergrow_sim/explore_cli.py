@@ -1,5 +1,6 @@
-"""`evergrow sim explore` and `replay`: the deterministic world from the command line. See docs/testing.md."""
+"""`evergrow sim explore`, `replay` and `cuts`: looking for failures, and looking at them. See docs/testing.md."""
 
+import os
 from enum import StrEnum
 from typing import Annotated
 
@@ -96,6 +97,39 @@ def replay(
         return
     console.print(explored.report(result, hours, chosen), markup=False, soft_wrap=True)
     raise typer.Exit(1)
+
+
+def cuts(
+    scenario: Annotated[str, typer.Argument(help="Which; `all` for all of them. Without one they are listed.")] = "",
+    every: Annotated[int, typer.Option(min=1, help="Cut at about one operation of so many.")] = 1,
+    jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")] = 0,
+) -> None:
+    """Cut the power at every flash operation of the agent, on MicroPython with the real LittleFS2, and in the boot after it.
+
+    Exit code 1 when something was lost, told twice or left half.
+    """
+    from evergrow_sim import cuts as power_cuts
+
+    console = Console(highlight=False)
+    if not scenario:
+        for name, text in power_cuts.SCENARIOS.items():
+            console.print(f"{name:<14} {text}", markup=False)
+        return
+    names = list(power_cuts.SCENARIOS) if scenario == "all" else [scenario]
+    failed = False
+    for name in names:
+        with console.status(f"{name} ..."):
+            try:
+                result = power_cuts.run(name, jobs or os.cpu_count() or 1, every)
+            except power_cuts.CutsError as error:
+                raise typer.BadParameter(str(error), param_hint="SCENARIO") from None
+        points = f"{result.cut_points} cuts, {result.recovery_cut_points} more in the boot after one"
+        console.print(f"{name}: {result.operations} operations, {points}, {result.points_per_s:.0f} a second")
+        for failure in result.failures:
+            console.print(f"  {failure}", markup=False, soft_wrap=True)
+        failed = failed or bool(result.failures)
+    if failed:
+        raise typer.Exit(1)
 
 
 def _numbers(text: str) -> list[int] | None:

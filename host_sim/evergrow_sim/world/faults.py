@@ -81,7 +81,7 @@ _HEAVY = (
 )  # fmt: skip
 _APPLIANCE = ("door forced", "inlet blocked", "heater dead", "drain blocked", "door forced", "dead sensor")
 _JUMPS_S = (-86_400, -3600, -5, 5, 3600, 400 * 86_400, -1_795_339_200)  # the last one: back to 1970
-_MOMENTS = ("", "", "usage", "usage", "ack", "birth", "feat", "cmd", "rsp")
+_MOMENTS = ("", "", "usage", "usage", "ack", "birth", "feat", "cmd", "cmd", "rsp")
 """After the next message of which kind it happens, so many events later; "" for at once."""
 _POOR = ("no will", "no retained", "no sessions", "silent", "ignore receive maximum")
 
@@ -94,7 +94,7 @@ def _target(rand: Rand, kind: str, scenario: Scenario) -> str:
 
 
 def _fault(rand: Rand, kind: str, target: str, at_ms: int) -> Fault:
-    def made(for_ms: int = 0, **parameters: int | str) -> Fault:
+    def made(for_ms: int = 0, /, **parameters: int | str) -> Fault:
         return Fault(at_ms, kind, target, for_ms, tuple(parameters.items()))
 
     lasting_ms = rand.between(1_000, 240_000)

@@ -32,7 +32,7 @@ Bug = Callable[[], AbstractContextManager[object]]
 
 @dataclass
 class Result:
-    """What became of a run. `faults`: all that were planned. `chosen`: numbers of those that happened. `last`: its last events."""
+    """What became of a run. `faults`: all that were planned; `chosen`: numbers of those that happened. `last`: last events."""
 
     seed: int
     level: str
