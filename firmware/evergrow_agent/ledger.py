@@ -3,8 +3,9 @@
 Records stand in the journal in the order of their (boot, seq). So one pair, the mark, says what is acked: all up to it. Later
 records that were acked out of order are remembered in RAM only; forgetting them costs a repetition, which the cloud acks again.
 
-What finds no room is merged into one open record (its id stays the same while it is open, and it is not announced): the
-sums of duration, energy and water, and how many cycles they stand for (EG-USE-006). It joins the journal when there is room.
+What finds no room is merged into one open record, which is not announced: the sums of duration, energy and water, and how many
+cycles they stand for (EG-USE-006). It joins the journal when there is room. Its id is that of the last cycle in it, so that what
+is left of that cycle's checkpoint is known to be told, however the two came to the flash.
 """
 
 from evergrow_agent import checked
@@ -61,7 +62,7 @@ class Ledger:
         self._merged_cycle = (0, 0)
         self._merged_saved = True
         self._doubt: "dict[int, Any] | None" = None  # the first that was merged, and perhaps is on the flash too
-        self._doubt_cycle = (0, 0)
+        self._doubt_id = self._doubt_cycle = (0, 0)
         # What is announced, and where reading goes on: the frames from `_offset` of segment `_number`.
         self._window: "list[_Sent]" = []
         self._resend = 0
@@ -158,9 +159,10 @@ class Ledger:
         if not self._merged:
             if self.journal.broken and (knew or not begun):  # A cycle of this boot that was never tried is not there.
                 self._doubt = dict(body)
+                self._doubt_id = (boot, seq)
                 self._doubt_cycle = (boot, start_ms)
-            self._merged = (self.last[0], self.last[1] + 1, t) if late else (boot, seq, t)
             self._totals = {USAGE_PROGRAMME: 0, USAGE_OUTCOME: 0}
+        self._merged = (self.last[0], self.last[1] + 1, t) if late else (boot, seq, t)
         self._sum(body, 1)
         self._merged_cycle = (boot, start_ms)
         return self._save_merged()
@@ -299,16 +301,20 @@ class Ledger:
     def _clear_doubt(self) -> None:
         """After a load: was the record that the flash would say nothing about stored? Then it must not be merged as well."""
         doubt, self._doubt = self._doubt, None
-        if not self._merged or self._merged[:2] > self.last:
+        if not self._merged:
             return
-        if doubt is not None:
+        stored = doubt is not None and self._doubt_id <= self.last
+        if doubt is not None and stored:
             self._sum(doubt, -1)
-        if self.merged_cycles:
-            self._merged = (self.last[0], self.last[1] + 1, self._merged[2])
-            self._save_merged()
-        else:
+        if not self.merged_cycles:
             self._merged = None
             self._merged_saved = True
+            return
+        behind = self._merged[:2] <= self.last
+        if behind:
+            self._merged = (self.last[0], self.last[1] + 1, self._merged[2])
+        if stored or behind:
+            self._save_merged()
 
     def _save_merged(self) -> bool:
         assert self._merged

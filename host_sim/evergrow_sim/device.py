@@ -58,9 +58,9 @@ class Device:
 
     booted        boot, interpreter, version, features [[publisher, feature, sequence], ...], heap_free
     connected, disconnected (error)
-    started       programme
+    started       programme, energy_wh (a counter of the appliance, since power on)
     phase         phase, remaining_s
-    ended         programme, outcome, error, duration_s; energy_wh, water_ml: what the appliance's meters rose by since `started`
+    ended         programme, outcome, error, duration_s; energy_wh, water_ml: the appliance's own counters since power on
     features      features
     crash         text: a task of the agent failed and was started again
     watchdog      missed: a real board would have been reset
@@ -83,7 +83,6 @@ class Device:
         self.agent = Agent(self.board, _identity(config), _agent_config(config))  # type: ignore[arg-type]
         self._seen: "dict[str, Any]" = {}
         self._started_ms = 0
-        self._meters = (0, 0)
 
     async def run(self) -> None:
         """Until `quit`, or until this is cancelled."""
@@ -177,11 +176,10 @@ class Device:
         idle = runner.state == IDLE
         if self._changed("idle", idle):
             now_ms = self.board.clock.ticks_ms()
-            energy_wh, water_ml = self.washer.energy_mj // 3600000, self.washer.water_in_ul // 1000
             if not idle:
                 self._started_ms = now_ms
-                self._meters = (energy_wh, water_ml)
-                self.emit({"event": "started", "programme": runner.programme_id})
+                energy_wh = self.washer.energy_mj // 3600000
+                self.emit({"event": "started", "programme": runner.programme_id, "energy_wh": energy_wh})
             elif self._started_ms:
                 self.emit(
                     {
@@ -190,8 +188,8 @@ class Device:
                         "outcome": runner.outcome,
                         "error": runner.error,
                         "duration_s": (now_ms - self._started_ms) // 1000,
-                        "energy_wh": energy_wh - self._meters[0],
-                        "water_ml": water_ml - self._meters[1],
+                        "energy_wh": self.washer.energy_mj // 3600000,
+                        "water_ml": self.washer.water_in_ul // 1000,
                     }
                 )
         if self._changed("phase", runner.phase) and not idle:

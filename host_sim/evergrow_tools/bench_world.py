@@ -29,10 +29,10 @@ from evergrow_sim.world.world import World
 
 SPEEDS = ((1, 12.0), (100, 0.3))
 """Washers and simulated hours for the speed; long enough for seconds of work each."""
-SPAN = (1, 96.0)
+SPAN = (1, 72.0)
 """Washers and simulated hours over which memory is watched."""
 PROFILED = (20, 0.3)
-CUTS = ("usage", 12)
+CUTS = ("usage", 6)
 """A scenario of `evergrow_sim.cuts`, and of how many of its operations one is cut."""
 
 _HOUR_MS = 3_600_000

@@ -13,8 +13,9 @@ from evergrow_tools import mpy
 from evergrow_tools.brokers import Mosquitto
 
 sys.path.insert(0, str(Path(__file__).parent))
+pytest.register_assert_rewrite("washhouse")
 
-from washhouse import NAME, TENANT, Publisher
+from washhouse import NAME, TENANT, Publisher  # noqa: E402 - see the two lines before
 
 SPEED = 2000
 

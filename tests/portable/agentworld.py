@@ -1,6 +1,7 @@
 """A whole device without a network: the agent on a tiny appliance, a virtual clock, a broker and a cloud in memory. Portable."""
 
 import asyncio
+import gc
 
 from evergrow_agent.agent import Agent
 from evergrow_agent.board import Board, Config, Identity
@@ -91,6 +92,7 @@ class Device:
     """One boot. `flash` and `appliance` survive; hand them to the next."""
 
     def __init__(self, cloud, flash=None, appliance=None, cuts=(), refuse=0, **config):
+        gc.collect()  # a boot begins with a heap on which nothing of the last one is left
         self.world = World(cloud, cuts, refuse)
         self.clock = self.world.clock = Clock()
         self.flash = flash or FaultyFlash()

@@ -129,6 +129,24 @@ def test_power_cut_while_a_command_is_stored_leaves_the_old_memory_or_the_new():
         assert cut_at > 2
 
 
+def test_a_start_that_power_cuts_anywhere_runs_once_at_most():
+    """EG-CMD-001: of a start that is not remembered nothing may be on the flash, since it is going to be delivered again."""
+    for mode in MODES:
+        cut_at = 1
+        while True:
+            flash = FaultyFlash({}, cut_at, mode)
+            try:
+                Bench(flash).send(7, START, {0: 1})
+                break
+            except PowerCut:
+                ran = "cycle" in flash.files
+                after = Bench(FaultyFlash(flash.files))
+                assert after.send(7, START, {0: 1}) == OK
+                assert not (ran and after.runner.state == RUNNING), (mode, cut_at)
+            cut_at += 1
+        assert cut_at > 2
+
+
 def test_damaged_or_failing_memory_stops_no_command():
     bench = Bench(FaultyFlash({"commands": b"rubbish"}))
     bench.flash.fail = lambda n: True

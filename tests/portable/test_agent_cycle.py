@@ -11,7 +11,7 @@ from evergrow_protocol import registry_common as common
 from evergrow_protocol.cbor import loads
 from evergrow_protocol.errors import INVALID_STATE, OUT_OF_RANGE, ProtocolError
 from evergrow_protocol.messages import USAGE_MERGED
-from faultyflash import MODES, FaultyFlash, PowerCut
+from faultyflash import AFTER, MODES, FaultyFlash, PowerCut
 from support import raises
 from tinyappliance import DRUM, TinyAppliance, programme
 
@@ -250,6 +250,54 @@ def test_a_dead_flash_stops_no_cycle_and_loses_nothing_while_power_lasts():
         assert sum([body[common.USAGE_WATER_ML] for body in bodies]) == 4 * 3000
         again = Bench(FaultyFlash(flash.files))
         assert [record[3] for record in again.records()] == bodies
+
+
+def test_what_a_failing_flash_did_not_take_is_stored_later_without_another_cycle():
+    """EG-USE-002"""
+    flash = FaultyFlash()
+    bench = Bench(flash)
+    flash.fail = lambda n: True
+    bench.run_cycle()
+    assert bench.ledger.merged_cycles == 1 and not bench.ledger.healthy
+    flash.fail = None
+    for _ in range(61):
+        bench.tick()
+    assert bench.ledger.settled and bench.ledger.healthy
+    assert Bench(FaultyFlash(flash.files)).ledger.pending == 1
+
+
+def test_a_checkpoint_that_outlives_its_merged_record_is_not_reported_again():
+    """EG-USE-003: the flash did what it said it could not, and nobody came to remove the checkpoint."""
+    for cycles in (1, 2, 3):
+        flash = FaultyFlash()
+        Bench(flash).run_cycle()
+        bench = Bench(flash)
+        flash.fail, flash.mode = (lambda n: True), AFTER
+        flash.fail_reads = ("use.00000001",)
+        for _ in range(cycles):
+            bench.run_cycle()
+        assert bench.ledger.merged_cycles == cycles and "cycle" in flash.files
+        flash.fail, flash.fail_reads = None, ()
+        for _ in range(61):
+            bench.tick()
+        assert bench.ledger.settled
+        after = Bench(FaultyFlash(flash.files))
+        assert sum([record[3].get(USAGE_MERGED, 1) for record in after.records()]) == 1 + cycles
+
+
+def test_the_record_of_a_boot_whose_number_was_drawn_hides_no_later_one():
+    """EG-ENV-001 EG-USE-003: it was cut by power, and is told by a boot that counts again."""
+    flash = FaultyFlash()
+    Bench(flash).run_cycle()
+    flash.fail_reads = ("boot.0", "boot.1")
+    drawn = Bench(flash)
+    drawn.start()
+    drawn.tick()
+    flash.fail_reads = ()
+    later = Bench(FaultyFlash(flash.files))
+    assert later.boot > drawn.boot > 0x80000000
+    later.run_cycle()
+    assert [record[0] for record in later.records()] == [1, drawn.boot, later.boot]
 
 
 def test_a_damaged_checkpoint_is_counted_and_removed():

@@ -171,6 +171,13 @@ async def test_an_unknown_key_is_refused():
     await refusal(signed(unlock()), NOT_AUTHORISED, World(keys=[]))
 
 
+async def test_a_key_ring_that_cannot_be_read_is_no_reason_to_distrust_a_publisher():
+    """EG-FEAT-015: code 10 would be for ever."""
+    world = World()
+    world.installer._keyring = None
+    await refusal(signed(unlock()), STORAGE, world)
+
+
 async def test_a_known_key_id_on_the_signature_of_another_key_is_refused():
     """EG-FEAT-003"""
     forged = manifest_of(unlock())

@@ -435,6 +435,50 @@ def _live_through_doubt(mode, already, recovers):
     assert energy == total, (mode, already, recovers, energy, total)
 
 
+def test_a_cycle_that_is_on_a_flash_that_cannot_be_read_at_boot_is_counted_once():
+    """EG-USE-003: power was cut between its record, in the journal or merged, and the end of its checkpoint."""
+    for sizes in ({}, {"segment_bytes": 100, "cap_bytes": 100}):
+        flash = FaultyFlash()
+        ledger = opened(flash, **sizes)
+        for n in range(4):
+            run_cycle(ledger, 3, n)
+        assert bool(ledger.merged_cycles) == bool(sizes)
+        again = (3, 4, 1_795_339_203, body(3), 3)
+        flash.fail_reads = ("",)
+        ledger = opened(flash, **sizes)
+        assert not ledger.append(*again)  # what the checkpoint says, which is all that can be read
+        flash.fail_reads = ()
+        ledger.mend()
+        assert ledger.append(*again)
+        cloud = Cloud()
+        for boot in (4, 5):
+            deliver(ledger, cloud)
+            ledger.settle()
+            ledger = opened(FaultyFlash(flash.files), **sizes)
+        bodies = [record for _, record in cloud.records.values()]
+        assert sum([record.get(USAGE_MERGED, 1) for record in bodies]) == 4, sizes
+        assert sum([record[4] for record in bodies]) == 0 + 1 + 2 + 3, sizes
+
+
+def test_a_cycle_is_not_taken_for_an_old_one_when_an_earlier_boot_had_a_larger_number():
+    """EG-ENV-001: numbers are drawn while the flash fails. Its records come to light when it can be read again."""
+    flash = FaultyFlash()
+    run_cycle(opened(flash), 3_000_000_000, 1)
+    flash.fail_reads = ("",)
+    ledger = opened(flash)
+    seq = ledger.begin(7)
+    flash.fail_reads = ()
+    ledger.load()
+    ledger.append(7, seq, 1_795_339_200, body(2), 5)
+    assert ledger.newest_boot == 3_000_000_000
+    run_cycle(ledger, 7, 3)
+    ledger.settle()
+    cloud = Cloud()
+    deliver(ledger, cloud)
+    deliver(opened(FaultyFlash(flash.files)), cloud)
+    assert sum([record[4] for _, record in cloud.records.values()]) == 1 + 2 + 3
+
+
 def test_reading_the_flash_again_takes_no_id_back():
     """EG-ENV-003"""
     flash = FaultyFlash()

@@ -170,13 +170,13 @@ class Washer:
         self._commands[actuator] = value
 
     def open_door(self) -> bool:
-        """A person pulls at the door; False if it is locked."""
+        """A person pulls at the door; False if it is locked. Who opens it allows remote starts anew: the load may be another."""
         if not self.door_locked:
             self.door_closed = False
+            self.remote_enable = False
         return not self.door_closed
 
     def close_door(self) -> None:
-        self.remote_enable = False  # whether a person allowed it to be started from afar
         self.door_closed = True
 
     def power_off(self) -> None:

@@ -1,0 +1,15 @@
+"""The benchmark of the world runs and says what it measured."""
+
+import pytest
+
+from evergrow_tools import bench_world
+
+
+def test_the_benchmark_measures_speed_memory_and_cuts() -> None:
+    pytest.importorskip("micropython_unix", reason="there is no MicroPython wheel for this machine")
+    result = bench_world.run(speeds=((1, 0.1), (3, 0.1)), span=(1, 1.0), profiled=(1, 0.1), cut=("boot", 6))
+    assert [speed["washers"] for speed in result["speeds"]] == [1, 3]
+    assert result["span"]["records"] == 1
+    assert {"evergrow_agent", "evergrow_sim.world"} <= {group for group, _, _ in result["profile"]["groups"]}
+    assert result["cuts"]["points"] > 0
+    assert "device-days/s" in bench_world.format(result)
