@@ -13,7 +13,19 @@ from planted import BUGS
 
 CAUGHT = {
     # defect: (first seed, seeds, the rule that sees it)
-    "cloud_acks_before_it_commits": (0, 12, "usage"),
+    "cloud_acks_before_it_commits": (8, 6, "usage"),
+    "cloud_counts_what_comes_again": (0, 3, "usage"),
+    "flash_renames_without_sync": (8, 6, "usage"),
+    "boot_number_is_not_durable": (0, 3, "grammar"),
+    "topic_alias_outlives_its_connection": (0, 5, "reachable"),
+    "client_retries_without_backoff": (0, 3, "storm"),
+    "feature_is_activated_before_it_is_verified": (4, 5, "features"),
+    "running_cycle_has_no_checkpoint": (0, 6, "usage"),
+    "interlocks_of_the_door_are_forgotten": (7, 6, "interlock"),
+    "journal_writes_two_records_at_a_time": (0, 3, "usage"),
+    "appliance_task_waits_for_the_link": (0, 3, "crash"),
+    "ack_frees_all_that_was_announced": (0, 1, "usage"),
+    "commands_are_forgotten_with_power": (0, 1, "commands"),
 }
 """All with heavy faults. Seeds are chosen so that the test is quick; from any first seed it takes a few times as many."""
 

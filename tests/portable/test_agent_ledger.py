@@ -451,7 +451,7 @@ def test_a_cycle_that_is_on_a_flash_that_cannot_be_read_at_boot_is_counted_once(
         ledger.mend()
         assert ledger.append(*again)
         cloud = Cloud()
-        for boot in (4, 5):
+        for _ in range(2):
             deliver(ledger, cloud)
             ledger.settle()
             ledger = opened(FaultyFlash(flash.files), **sizes)

@@ -1,0 +1,11 @@
+"""Bugs that seeds have found, each with the seed that found it. What was wrong has a test of its own beside its module, too."""
+
+import pytest
+
+from evergrow_sim.world.run import run
+
+
+@pytest.mark.parametrize("seed", [20, 41])
+def test_merged_cycles_are_told_without_another_cycle(seed: int) -> None:
+    """What the flash had refused was stored only when the next cycle began, or the next ack came: perhaps never."""
+    assert run(seed, "heavy").violations == []
