@@ -111,6 +111,21 @@ async def test_garbage_of_every_kind_keeps_no_washer_from_washing_and_reporting(
     assert_sound(device)
 
 
+async def test_messages_that_are_too_large_do_not_deafen_a_washer(make_device: Maker, mosquitto: Mosquitto, store: Store) -> None:
+    """EG-TOP-006: retained, so that they come at every connect, and more than may be under way at once."""
+    device = make_device(mosquitto.port)
+    async with enemy(mosquitto.port) as client:
+        for number in range(20):
+            await client.publish(f"{DN}x{number}", bytes(10_000), qos=1, retain=True)
+    async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}") as cloud, device:
+        for cycles in (1, 2):
+            await wash_shortly(device)
+            await settled(store, device, cycles)
+            await assert_reachable(cloud)
+            await power_cycle(device)
+    assert_sound(device)
+
+
 async def test_a_retained_start_starts_nothing(make_device: Maker, mosquitto: Mosquitto, store: Store) -> None:
     """EG-TOP-006"""
     device = make_device(mosquitto.port, remote_enable=True)

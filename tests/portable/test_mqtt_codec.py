@@ -33,10 +33,10 @@ def test_connect_of_version_4_has_the_bytes_of_the_standard():
     assert connect(config, b"dev", 4) == expected
 
 
-def test_connect_of_version_5_announces_what_this_client_can_take():
+def test_connect_of_version_5_announces_how_much_may_be_under_way_but_no_packet_size():
     config = Config("d", "h", 1, session_expiry_s=3600, rx_bytes=2048, receive_maximum=5, keepalive_s=30)
-    properties = b"\x11\x00\x00\x0e\x10" + b"\x21\x00\x05" + b"\x27\x00\x00\x08\x00" + b"\x17\x00"
-    expected = b"\x10\x1d\x00\x04MQTT\x05\x00\x00\x1e\x0f" + properties + b"\x00\x01d"
+    properties = b"\x11\x00\x00\x0e\x10" + b"\x21\x00\x05" + b"\x17\x00"
+    expected = b"\x10\x18\x00\x04MQTT\x05\x00\x00\x1e\x0a" + properties + b"\x00\x01d"
     assert connect(config, b"d", 5) == expected
 
 

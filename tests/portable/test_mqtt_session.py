@@ -63,7 +63,7 @@ def test_connect_is_the_first_packet_and_connack_ends_the_wait():
     assert state.state == session.IDLE
     state.begin(5, 0)
     assert state.state == session.CONNECTING
-    assert sent(state)[:9] == b"\x10\x1f\x00\x04MQTT\x05"
+    assert sent(state)[:9] == b"\x10\x1a\x00\x04MQTT\x05"
     assert sent(state) == b""
     events = feed(state, CONNACK_5)
     assert events[0][0] == session.EV_CONNACK and state.state == session.CONNECTED
