@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from evergrow_agent import bootcount, ledger
-from evergrow_agent.commands import Commands
+from evergrow_agent import bootcount
 from evergrow_agent.cycle import Cycle
 from evergrow_agent.features import Features
 from evergrow_agent.install import Installer
@@ -156,12 +155,6 @@ def running_cycle_has_no_checkpoint() -> Iterator[None]:
 
 
 @contextmanager
-def ack_frees_all_that_was_announced() -> Iterator[None]:
-    with mock.patch.object(ledger, "_covers", lambda seq, bitmap, one: True):
-        yield
-
-
-@contextmanager
 def interlocks_of_the_door_are_forgotten() -> Iterator[None]:
     """Rows are dropped from the washer's table: it no longer stops when its door comes open."""
     rows = tuple(row for row in Washer.interlocks if row[3] != ids.SIGNAL_DOOR_LOCKED)
@@ -184,12 +177,6 @@ def journal_writes_two_records_at_a_time() -> Iterator[None]:
         return all(done)
 
     with mock.patch.object(Journal, "append", combined):
-        yield
-
-
-@contextmanager
-def commands_are_forgotten_with_power() -> Iterator[None]:
-    with mock.patch.object(Commands, "_save", lambda self: None):
         yield
 
 
@@ -221,10 +208,8 @@ BUGS: dict[str, Bug] = {
         client_retries_without_backoff,
         feature_is_activated_before_it_is_verified,
         running_cycle_has_no_checkpoint,
-        ack_frees_all_that_was_announced,
         interlocks_of_the_door_are_forgotten,
         journal_writes_two_records_at_a_time,
-        commands_are_forgotten_with_power,
         appliance_task_waits_for_the_link,
     )
 }

@@ -24,8 +24,6 @@ CAUGHT = {
     "interlocks_of_the_door_are_forgotten": (7, 6, "interlock"),
     "journal_writes_two_records_at_a_time": (0, 3, "usage"),
     "appliance_task_waits_for_the_link": (0, 3, "crash"),
-    "ack_frees_all_that_was_announced": (0, 1, "usage"),
-    "commands_are_forgotten_with_power": (0, 1, "commands"),
 }
 """All with heavy faults. Seeds are chosen so that the test is quick; from any first seed it takes a few times as many."""
 
