@@ -50,9 +50,12 @@ def run(
     cert: Annotated[Path | None, typer.Option(help="PEM of the client certificate.")] = None,
     key: Annotated[Path | None, typer.Option(help="PEM of its key.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every dropped message.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Log one JSON object a line.")] = False,
 ) -> None:
-    """Serve devices until interrupted: births, usage and acks, commands, features."""
+    """Serve devices until interrupted: births, usage and acks, commands, features. It logs to standard error."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    if as_json:
+        logging.getLogger().handlers[0].setFormatter(_JsonLines())
     logging.getLogger("evergrow.cloud").setLevel(logging.DEBUG if verbose else logging.INFO)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     paths = [None if path is None else str(path) for path in (ca, cert, key)]
@@ -174,6 +177,12 @@ def _await_answer(
     commands.sent(store, id)
     hint = "is `evergrow cloud run` running?" if row.online else "it is offline."
     raise CommandTimeout(f"{row.name} did not answer within {timeout_s:g} s: {hint}")
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {"time_s": round(record.created, 3), "level": record.levelname, "logger": record.name, "text": record.getMessage()}
+        return json.dumps(line | ({"trace": self.formatException(record.exc_info)} if record.exc_info else {}))
 
 
 @contextmanager

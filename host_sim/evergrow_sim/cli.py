@@ -23,9 +23,9 @@ from evergrow_sim.launch import DeviceError, DeviceProcess, DeviceTask, Event
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Run simulated appliances.", pretty_exceptions_show_locals=False
 )
-app.command()(explore)
-app.command()(replay)
-app.command()(cuts)
+app.command(epilog="Example: evergrow sim explore --seeds 500 --fault-level heavy")(explore)
+app.command(epilog="Example: evergrow sim replay 186 --fault-level heavy --story w1")(replay)
+app.command(epilog="Examples: evergrow sim cuts; evergrow sim cuts usage")(cuts)
 
 
 EXPECTED = (DeviceError,)
@@ -43,7 +43,9 @@ def _group() -> None:
     """Run simulated appliances."""
 
 
-@app.command()
+@app.command(
+    epilog="Examples: evergrow sim run --device washer-1 --speed 60; evergrow sim run --device w2 --broker mqtts://localhost --ca ca.pem"
+)
 def run(
     context: typer.Context,
     device: Annotated[str, typer.Option(help="Device id, a-z 0-9 and '-'.")],
@@ -63,6 +65,7 @@ def run(
     ca: Annotated[Path | None, typer.Option(help="PEM file of the authority that signed the broker's certificate.")] = None,
     cert: Annotated[Path | None, typer.Option(help="Client certificate, PEM.")] = None,
     key: Annotated[Path | None, typer.Option(help="Key of the client certificate, PEM.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print each event as one line of JSON.")] = False,
 ) -> None:
     """Run one washer until Ctrl-C.
 
@@ -77,7 +80,7 @@ def run(
     except (ProtocolError, ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from None
     home = folder or Path("build", "sim", tenant, device)
-    show = _printer(device)
+    show = _print_json if as_json else _printer(device)
     if runtime is Runtime.cpython:
         simulated: DeviceProcess | DeviceTask = DeviceTask(config, home, show)
     else:
@@ -133,6 +136,10 @@ def _code(context: typer.Context, code: Path | None, home: Path) -> Path:
     if not (code / "evergrow_agent").is_dir():
         raise typer.BadParameter(f"{code} holds no compiled agent", param_hint="--code")
     return code
+
+
+def _print_json(event: Event) -> None:
+    print(json.dumps(event), flush=True)
 
 
 def _printer(name: str) -> Callable[[Event], None]:

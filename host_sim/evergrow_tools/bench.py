@@ -26,6 +26,7 @@ BENCHES = {
     "heap": ("evergrow_tools.bench_heap", "Heap of the agent on MicroPython"),
 }
 
+EPILOG = "Examples: evergrow bench; evergrow bench cbor lms --json"
 EXPECTED = (BrokerError, MpyError)
 
 

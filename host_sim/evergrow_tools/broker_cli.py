@@ -14,6 +14,9 @@ from evergrow_tools.brokers import HOST, BrokerError, IotCore
 from evergrow_tools.cli import fail
 
 
+EPILOG = "Example: evergrow broker, and in another terminal: evergrow cloud run --broker mqtt://127.0.0.1:1883"
+
+
 def main(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port for MQTT 5; 0: one that is free.")] = 1883,
     as_json: Annotated[bool, typer.Option("--json", help="Print the URLs as one line of JSON.")] = False,
@@ -22,8 +25,6 @@ def main(
 
     It prints its URL: mqtt://127.0.0.1:PORT. It keeps nothing when it ends and lets everybody in, so it listens on this machine
     alone. Every client must use MQTT 5 there; the second URL, for MQTT 3.1.1, reaches the same broker.
-
-    Example: evergrow broker, and in another terminal: evergrow cloud run --broker mqtt://127.0.0.1:1883
     """
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

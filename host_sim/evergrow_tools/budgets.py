@@ -33,6 +33,7 @@ class BudgetError(Exception):
     """`budgets.toml` cannot be read, or a measurement could not be made. The message names the budget."""
 
 
+EPILOG = "Examples: evergrow budgets; evergrow budgets --ratchet"
 EXPECTED = (BudgetError,)
 
 

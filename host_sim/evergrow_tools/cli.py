@@ -4,7 +4,7 @@ A sub-command is one line of COMMANDS below and one module, which is imported on
 `evergrow --help` costs little more than starting Python. The module offers either
 
 - `app`, a `typer.Typer` with sub-commands of its own (`evergrow key new`), or
-- `main`, one function with typer annotations, whose docstring is its help (`evergrow budgets --json`).
+- `main`, one function with typer annotations, whose docstring is its help (`evergrow budgets --json`), and `EPILOG`, an example.
 
 Exit codes: 0 it worked, 1 what was asked for failed, 2 it was called wrongly. An expected failure is one sentence and, where it
 helps, what to do about it; never a stack trace. A module names the exceptions that are expected in `EXPECTED`, a tuple of
@@ -80,7 +80,7 @@ def run(command: Command, args: list[str]) -> "NoReturn":
     app = getattr(module, "app", None)
     if app is None:
         app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
-        app.command(help=module.main.__doc__)(module.main)
+        app.command(help=module.main.__doc__, epilog=getattr(module, "EPILOG", None))(module.main)
     try:
         app(args=args, prog_name=f"evergrow {command.name}", obj=compile_portable)
     except getattr(module, "EXPECTED", ()) as exc:

@@ -7,7 +7,6 @@ output folder. Every figure shown is in `summary.json` there.
 
 import asyncio
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -48,7 +47,7 @@ SPEED = 1000
 TELEMETRY_SIGNALS = (washer.SIGNAL_WATER_ML, washer.SIGNAL_TEMP, washer.SIGNAL_DRUM_RPM, washer.SIGNAL_POWER_W)
 SUMMARY = "summary.json"
 OUT = Path("build/demo")
-FEATURES = Path(os.path.relpath(Path(__file__).parents[2] / "firmware" / "features"))
+FEATURES = feature_files.examples()
 
 _WAIT_S = 60.0
 _POLL_S = 0.05
@@ -60,6 +59,7 @@ class DemoError(Exception):
     """Something that the demo promises did not happen; the message says what."""
 
 
+EPILOG = "Examples: evergrow demo; evergrow demo --runtime cpython; evergrow demo --broker mqtts://broker.example:8883 --ca ca.pem"
 EXPECTED = (DemoError, DeviceError, BrokerError, CloudError, mpy.MpyError, keys.KeyFileError, feature_files.FeatureError)
 
 

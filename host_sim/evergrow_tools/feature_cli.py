@@ -113,7 +113,7 @@ def push(
 ) -> None:
     """Offer a feature to a device. The device judges it; `evergrow cloud` tells what became of it."""
     if not cloud_db.exists():
-        fail(f"there is no database {cloud_db}.", "Start the cloud first: evergrow cloud --help", code=2)
+        fail(f"there is no database {cloud_db}.", "Name it with --cloud-db; `evergrow cloud run` makes it.")
     with Store(cloud_db) as store:
         transfer = offer(feature_files.read(path), store, tenant, device)
     if as_json:

@@ -1,6 +1,7 @@
 """A built feature on disk: NAME.suit, the envelope, and NAME.suit.1, ... beside it, the payloads it calls 'evergrow:1', ..."""
 
 import os
+import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,14 @@ class Built:
     name: str
     envelope: bytes
     payloads: Mapping[int, bytes]
+
+
+def examples() -> Path:
+    """The folder of the example features: `firmware/features` beside these sources, or where an installation has put it."""
+    sources = Path(__file__).parents[2] / "firmware" / "features"
+    if sources.is_dir():
+        return Path(os.path.relpath(sources))
+    return Path(sysconfig.get_path("data"), "share", "evergrow", "features")
 
 
 def write(built: Built, path: Path) -> list[Path]:

@@ -41,6 +41,11 @@ def test_broker_options_of_a_url() -> None:
         cli.broker_options("mqtt://broker", Path("ca.pem"))
 
 
+def test_events_as_lines_of_json(capsys: pytest.CaptureFixture[str]) -> None:
+    cli._print_json({"event": "booted", "boot": 1})
+    assert json.loads(capsys.readouterr().out) == {"event": "booted", "boot": 1}
+
+
 def test_a_key_file_becomes_a_row_of_the_key_ring(tmp_path: Path) -> None:
     path = tmp_path / "acme.pub"
     key = {"format": 1, "kid": "00ff", "alg": "HSS-LMS", "public": "aa" * 60, "publisher": 7, "prefix": "acme"}

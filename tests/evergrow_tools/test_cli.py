@@ -4,9 +4,11 @@ import subprocess
 import sys
 import sysconfig
 import textwrap
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+import typer
 
 from evergrow_tools import cli
 
@@ -141,3 +143,14 @@ def test_a_benchmark_that_cannot_run_here_says_so_in_a_sentence(
         cli.main(["bench", "cbor"])
     assert ended.value.code == 1
     assert "benchmark cbor: MicroPython is not installed" in capsys.readouterr().err
+
+
+def test_the_help_of_every_command_ends_with_an_example() -> None:
+    for command in cli.COMMANDS:
+        module = import_module(command.module)
+        app = getattr(module, "app", None)
+        if app is None:
+            assert module.EPILOG.startswith("Example"), command.name
+            continue
+        for name, sub_command in typer.main.get_command(app).commands.items():
+            assert (sub_command.epilog or "").startswith("Example"), f"evergrow {command.name} {name}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evergrow_tools.brokers import Mosquitto, free_port
+from evergrow_tools.brokers import free_port
 
 
 def demo(*options: str) -> "subprocess.CompletedProcess[str]":
@@ -48,14 +48,6 @@ def test_the_ledger_adds_up_per_feature_and_publisher(summary: dict[str, object]
     assert ledger["cycles"] == len(cycles) == 2  # type: ignore[index, arg-type]
     assert ledger["energy_wh"] == sum(cycle["energy_wh"] for cycle in cycles)  # type: ignore[index, attr-defined]
     assert [(row["publisher"], row["feature"], row["cycles"]) for row in ledger["features"]] == [(1, 1002, 1), (2, 1001, 1)]  # type: ignore[index]
-
-
-def test_another_broker_with_rules_for_each_device_will_do(tmp_path: Path) -> None:
-    """EG-TOP-003: the rule names the client id, which is the device's; the washer runs on MicroPython here."""
-    with Mosquitto(tmp_path) as broker:
-        done = demo("--broker", f"mqtt://127.0.0.1:{broker.port}", "--out", str(tmp_path / "out"), "--json")
-        assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads(done.stdout)["interpreter"][0] == "micropython"
 
 
 def test_a_broker_that_is_not_there_is_said_in_a_sentence(tmp_path: Path) -> None:

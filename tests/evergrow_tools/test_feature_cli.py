@@ -81,7 +81,7 @@ def test_push_offers_the_feature_in_the_clouds_database(run: Run, signed: Path) 
 def test_push_without_a_database_says_what_to_do(run: Run, signed: Path) -> None:
     absent = signed / "absent.db"
     code, _, err = run("feature", "push", signed / "a.suit", "--cloud-db", absent, "--tenant", "acme", "--device", "w")
-    assert code == 2 and "there is no database" in err and not absent.exists()
+    assert code == 1 and "there is no database" in err and not absent.exists()
 
 
 def test_signing_spends_signatures_and_show_counts_them(run: Run, signed: Path) -> None:
