@@ -44,7 +44,7 @@ def _group() -> None:
 
 
 @app.command(
-    epilog="Examples: evergrow sim run --device washer-1 --speed 60; evergrow sim run --device w2 --broker mqtts://localhost --ca ca.pem"
+    epilog="Examples: evergrow sim run --device w1 --speed 60; evergrow sim run --device w2 --broker mqtts://host --ca ca.pem"
 )
 def run(
     context: typer.Context,

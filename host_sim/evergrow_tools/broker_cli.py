@@ -13,7 +13,6 @@ import typer
 from evergrow_tools.brokers import HOST, BrokerError, IotCore
 from evergrow_tools.cli import fail
 
-
 EPILOG = "Example: evergrow broker, and in another terminal: evergrow cloud run --broker mqtt://127.0.0.1:1883"
 
 

@@ -59,7 +59,7 @@ class DemoError(Exception):
     """Something that the demo promises did not happen; the message says what."""
 
 
-EPILOG = "Examples: evergrow demo; evergrow demo --runtime cpython; evergrow demo --broker mqtts://broker.example:8883 --ca ca.pem"
+EPILOG = "Examples: evergrow demo; evergrow demo --runtime cpython; evergrow demo --broker mqtts://host:8883 --ca ca.pem"
 EXPECTED = (DemoError, DeviceError, BrokerError, CloudError, mpy.MpyError, keys.KeyFileError, feature_files.FeatureError)
 
 
