@@ -10,7 +10,7 @@ PACKAGES := $(wildcard protocol/evergrow_*/__init__.py firmware/evergrow_*/__ini
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types budgets bench clean venv broker
+.PHONY: help demo test lint spec types budgets bench clean venv broker
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -21,8 +21,11 @@ demo: $(READY) ## A simulated washer gets new features over the air, end to end
 test: $(READY) broker ## All tests; portable code on CPython and on MicroPython
 	@$(BIN)/python -m pytest -n auto --dist loadfile
 
-lint: $(READY) ## Style and likely mistakes (ruff)
+lint: spec ## Style and likely mistakes (ruff), and what `make spec` checks
 	@$(BIN)/ruff check --output-format concise .
+
+spec: $(READY) ## Every sentence of protocol/SPEC.md with an id has a test, no id is used twice
+	@$(BIN)/evergrow spec check
 
 types: $(READY) $(STUBS) ## Type check: host code, and portable code against each board's MicroPython stubs
 	@echo "types: host code, CPython's standard library"

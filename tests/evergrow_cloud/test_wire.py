@@ -148,7 +148,7 @@ def test_a_feature_report_may_be_short() -> None:
 
 @pytest.mark.parametrize("kind", GOOD)
 def test_what_a_newer_device_adds_is_ignored(kind: str) -> None:
-    """EG-ENC-003 EG-ENC-006"""
+    """EG-ENC-003 EG-ENC-006 EG-ENV-004"""
     body = GOOD[kind] | {99: [1, {2: b"3"}]} if isinstance(GOOD[kind], dict) else [*GOOD[kind], "more"]
     if kind == "rsp":
         body = [9, 11, None, "more"]
@@ -162,7 +162,7 @@ def test_what_a_newer_device_adds_is_ignored(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in GOOD if isinstance(GOOD[kind], dict)])
 def test_an_unknown_critical_key_is_refused(kind: str) -> None:
-    """EG-ENC-003"""
+    """EG-ENC-003, EG-ENV-004: in the body and in `ext`."""
     assert refusal(kind, payload(kind, GOOD[kind] | {-1: 0})) == codes.UNSUPPORTED
     assert refusal(kind, payload(kind, rest=[{-3: 0}])) == codes.UNSUPPORTED
 

@@ -62,7 +62,7 @@ async def test_a_cycle_is_announced_and_freed_by_the_clouds_ack():
 
 
 async def test_a_broker_that_has_it_frees_nothing():
-    """EG-ACK-001, EG-USE-002: without the cloud's ack it is repeated, ever more slowly, and again after a reboot."""
+    """EG-ACK-001, EG-ACK-005, EG-USE-002: without the cloud's ack it is repeated, ever more slowly, and again after a reboot."""
     cloud = Cloud()
     cloud.acks = False
     flash = FaultyFlash()

@@ -19,6 +19,7 @@ from evergrow_protocol.errors import (
     TOO_LARGE,
     UNKNOWN_KIND,
     UNSUPPORTED,
+    ProtocolError,
 )
 from evergrow_sim import lfs
 from evergrow_sim.publisher import manifest
@@ -346,6 +347,18 @@ async def test_a_fault_in_the_program_refuses_and_the_next_offer_is_handled():
     assert "oops" in report[9]
     world.answer = serve
     assert (await world.offer(signed(unlock()), 2))[1] == 0
+
+
+async def test_the_text_of_a_report_is_cut_to_80_bytes_between_two_characters():
+    """EG-ERR-001"""
+    world = World()
+
+    def broken(*_):
+        raise ProtocolError(INVALID_STATE, "x" + 100 * "°")
+
+    world.answer = broken
+    report = await refusal(signed(unlock()), INVALID_STATE, world)
+    assert report[9] == "x" + 39 * "°"
 
 
 async def test_a_cloud_that_never_answers_is_given_up_and_the_next_offer_is_handled():
