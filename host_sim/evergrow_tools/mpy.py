@@ -33,7 +33,15 @@ PORTABLE = (
 )
 """The packages and modules that run on MicroPython and CPython unmodified; everything else is for the host alone."""
 
-HOST_ONLY = ("evergrow_mqtt.transport", "evergrow_protocol.registry")
+HOST_ONLY = (
+    "evergrow_mqtt.transport",
+    "evergrow_protocol.message_codecs",
+    "evergrow_protocol.message_reader",
+    "evergrow_protocol.message_table",
+    "evergrow_protocol.message_tree",
+    "evergrow_protocol.message_words",
+    "evergrow_protocol.registry",
+)
 """The modules within portable packages that only host programs import: they are neither compiled nor checked as portable."""
 
 SHIPPED_OPT = 2
