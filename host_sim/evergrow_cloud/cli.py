@@ -3,26 +3,33 @@
 import json
 import logging
 import signal
-import sqlite3
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from evergrow_cloud import commands, devices, link, offers, usage, view
-from evergrow_cloud.errors import CloudError, CommandTimeout
+from evergrow_cloud.cli_common import (
+    DEFAULT_DATABASE,
+    Database,
+    DeviceName,
+    Json,
+    Tenant,
+    existing,
+    print_json,
+    print_table,
+    sentences,
+)
+from evergrow_cloud.enrol_cli import enrol
+from evergrow_cloud.errors import CommandTimeout
 from evergrow_cloud.service import Cloud
 from evergrow_cloud.store import Store
 from evergrow_protocol import errors as codes
 from evergrow_protocol import registry
-from evergrow_protocol.errors import ProtocolError
 
 COMMAND_IDS = {"start": commands.START, "stop": commands.STOP, "rebirth": commands.REBIRTH}
 
@@ -30,13 +37,9 @@ app = typer.Typer(
     help="Run the reference cloud and ask it questions.", no_args_is_help=True, add_completion=False, rich_markup_mode="rich"
 )
 
-Database = Annotated[Path, typer.Option("--db", envvar="EVERGROW_DB", help="The database, a SQLite file.", dir_okay=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-DeviceName = Annotated[str, typer.Argument(help="tenant/device, or device where that is enough.", metavar="DEVICE")]
-Tenant = Annotated[str | None, typer.Option(help="Only this tenant.")]
-
-DEFAULT_DATABASE = Path("evergrow-cloud.db")
 _ANSWER_POLL_S = 0.05
+
+app.command(epilog="Example: evergrow cloud enrol acme/washer-1 --out washer-1.key --db cloud.db")(enrol)
 
 
 @app.command(epilog="Example: evergrow cloud run --broker mqtts://cloud@broker.example:8883 --ca ca.pem --db fleet.db")
@@ -59,7 +62,7 @@ def run(
     logging.getLogger("evergrow.cloud").setLevel(logging.DEBUG if verbose else logging.INFO)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     paths = [None if path is None else str(path) for path in (ca, cert, key)]
-    with _sentences():
+    with sentences():
         link.BrokerUrl.parse(broker)  # before a database is made
         with Store(db) as store, suppress(KeyboardInterrupt):
             link.run(_serve(store, broker, tenant, link.TlsOptions(*paths)))
@@ -73,11 +76,11 @@ def status(
 ) -> None:
     """Show devices: link, last birth, state, features, and what is pending."""
     names = registry.load()
-    with _sentences(), _existing(db) as store:
+    with sentences(), existing(db) as store:
         rows = _pages(store) if device is None else iter([devices.find(store, device)])
         found = [view.device(row, names) | {"transfers": _transfers(store, row.id)} for row in rows]
     if as_json:
-        _print_json(found if device is None else found[0])
+        print_json(found if device is None else found[0])
     elif device is None:
         _print_devices(found)
     else:
@@ -93,27 +96,27 @@ def show_usage(
 ) -> None:
     """Show the usage records of a device, oldest first."""
     names = registry.load()
-    with _sentences(), _existing(db) as store:
+    with sentences(), existing(db) as store:
         row = devices.find(store, device)
         found = [view.record(record, names) for record in usage.records(store, row.id, limit)]
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     columns = ("boot", "seq", "time", "programme", "outcome", "cycles", "duration_s", "energy_wh", "water_ml", "features")
-    _print_table(columns, [{**item, "features": _feature_names(item["features"])} for item in found])
+    print_table(columns, [{**item, "features": _feature_names(item["features"])} for item in found])
 
 
 @app.command(epilog="Example: evergrow cloud ledger --tenant acme --json")
 def ledger(db: Database = DEFAULT_DATABASE, tenant: Tenant = None, as_json: Json = False) -> None:
     """Show what was used of each publisher's features, and of all: the base of a revenue share."""
-    with _sentences(), _existing(db) as store:
+    with sentences(), existing(db) as store:
         total = usage.totals(store, tenant)
         shares = [view.share(share) for share in usage.ledger(store, tenant)]
     if as_json:
-        _print_json({"features": shares, "devices": total.devices, "total": _total(total)})
+        print_json({"features": shares, "devices": total.devices, "total": _total(total)})
         return
     rows: list[dict[str, Any]] = [*shares, {"publisher": "all", "feature": "", **_total(total)}]
-    _print_table(("publisher", "feature", "cycles", "finished", "energy_wh", "water_ml"), rows)
+    print_table(("publisher", "feature", "cycles", "finished", "energy_wh", "water_ml"), rows)
 
 
 @app.command(epilog="Examples: evergrow cloud command acme/washer-1 start cotton; evergrow cloud command washer-1 stop")
@@ -128,13 +131,13 @@ def command(
 ) -> None:
     """Send a command through the running cloud and wait for the answer. Exit code 1 if the device refuses."""
     number, args = _parse_command(name, programme)
-    with _sentences(), _existing(db) as store:
+    with sentences(), existing(db) as store:
         row = devices.find(store, device)
         # Without a deadline a message that was held up somewhere could start the appliance hours later.
         deadline_utc_s = store.utc_s() + int(timeout) if deadline and number == commands.START else None
         code, result = _await_answer(store, row, number, args, deadline_utc_s, timeout)
     if as_json:
-        _print_json({"device": row.name, "command": name, "code": code, "code_name": view.code_name(code), "result": result})
+        print_json({"device": row.name, "command": name, "code": code, "code_name": view.code_name(code), "result": result})
     else:
         print(f"{row.name}: {name}: {view.code_name(code)}" + ("" if result is None else f" {view.clean(result)}"))
     if code == codes.EXPIRED:
@@ -185,30 +188,6 @@ class _JsonLines(logging.Formatter):
         return json.dumps(line | ({"trace": self.formatException(record.exc_info)} if record.exc_info else {}))
 
 
-@contextmanager
-def _existing(db: Path) -> Iterator[Store]:
-    if not db.exists():
-        _fail(f"there is no database {db}.", "Name it with --db; `evergrow cloud run` makes it.")
-    with Store(db) as store:
-        yield store
-
-
-@contextmanager
-def _sentences() -> Iterator[None]:
-    """Expected failures end with one sentence and exit code 1, without a stack trace."""
-    try:
-        yield
-    except (CloudError, ProtocolError, sqlite3.OperationalError) as error:
-        _fail(str(error))
-
-
-def _fail(message: str, hint: str = "") -> NoReturn:
-    print(f"evergrow: {view.clean(message)}", file=sys.stderr)
-    if hint:
-        print(f"  {hint}", file=sys.stderr)
-    raise typer.Exit(1)
-
-
 def _pages(store: Store) -> Iterator[devices.Device]:
     after = 0
     while page := devices.every(store, after):
@@ -222,11 +201,6 @@ def _transfers(store: Store, device_id: int) -> list[dict[str, Any]]:
 
 def _total(total: usage.Totals) -> dict[str, int]:
     return {"cycles": total.cycles, "finished": total.finished, "energy_wh": total.energy_wh, "water_ml": total.water_ml}
-
-
-def _print_json(value: object) -> None:
-    """ASCII only, so that a device's text can do nothing to a terminal; bytes as hex."""
-    print(json.dumps(value, indent=2, default=lambda item: item.hex() if isinstance(item, bytes) else str(item)))
 
 
 def _print_devices(found: list[dict[str, Any]]) -> None:
@@ -247,7 +221,7 @@ def _print_devices(found: list[dict[str, Any]]) -> None:
             }
         )
     columns = ("device", "link", "class", "firmware", "interpreter", "operation", "features", "pending", "last_seen")
-    _print_table(columns, rows)
+    print_table(columns, rows)
 
 
 def _print_device(item: dict[str, Any]) -> None:
@@ -264,18 +238,8 @@ def _print_device(item: dict[str, Any]) -> None:
             {**transfer, "feature": _feature_names([transfer["feature"]] if transfer["feature"] else [])}
             for transfer in item["transfers"]
         ]
-        _print_table(columns, rows)
+        print_table(columns, rows)
 
 
 def _feature_names(items: list[dict[str, Any]]) -> str:
     return ", ".join("/".join(str(part) for part in item.values()) for item in items)
-
-
-def _print_table(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        numbers = any(isinstance(row.get(column), int) for row in rows)
-        table.add_column(column.replace("_", " "), justify="right" if numbers else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text("-" if row.get(column) is None else view.clean(row[column])) for column in columns))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)

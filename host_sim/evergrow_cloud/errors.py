@@ -34,6 +34,12 @@ class UnknownDevice(CloudError):
     code = codes.OUT_OF_RANGE
 
 
+class EnrolError(CloudError):
+    """A device key that cannot be taken: of the wrong size, or in place of another."""
+
+    code = codes.STALE
+
+
 class CommandTimeout(CloudError):
     """The device did not answer in time; whether the command ran is unknown unless it carried a deadline."""
 

@@ -125,6 +125,17 @@ MIGRATIONS = (
     );
     CREATE INDEX commands_due ON commands (id) WHERE due = 1;
     """,
+    """
+    -- Secrets (EG-KEY-001); read by `devicekeys` alone. The newest of a device counts, earlier ones prove earlier records.
+    CREATE TABLE device_keys (
+        id INTEGER PRIMARY KEY,
+        tenant TEXT NOT NULL,
+        device TEXT NOT NULL,
+        key BLOB NOT NULL,
+        enrolled_s INTEGER NOT NULL
+    );
+    CREATE INDEX device_keys_by_device ON device_keys (tenant, device, id);
+    """,
 )
 
 

@@ -4,11 +4,12 @@
 `usage`, `telemetry`, `offers`, `commands`; their functions take the store first.
 """
 
+import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,8 +31,9 @@ class Store:
         self._lock = threading.RLock()
         self._depth = 0
         try:
+            _make_private(path)
             self._connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise StoreError(f"cannot open {path}: {error}") from error
         try:
             # FULL: an fsync at each commit, since what is committed is acked and the device frees its copy (EG-ACK-002).
@@ -99,3 +101,10 @@ class Store:
 
     def _commit(self) -> None:
         self._connection.execute("COMMIT")
+
+
+def _make_private(path: str | Path) -> None:
+    """A new database is for its owner alone: device keys are in it. SQLite gives its journal the same permissions."""
+    if str(path) != ":memory:":
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))

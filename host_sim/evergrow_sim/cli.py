@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from evergrow_agent import devicekey
 from evergrow_protocol import cose, registry, topics
 from evergrow_protocol.errors import ProtocolError
 from evergrow_sim.explore_cli import cuts, explore, replay
@@ -59,6 +60,9 @@ def run(
     folder: Annotated[Path | None, typer.Option(help="Where the flash is kept; default build/sim/TENANT/DEVICE.")] = None,
     code: Annotated[Path | None, typer.Option(help="Folder of compiled modules to run; default: compiled now.")] = None,
     trust: Annotated[list[Path] | None, typer.Option(help="NAME.pub of a publisher to trust; taken at the first start.")] = None,
+    device_key: Annotated[
+        Path | None, typer.Option(help="File that `evergrow cloud enrol --out` wrote; taken at the first start.")
+    ] = None,
     vendor: Annotated[str, typer.Option(help="Vendor domain that manifests must name.")] = "evergrow.example",
     remote: Annotated[bool, typer.Option(help="A person has allowed it to be started from afar.")] = False,
     seed: Annotated[int | None, typer.Option(help="Of sensor noise and back-off; default: different each time.")] = None,
@@ -77,6 +81,8 @@ def run(
         config: dict[str, Any] = {"tenant": tenant, "device": device, "speed": speed, "remote_enable": remote, "seed": seed}
         config |= broker_options(broker, ca, cert, key)
         config |= {"trust": [trusted_key(path) for path in trust or []], **manifest_ids(vendor, "washer")}
+        if device_key:
+            config["device_key"] = shared_key(device_key)
     except (ProtocolError, ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from None
     home = folder or Path("build", "sim", tenant, device)
@@ -117,6 +123,17 @@ def trusted_key(path: Path) -> list[Any]:
         return [data["kid"], cose.ALG_HSS_LMS, data["public"], data["publisher"], data["prefix"]]
     except KeyError as error:
         raise ValueError(f"{path} lacks {error}") from None
+
+
+def shared_key(path: Path) -> str:
+    """The device key in a file of 64 hexadecimal digits, as a configuration has it. OSError, ValueError; neither shows it."""
+    try:
+        key = bytes.fromhex(path.read_text(encoding="ascii"))
+    except ValueError:
+        key = b""
+    if len(key) != devicekey.SIZE:
+        raise ValueError(f"{path} is no device key of {2 * devicekey.SIZE} hexadecimal digits")
+    return key.hex()
 
 
 def manifest_ids(vendor: str, appliance: str) -> dict[str, str]:

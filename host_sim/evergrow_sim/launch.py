@@ -137,6 +137,8 @@ class DeviceProcess(_Watched):
             raise DeviceError(f"{self._name} runs already")
         self.folder.mkdir(parents=True, exist_ok=True)
         config_path, image_path = self.folder / "device.json", self.folder / "rom.img"
+        config_path.unlink(missing_ok=True)
+        config_path.touch(0o600)  # Passwords and the device key are in it.
         config_path.write_text(json.dumps(self.config))
         image_path.write_bytes(romfs.image(self._code))
         script = Path(__file__).with_name("rom_host.py")

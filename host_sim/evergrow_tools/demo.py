@@ -29,6 +29,7 @@ from evergrow_cloud.store import Store
 from evergrow_protocol import registry_washer as washer
 from evergrow_protocol.errors import INVALID_STATE, OK
 from evergrow_protocol.registry import load
+from evergrow_sim.cli import shared_key
 from evergrow_sim.launch import DeviceError, DeviceProcess, DeviceTask, Event
 from evergrow_tools import feature_bad, feature_files, keys, mpy, suit_build
 from evergrow_tools.brokers import BrokerError, IotCore
@@ -155,6 +156,10 @@ class Demo:
     def _database(self) -> Path:
         return self._out / "cloud.db"
 
+    @property
+    def _device_key(self) -> Path:
+        return self._out / "keys" / f"{DEVICE}.device-key"
+
     def _start_broker(self, stack: ExitStack) -> str:
         self._show.step("A broker")
         if self._broker is not None:
@@ -166,10 +171,13 @@ class Demo:
         return f"mqtt://127.0.0.1:{embedded.port}"
 
     async def _make_keys(self) -> None:
-        self._show.step("Two publishers and their keys: the maker of the washer, and a partner")
+        self._show.step("Keys: of the maker of the washer, of a partner, and of the washer itself")
         for name, number in (MAKER, PARTNER):
             await self._evergrow("key", "new", name, "--publisher", str(number), "--out", str(self._out / "keys"))
         self._show.good("HSS/LMS keys: hash-based signatures, 1024 each; the washer is born trusting both")
+        where = ("--out", str(self._device_key), "--db", str(self._database))
+        await self._evergrow("cloud", "enrol", f"{TENANT}/{DEVICE}", *where)
+        self._show.good("a secret that washer and cloud share: each usage record is chained to the last with it")
 
     async def _build_features(self) -> None:
         self._show.step("Two features, built and signed by their publishers")
@@ -200,6 +208,7 @@ class Demo:
             "port": broker.port,
             "speed": self._speed,
             "seed": 1,
+            "device_key": shared_key(self._device_key),
             "trust": [[key.kid.hex(), key.alg, key.public.hex(), key.publisher, key.prefix] for key in trusted],
             "vendor_id": suit_build.vendor_id(VENDOR).hex(),
             "class_id": suit_build.class_id(VENDOR, "washer").hex(),

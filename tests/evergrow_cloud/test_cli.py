@@ -131,7 +131,7 @@ def test_a_locked_or_foreign_file_is_one_sentence(tmp_path: Path) -> None:
     assert result.exit_code == 1 and "cannot use" in result.stderr
 
 
-@pytest.mark.parametrize("name", [[], ["run"], ["status"], ["usage"], ["ledger"], ["command"]])
+@pytest.mark.parametrize("name", [[], ["run"], ["enrol"], ["status"], ["usage"], ["ledger"], ["command"]])
 def test_help_has_examples(name: list[str]) -> None:
     result = evergrow(*name, "--help")
     assert result.exit_code == 0

@@ -31,6 +31,22 @@ async def test_a_device_boots_connects_runs_a_cycle_and_quits(make_device: Maker
     assert not device.output
 
 
+async def test_a_device_takes_its_key_at_the_first_start_and_keeps_it_to_itself(
+    make_device: Maker, unused_tcp_port: int
+) -> None:
+    """EG-KEY-001"""
+    secret = "5a" * 32
+    device = make_device(unused_tcp_port, device_key=secret)
+    async with device:
+        await device.wait_for("booted")
+    assert secret not in str(list(device.events)) + str(list(device.output))
+    if isinstance(device, DeviceTask):
+        assert bytes.fromhex(secret) in (device.folder / "flash" / "key").read_bytes()
+    else:
+        assert (device.folder / "device.json").stat().st_mode & 0o77 == 0
+        assert bytes.fromhex(secret) in (device.folder / "flash.img").read_bytes()
+
+
 async def test_a_device_washes_without_a_broker(make_device: Maker, unused_tcp_port: int) -> None:
     """The base function of an appliance depends on no link."""
     async with make_device(unused_tcp_port) as device:

@@ -59,6 +59,17 @@ def test_a_key_file_becomes_a_row_of_the_key_ring(tmp_path: Path) -> None:
         cli.trusted_key(path)
 
 
+def test_a_device_key_is_read_and_what_is_none_is_not_shown(tmp_path: Path) -> None:
+    path = tmp_path / "washer-1.key"
+    path.write_text("0f" * 32 + "\n")
+    assert cli.shared_key(path) == "0f" * 32
+    for text in ("0f" * 31, "0f" * 33, "no hexadecimal", ""):
+        path.write_text(text)
+        with pytest.raises(ValueError, match="is no device key") as caught:
+            cli.shared_key(path)
+        assert not text or text not in str(caught.value)
+
+
 def test_manifest_ids_are_those_of_the_publishers_tools() -> None:
     from evergrow_tools import suit_build
 

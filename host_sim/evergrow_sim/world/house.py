@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from evergrow_agent import trust
+from evergrow_agent import devicekey, trust
 from evergrow_agent.board import Config, Identity
-from evergrow_cloud import wire
+from evergrow_cloud import devicekeys, wire
 from evergrow_cloud.errors import CloudError
 from evergrow_cloud.messages import Birth, Usage
 from evergrow_protocol import errors as codes
@@ -64,7 +64,8 @@ class Resident:
 
     `offered`: {transfer: offer}. `commands`: ids of the commands sent to it. `stalls`: how often its watchdog has reason to bite.
     `starts`: how often a person started a programme. `may_rot`: bits of its flash flipped; `may_forget`: what it
-    should remember of commands may not have reached the flash. `attempts`: how often it tried to connect.
+    should remember of commands may not have reached the flash. `attempts`: how often it tried to connect. `key`: what it shares
+    with the cloud.
     """
 
     def __init__(self, world: World, spec: DeviceSpec, report: Callable[[str, str, str], None]) -> None:
@@ -97,6 +98,8 @@ class Resident:
         link = world.network.link(spec.name)
         link.delay_ms, link.jitter_ms = spec.delay_ms, spec.jitter_ms
         trust.provision(self.device.flash, keyring())
+        self.key = world.rand("device key", spec.name).bytes(devicekey.SIZE)
+        devicekey.provision(self.device.flash, self.key)
 
     def brings(self) -> set[tuple[int, int, int]]:
         """(publisher, feature, sequence) of what it was rightly offered."""
@@ -120,6 +123,8 @@ class House:
         world.network.listen(HOST, PORT, server.accept)
         self.cloud = CloudEnd(world, HOST, PORT, scenario.cloud_version)
         self.residents = {spec.name: Resident(world, spec, report) for spec in scenario.devices}
+        for resident in self.residents.values():
+            devicekeys.enrol(self.cloud.store, TENANT, resident.name, resident.key)
         note = world.network.note
 
         def count(who: str, what: str, *details: int | str | bytes) -> None:
