@@ -4,33 +4,55 @@
     steps = suit.Processor(manifest, vendor_id, class_id).run(suit_manifest.INSTALL)
     action = next(steps)                                                # then steps.send(False) where it failed
 
-Commands, and the parameters they need:
+Commands, and the parameters they need (`suit_parameters`). The caller is asked by an Action, except where "here" stands:
 
-| command                 | does                                                                  | parameter it needs  |
-|-------------------------|-----------------------------------------------------------------------|---------------------|
-| 1 vendor, 2 class       | compares with this device's                                           | 1, 2                |
-| 3 image match           | asks the caller: has the component this digest (and size)?            | 3 digest            |
-| 5 component slot        | asks the caller                                                       | 5 slot              |
-| 14 abort                | fails                                                                 |                     |
-| 12 set component index  | an index, a list of them, or true for all                             |                     |
-| 15 try each             | runs sequences until one does not fail                                |                     |
-| 20 override parameters  | sets them for the current components                                  |                     |
-| 21 fetch, 22 copy       | asks the caller                                                       | 21 URI, 22 source   |
-| 23 invoke               | asks the caller                                                       |                     |
-| 32 run sequence         | runs a nested sequence                                                |                     |
+| command                | what it asks of the caller                                          | parameter     | when it fails |
+| ---------------------- | ------------------------------------------------------------------- | ------------- | ------------- |
+| 1 vendor, 2 class      | here: is it this device's?                                          | 1, 2          | OUT_OF_RANGE  |
+| 24 device identifier   | here                                                                | 24            | OUT_OF_RANGE  |
+| 3 image match          | has the component this digest (and size)?                           | 3, ? 14       | BAD_DIGEST    |
+| 4 use before           | is it earlier than `value`, UTC seconds?                            | 4             | EXPIRED       |
+| 5 component slot       | can what is built for slot `value` run here?                        | 5             | INVALID_STATE |
+| 7 dependency integrity | for the component's manifest, opened: send it                       | 3             | BAD_DIGEST    |
+| 8 is dependency        | here                                                                |               | INVALID_STATE |
+| 14 abort               | here: fails                                                         |               | INVALID_STATE |
+| 26 minimum battery     | has the battery at least `value` percent? Yes, where there is none  | 26            | INVALID_STATE |
+| 27 update authorised   | has a person agreed to an update of priority `value`?               | 27            | INVALID_STATE |
+| 28 version             | does `version_holds(value, ...)` for what is installed?             | 28            | STALE         |
+| 11 process dependency  | here: the dependency's actions follow, for *its* components         |               |               |
+| 12 set component index | here: an index, a list of them, or true for all                     |               |               |
+| 15 try each            | here: runs sequences until one does not fail                        |               | INVALID_STATE |
+| 18 write               | the component's new content is `value`                              | 18            | INVALID_STATE |
+| 19 set, 20 override    | here: parameters of current components; 19 keeps those that are set |               |               |
+| 21 fetch               | the component's new content is at `uri`, `size` bytes               | 21, ? 3, ? 14 | INVALID_STATE |
+| 22 copy                | the component's new content is that of component `source`           | 22            | INVALID_STATE |
+| 23 invoke              | run the component, with arguments `value` or None                   | ? 23          | INVALID_STATE |
+| 32 run sequence        | here: runs a nested sequence                                        |               |               |
+| 33 unlink              | give the component up; remove it with its last user                 |               | INVALID_STATE |
 
-Further parameters: 12 strict order (always kept), 13 soft failure, 14 image size. Everything else is refused with
-UNSUPPORTED. Of what the design lists these are to come, each a row of `_NEEDS` or `_PARAMETERS` away: conditions 24, 26, 27,
-28 and use-before 4; directive 18 write; parameters 18, 23 invoke arguments and 24; members 5, 15, 18 and 24 of trust domains.
+A dependency is a component that holds another manifest's envelope: an integrated payload, something fetched, or one that is
+installed. Image match means its manifest, too, and so is asked as 7. Its own publisher signs it and it is held to that
+publisher's rights. It has parameters of its own: none crosses from one manifest to another.
 
-Errors are ProtocolError: MALFORMED, NOT_DETERMINISTIC, BAD_TYPE; UNSUPPORTED; TOO_LARGE for a limit; BAD_DIGEST where an
-image or a severed member does not match; OUT_OF_RANGE for another vendor or class; INVALID_STATE for any other failure.
+Everything else is refused with UNSUPPORTED. Other errors are ProtocolError: MALFORMED, NOT_DETERMINISTIC, BAD_TYPE;
+OUT_OF_RANGE for an index, and for what changes the device before its vendor and class were found to fit; TOO_LARGE for a limit.
 """
 
-from . import suit_envelope
+from . import suit_envelope, suit_parameters
 from .cbor import ARRAY, OTHER, UINT, Decoder
-from .errors import BAD_DIGEST, INVALID_STATE, MALFORMED, NOT_AUTHORISED, OUT_OF_RANGE, TOO_LARGE, UNSUPPORTED, ProtocolError
-from .strict import finish, integer, open_strict
+from .errors import (
+    BAD_DIGEST,
+    EXPIRED,
+    INVALID_STATE,
+    MALFORMED,
+    NOT_AUTHORISED,
+    OUT_OF_RANGE,
+    STALE,
+    TOO_LARGE,
+    UNSUPPORTED,
+    ProtocolError,
+)
+from .strict import finish, open_strict
 from .suit_manifest import Manifest
 
 TYPE_CHECKING = False
@@ -44,96 +66,125 @@ if TYPE_CHECKING:
 
 # Kinds of action: the command numbers.
 IMAGE_MATCH = 3
+USE_BEFORE = 4
 COMPONENT_SLOT = 5
+DEPENDENCY = 7  # dependency integrity
+WRITE = 18
 FETCH = 21
 COPY = 22
 RUN = 23  # invoke
+MINIMUM_BATTERY = 26
+UPDATE_AUTHORISED = 27
+VERSION = 28
+UNLINK = 33
 
-# Parameters.
-_DIGEST = 3
-_SLOT = 5
-_STRICT_ORDER = 12
-_SOFT_FAILURE = 13
-_SIZE = 14
-_URI = 21
-_SOURCE = 22
-
-_ABORT = 14
+_IS_DEPENDENCY = 8
+_PROCESS = 11
 _SET_INDEX = 12
+_ABORT = 14
 _TRY_EACH = 15
+_SET = 19
 _OVERRIDE = 20
 _RUN_SEQUENCE = 32
 
-# Commands that take a reporting policy, and the parameter that each needs.
-_NEEDS = {1: 1, 2: 2, IMAGE_MATCH: _DIGEST, COMPONENT_SLOT: _SLOT, _ABORT: 0, FETCH: _URI, COPY: _SOURCE, RUN: 0}
+# Commands that take a reporting policy, and the parameter that each needs: what its action is about.
+_NEEDS = {
+    1: 1,
+    2: 2,
+    IMAGE_MATCH: suit_parameters.DIGEST,
+    USE_BEFORE: suit_parameters.BEFORE,
+    COMPONENT_SLOT: suit_parameters.SLOT,
+    DEPENDENCY: suit_parameters.DIGEST,
+    _IS_DEPENDENCY: 0,
+    _PROCESS: 0,
+    _ABORT: 0,
+    WRITE: suit_parameters.CONTENT,
+    FETCH: suit_parameters.URI,
+    COPY: suit_parameters.SOURCE,
+    RUN: 0,
+    24: suit_parameters.DEVICE,
+    MINIMUM_BATTERY: suit_parameters.BATTERY,
+    UPDATE_AUTHORISED: suit_parameters.PRIORITY,
+    VERSION: suit_parameters.VERSION,
+    UNLINK: 0,
+}
 # Commands that change the device, or run on it: only after both identity conditions held (EG-FEAT-006).
-_CHANGES = (FETCH, COPY, RUN)
-# Codes of conditions that fail: not for this vendor or class (EG-FEAT-006), not the content that was signed (EG-FEAT-004).
-_FAILED = {1: OUT_OF_RANGE, 2: OUT_OF_RANGE, IMAGE_MATCH: BAD_DIGEST}
-# Parameters: b bytes of a UUID, d digest, u unsigned, t text, f flag.
-_PARAMETERS = {
-    1: "b",
-    2: "b",
-    _DIGEST: "d",
-    _SLOT: "u",
-    _STRICT_ORDER: "f",
-    _SOFT_FAILURE: "f",
-    _SIZE: "u",
-    _URI: "t",
-    _SOURCE: "u",
+_STORES = (WRITE, FETCH, COPY)
+_CHANGES = (WRITE, FETCH, COPY, RUN, UNLINK)
+# Codes of conditions that fail, where it is not INVALID_STATE (EG-SUIT-003).
+_FAILED = {
+    1: OUT_OF_RANGE,
+    2: OUT_OF_RANGE,
+    24: OUT_OF_RANGE,
+    IMAGE_MATCH: BAD_DIGEST,
+    DEPENDENCY: BAD_DIGEST,
+    USE_BEFORE: EXPIRED,
+    VERSION: STALE,
 }
 
-_MAX_COMMANDS = 64  # executed in one run; two components fetched and matched by way of try-each take 26
+MAX_COMMANDS = 64  # executed in one run; a feature in two forms, each as a patch or whole, takes 39
 MAX_DEPTH = 3  # a try-each in a run-sequence in a section; each level takes three generators
 
 
 class Action:
     """Something the caller does or decides, for one component.
 
-    `kind`: IMAGE_MATCH, COMPONENT_SLOT, FETCH, COPY or RUN. `index` and `component`: the component's place and id.
-    `uri`: text or None. `size`: bytes of the image or None. `digest`: view of its 32 bytes of SHA-256 or None. `slot`: or
-    None. `source`: the component id to copy from, or None.
+    `kind`: one of the constants above. `index` and `component`: the component's place and id in `manifest`, which is not the
+    one that was opened but one that it depends on when `manifest` is not the opened one. `dependency`: whether the component
+    holds another manifest. `value`: what the command is about, as the table above says. `uri`: text or None. `size`: bytes of
+    the image or None. `digest`: view of its 32 bytes of SHA-256 or None. `slot`: or None. `source`: the component id to copy
+    from, or None.
     """
 
-    def __init__(self, kind: int, index: int, components: "tuple[tuple[bytes, ...], ...]", values: "dict[int, Any]") -> None:
+    def __init__(self, kind: int, index: int, manifest: Manifest, values: "dict[int, Any]") -> None:
         self.kind = kind
         self.index = index
-        self.component = components[index]
-        self.uri: str | None = values.get(_URI)
-        self.size: int | None = values.get(_SIZE)
-        self.digest: memoryview | None = values.get(_DIGEST)
-        self.slot: int | None = values.get(_SLOT)
-        source = values.get(_SOURCE)
-        self.source = None if source is None else components[source]
+        self.manifest = manifest
+        self.component = manifest.components[index]
+        self.dependency = index in manifest.dependencies
+        self.value: Any = values.get(suit_parameters.ARGUMENTS if kind == RUN else _NEEDS[kind])
+        self.uri: str | None = values.get(suit_parameters.URI)
+        self.size: int | None = values.get(suit_parameters.SIZE)
+        self.digest: memoryview | None = values.get(suit_parameters.DIGEST)
+        self.slot: int | None = values.get(suit_parameters.SLOT)
+        source = values.get(suit_parameters.SOURCE)
+        self.source = None if source is None else manifest.components[source]
 
 
 class Processor:
-    """Runs the sections of a verified manifest for a device with these two 16-byte ids."""
+    """Runs the sections of a verified manifest for a device with these 16-byte ids; `device_id` may be unknown."""
 
-    def __init__(self, manifest: Manifest, vendor_id: bytes, class_id: bytes) -> None:
+    def __init__(self, manifest: Manifest, vendor_id: bytes, class_id: bytes, device_id: bytes = b"") -> None:
         self._manifest = manifest
-        self._identity = {1: vendor_id, 2: class_id}
+        self._identity = {1: vendor_id, 2: class_id, 24: device_id}
         self._values: list[dict[int, Any]] = []  # parameters by component
         self._fits = 0  # bits of the identity conditions that held in this run: 3 when both did
         self._current: Sequence[int] = (0,)
-        self._commands = 0
+        self._commands = 0  # that may still be executed
+        self._section = 0
+        self._opened: dict[int, Manifest] = {}  # dependencies whose integrity was checked in this run
 
     def run(self, section: int) -> "Generator[Action, Any, None]":
         """Run the shared sequence and then `section`; each run starts afresh. Nothing happens if there is no such section.
 
         Yields an Action; the caller carries it out and sends False when that failed or the answer is no, anything else
-        (`next` will do) when it went well.
+        (`next` will do) when it went well; to a DEPENDENCY it sends the Manifest.
         """
+        self._commands = MAX_COMMANDS
+        yield from self._run(section, 0)
+
+    def _run(self, section: int, depth: int) -> "Generator[Action, Any, bool]":
         body = self._manifest.sections.get(section)
-        if body is None:
-            return
-        self._values = [{} for _ in self._manifest.components]
-        self._fits = 0
-        self._commands = _MAX_COMMANDS
-        for sequence in (self._manifest.shared, body):
-            self._current = (0,)
-            if sequence is not None:
-                yield from self._sequence(sequence, 0, False)
+        if body is not None:
+            self._section = section
+            self._values = [{} for _ in self._manifest.components]
+            self._fits = 0
+            self._opened = {}
+            for sequence in (self._manifest.shared, body):
+                self._current = (0,)
+                if sequence is not None:
+                    yield from self._sequence(sequence, depth, False)
+        return True
 
     def _sequence(self, buf: memoryview, depth: int, soft: bool) -> "Generator[Action, Any, bool]":
         """-> True, or False when a condition failed and failing is soft here; a hard failure raises."""
@@ -146,18 +197,18 @@ class Processor:
         for _ in range(count // 2):
             self._commands -= 1
             if self._commands < 0:
-                raise ProtocolError(TOO_LARGE, f"more than {_MAX_COMMANDS} commands")
+                raise ProtocolError(TOO_LARGE, f"more than {MAX_COMMANDS} commands")
             command = reader.read_int()
             good = True
             if command == _SET_INDEX:
                 self._set_index(reader)
-            elif command == _OVERRIDE:
-                soft = self._override(reader, depth, soft)
+            elif command in (_SET, _OVERRIDE):
+                soft = self._parameters(reader, depth, soft, command == _SET)
             elif command in (_TRY_EACH, _RUN_SEQUENCE):
                 good = yield from self._nested(reader.read_raw(), command == _TRY_EACH, depth + 1)
             elif command in _NEEDS:
                 reader.read_int()  # the reporting policy: the agent reports every refusal anyway
-                good = yield from self._command(command)
+                good = yield from self._command(command, depth)
             else:
                 raise ProtocolError(UNSUPPORTED, f"command {command}", reader.offset)
             if not good:
@@ -189,10 +240,11 @@ class Processor:
                 return False
         return True
 
-    def _command(self, command: int) -> "Generator[Action, Any, bool]":
-        need = _NEEDS[command]
+    def _command(self, command: int, depth: int) -> "Generator[Action, Any, bool]":
+        """One condition or directive, for each current component. -> whether it went well."""
         for index in self._current:
             values = self._values[index]
+            need = _NEEDS[command]
             if need and need not in values:
                 raise ProtocolError(MALFORMED, f"command {command} lacks parameter {need}")
             if command == _ABORT:
@@ -200,12 +252,44 @@ class Processor:
             if command in self._identity:
                 if bytes(values[need]) != self._identity[command]:
                     return False
-                self._fits |= command
-            elif command in _CHANGES and self._fits != 3:
-                raise ProtocolError(OUT_OF_RANGE, f"command {command} without a vendor and a class condition")
-            elif (yield Action(command, index, self._manifest.components, values)) is False:
+                self._fits |= command & 3
+                continue
+            if index in self._manifest.dependencies:
+                good = yield from self._dependency(command, index, depth)
+            else:
+                good = command not in (DEPENDENCY, _IS_DEPENDENCY, _PROCESS) and (yield from self._ask(command, index))
+            if good is False:
                 return False
         return True
+
+    def _ask(self, command: int, index: int) -> "Generator[Action, Any, Any]":
+        """The caller's answer."""
+        if command in _CHANGES and self._fits != 3:
+            raise ProtocolError(OUT_OF_RANGE, f"command {command} without a vendor and a class condition")
+        return (yield Action(command, index, self._manifest, self._values[index]))
+
+    def _dependency(self, command: int, index: int, depth: int) -> "Generator[Action, Any, Any]":
+        """A command for a component that is another manifest."""
+        if command == _IS_DEPENDENCY:
+            return True
+        if command == _PROCESS:
+            manifest = self._opened.get(index)
+            if manifest is None:
+                raise ProtocolError(INVALID_STATE, "a dependency is processed before its integrity was checked")
+            other = Processor(manifest, self._identity[1], self._identity[2], self._identity[24])
+            other._commands = self._commands
+            good = yield from other._run(self._section, depth + 1)
+            self._commands = other._commands
+            return good
+        if command in (IMAGE_MATCH, DEPENDENCY):
+            answer = yield from self._ask(DEPENDENCY, index)
+            if not isinstance(answer, Manifest) or bytes(answer.digest) != bytes(self._values[index][suit_parameters.DIGEST]):
+                raise ProtocolError(BAD_DIGEST, "the dependency is not the manifest that was named")
+            self._opened[index] = answer
+            return True
+        if command in _STORES:
+            self._opened.pop(index, None)
+        return (yield from self._ask(command, index))
 
     def _set_index(self, reader: Decoder) -> None:
         count = len(self._manifest.components)
@@ -222,21 +306,21 @@ class Processor:
             raise ProtocolError(OUT_OF_RANGE, f"component index, there are {count}", reader.offset)
         self._current = indexes
 
-    def _override(self, reader: Decoder, depth: int, soft: bool) -> bool:
+    def _parameters(self, reader: Decoder, depth: int, soft: bool, keep: bool) -> bool:
+        """-> whether failing is soft from here on."""
         for key in reader.read_map():
-            kind = _PARAMETERS.get(key) if isinstance(key, int) else None
-            if kind is None:
-                raise ProtocolError(UNSUPPORTED, f"parameter {key!r}", reader.offset)
-            value = _parameter(reader, kind)
-            if key == _SOFT_FAILURE:
+            value = suit_parameters.read(reader, key)
+            if key == suit_parameters.SOFT_FAILURE:
                 if not depth:
                     raise ProtocolError(MALFORMED, "soft failure at the top", reader.offset)
                 soft = value
-            elif key == _SOURCE and value >= len(self._values):
+            elif key == suit_parameters.SOURCE and value >= len(self._values):
                 raise ProtocolError(OUT_OF_RANGE, f"source component {value}", reader.offset)
             else:
                 for index in self._current:
-                    self._values[index][int(key)] = value
+                    values = self._values[index]
+                    if not keep or key not in values:
+                        values[int(key)] = value
         return soft
 
 
@@ -254,8 +338,9 @@ def open_steps(
 
 
 def check_prefix(manifest: Manifest, key: "cose.Key") -> None:
-    """Raises NOT_AUTHORISED unless the first segment of every component id is the key's prefix."""
-    for component in manifest.components:
+    """Raises NOT_AUTHORISED unless the key's prefix leads every component id; those of dependencies are others' to sign."""
+    ids = [component for index, component in enumerate(manifest.components) if index not in manifest.dependencies]
+    for component in ids + ([manifest.id] if manifest.id else []):
         if component[0] != key.prefix:
             raise ProtocolError(NOT_AUTHORISED, f"component {component[0]!r} is not {key.prefix!r}")
 
@@ -271,18 +356,3 @@ def payload_number(uri: str) -> int:
     if not 0 < number < 1000 or uri != f"evergrow:{number}":
         raise ProtocolError(UNSUPPORTED, f"cannot fetch {uri!r}")
     return number
-
-
-def _parameter(reader: Decoder, kind: str) -> "Any":
-    if kind == "t":
-        return reader.read_text()
-    if kind == "f":
-        return reader.read_bool()
-    if kind == "u":
-        return integer(reader, 0, 0x7FFFFFFF)
-    view = reader.read_bytes()
-    if kind == "d":
-        return suit_envelope.parse_digest(view)
-    if len(view) != 16:
-        raise ProtocolError(MALFORMED, "an id has 16 bytes", reader.offset)
-    return view

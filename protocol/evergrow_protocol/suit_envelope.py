@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TAG_ENVELOPE = 107
 AUTHENTICATION = 2
 MANIFEST = 3
-SEVERABLE = (16, 20, 23)  # payload-fetch, install, text
+SEVERABLE = (15, 16, 18, 20, 23)  # dependency resolution, payload-fetch, candidate verification, install, text
 ALG_SHA256 = -16
 
 MAX_ENVELOPE = 16384  # EG-LIM-003; it is held in RAM as a whole, so that a board may well take less

@@ -1,4 +1,6 @@
-"""SUIT manifest: version, sequence number, components and command sequences (draft-ietf-suit-manifest-37 section 8.4).
+"""SUIT manifest: version, sequence number, components, dependencies and command sequences.
+
+Sources: draft-ietf-suit-manifest-37 section 8.4, draft-ietf-suit-trust-domains-11.
 
 Parses what has been verified. Errors are ProtocolError: MALFORMED, NOT_DETERMINISTIC, BAD_TYPE; UNSUPPORTED for a member that
 is not known here, since what was signed must not be half understood; OUT_OF_RANGE; TOO_LARGE for a limit; BAD_DIGEST where a
@@ -7,7 +9,7 @@ severed member does not match.
 
 from . import suit_envelope
 from .cbor import ARRAY, Decoder
-from .errors import MALFORMED, TOO_LARGE, UNSUPPORTED, ProtocolError
+from .errors import MALFORMED, OUT_OF_RANGE, TOO_LARGE, UNSUPPORTED, ProtocolError
 from .strict import elements, finish, integer, open_strict
 
 TYPE_CHECKING = False
@@ -16,13 +18,16 @@ if TYPE_CHECKING:
 
     Buffer = bytes | bytearray | memoryview
 
-# Sections, by their keys in the manifest.
+# Sections, by their keys in the manifest; 15, 18 and 24 are those of draft-ietf-suit-trust-domains.
 VALIDATE = 7
 LOAD = 8
 INVOKE = 9
+RESOLUTION = 15  # of dependencies
 PAYLOAD_FETCH = 16
+VERIFICATION = 18  # of candidates
 INSTALL = 20
-SECTIONS = (VALIDATE, LOAD, INVOKE, PAYLOAD_FETCH, INSTALL)
+UNINSTALL = 24
+SECTIONS = (VALIDATE, LOAD, INVOKE, RESOLUTION, PAYLOAD_FETCH, VERIFICATION, INSTALL, UNINSTALL)
 
 _PASSED_OVER = (4, 23)  # reference URI and text: for people
 
@@ -34,13 +39,18 @@ _MAX_SEGMENT = 32
 class Manifest:
     """What the manifest of an envelope says: its form, not who signed it.
 
-    `sequence`: 0..2**32-1. `components`: tuple of component ids, each a tuple of bytes. `sections`: {section: view of the
-    encoded command sequence}. `shared`: view of the shared sequence, or None.
+    `sequence`: 0..2**32-1. `components`: tuple of component ids, each a tuple of bytes; at the indexes in `dependencies` are
+    manifests that this one depends on. `id`: the component id of this manifest itself, or None. `digest`: view of the 32 bytes
+    by which a dependent names it. `sections`: {section: view of the encoded command sequence}. `shared`: view of the shared
+    sequence, or None.
     """
 
     def __init__(self, envelope: suit_envelope.Envelope) -> None:
         self.sequence = -1
         self.components: tuple[tuple[bytes, ...], ...] = ()
+        self.dependencies: tuple[int, ...] = ()
+        self.id: tuple[bytes, ...] | None = None
+        self.digest = envelope.digest
         self.shared: memoryview | None = None
         self.sections: dict[int, memoryview] = {}
         version = 0
@@ -52,6 +62,8 @@ class Manifest:
                 self.sequence = integer(reader, 0, 0xFFFFFFFF)
             elif key == 3:
                 self._common(reader.read_bytes())
+            elif key == 5:
+                self.id = _component(reader)
             elif key in suit_envelope.SEVERABLE and reader.peek() == ARRAY:
                 self._severed(key, suit_envelope.parse_digest(reader.read_raw()), envelope)
             elif key in SECTIONS:
@@ -76,14 +88,32 @@ class Manifest:
 
     def _common(self, buf: memoryview) -> None:
         reader = open_strict(buf)
+        dependencies: Buffer = b"\xa0"
         for key in reader.read_map():
-            if key == 2:
+            if key == 1:
+                dependencies = reader.read_raw()
+            elif key == 2:
                 self.components = tuple([_component(reader) for _ in range(elements(reader, 1, _MAX_COMPONENTS))])
             elif key == 4:
                 self.shared = reader.read_bytes()
             else:
                 raise ProtocolError(UNSUPPORTED, f"common member {key!r}", reader.offset)
         finish(reader)
+        self._depends(open_strict(dependencies))
+
+    def _depends(self, reader: Decoder) -> None:
+        """{component index: {? 1: component id}}. An index behind the components adds one, with that id."""
+        for index in reader.read_map():
+            prefix: tuple[bytes, ...] | None = None
+            for key in reader.read_map():
+                if key != 1:
+                    raise ProtocolError(UNSUPPORTED, f"dependency member {key!r}", reader.offset)
+                prefix = _component(reader)
+            if index == len(self.components) < _MAX_COMPONENTS and prefix:
+                self.components += (prefix,)
+            elif not isinstance(index, int) or not 0 <= index < len(self.components):
+                raise ProtocolError(OUT_OF_RANGE, f"dependency {index!r}, there are {len(self.components)} components")
+            self.dependencies += (index,)
 
 
 def _component(reader: Decoder) -> "tuple[bytes, ...]":

@@ -3,88 +3,26 @@
 import binascii
 from hashlib import sha256
 
-from evergrow_protocol import suit, suit_envelope, suit_manifest
+from evergrow_protocol import suit, suit_envelope, suit_manifest, suit_parameters
 from evergrow_protocol.cbor import Tag, dumps
 from evergrow_protocol.errors import (
     BAD_DIGEST,
     BAD_TYPE,
+    EXPIRED,
     INVALID_STATE,
     MALFORMED,
     NOT_AUTHORISED,
     NOT_DETERMINISTIC,
     OUT_OF_RANGE,
+    STALE,
     TOO_LARGE,
     UNSUPPORTED,
     ProtocolError,
 )
 from evergrow_protocol.suit_manifest import INSTALL, INVOKE, LOAD, PAYLOAD_FETCH, SECTIONS, VALIDATE
 from evergrow_sim.publisher import Signer, manifest
+from suitexamples import DRAFT_CLASS, DRAFT_VENDOR, EXAMPLES
 from support import raises
-
-# draft-ietf-suit-manifest appendix B, examples 0 to 5 (signed with P-256, so that only form, digest and commands count here)
-EXAMPLES = (
-    (
-        "d86ba2025873825824822f58206658ea560262696dd1f13b782239a064da7c6c5cbaf52fded428a6fc83c7e5af584ad28443a10128a0f6584086"
-        "79a7bde316a9c8a7dd701f3f153f011368749fce6c12e4e2c9f704d3bd104fb77559d2d9723ac9ce550dc69e7bf8cc3a1a460dc6f2b851780bd2"
-        "3cf6669c29035871a50101020003585fa202818141000458568614a40150fa6b4a53d5ad5fdfbe9de663e4d41ffe02501492af1425695e48bf42"
-        "9b2d51f2ab45035824822f582000112233445566778899aabbccddeeff0123456789abcdeffedcba98765432100e1987d0010f020f074382030f"
-        "0943821702"
-    ),
-    (
-        "d86ba2025873825824822f58201f2e7acca0dc2786f2fe4eb947f50873a6a3cfaa98866c5b02e621f42074daf2584ad28443a10128a0f6584099"
-        "149241cc392690aa15590cc0d97b8bf5084b3efbf2ca82f33179eed6e7370e44517bdd75f5bab97773fca4601e1ada8a5068619de0c648c1208e"
-        "5a16141d21035894a50101020103585fa202818141000458568614a40150fa6b4a53d5ad5fdfbe9de663e4d41ffe02501492af1425695e48bf42"
-        "9b2d51f2ab45035824822f582000112233445566778899aabbccddeeff0123456789abcdeffedcba98765432100e1987d0010f020f074382030f"
-        "1458258614a115781b687474703a2f2f6578616d706c652e636f6d2f66696c652e62696e1502030f"
-    ),
-    (
-        "d86ba4025873825824822f58206a5197ed8f9dccf733d1c89a359441708e070b4c6dcb9a1c2c82c6165f609b90584ad28443a10126a0f6584007"
-        "3d8d80ca67d61cdf04d813c748b2de98fe786fc67b764431307c8dbcbe91dc6f762c2c4d7bb998ff9ead4798e03c8ee26b89ef7a9ad4569f6e18"
-        "7ce89e16c50358d1a80101020203585fa202818141000458568614a40150fa6b4a53d5ad5fdfbe9de663e4d41ffe02501492af1425695e48bf42"
-        "9b2d51f2ab45035824822f582000112233445566778899aabbccddeeff0123456789abcdeffedcba98765432100e1987d0010f020f0474687474"
-        "70733a2f2f6769742e696f2f4a4a596f6a074382030f094382170214822f5820cfa90c5c58595e7f5119a72f803fd0370b3e6abbec6315cd38f6"
-        "3135281bc49817822f5820302196d452bce5e8bfeaf71e395645ede6d365e63507a081379721eeecf0000714583c8614a1157832687474703a2f"
-        "2f6578616d706c652e636f6d2f766572792f6c6f6e672f706174682f746f2f66696c652f66696c652e62696e1502030f1759020ba165656e2d55"
-        "53a20179019d2323204578616d706c6520323a2053696d756c74616e656f757320446f776e6c6f61642c20496e7374616c6c6174696f6e2c2053"
-        "656375726520426f6f742c2053657665726564204669656c64730a0a2020202054686973206578616d706c6520636f766572732074686520666f"
-        "6c6c6f77696e672074656d706c617465733a0a202020200a202020202a20436f6d7061746962696c69747920436865636b20287b7b74656d706c"
-        "6174652d636f6d7061746962696c6974792d636865636b7d7d290a202020202a2053656375726520426f6f7420287b7b74656d706c6174652d73"
-        "65637572652d626f6f747d7d290a202020202a204669726d7761726520446f776e6c6f616420287b7b6669726d776172652d646f776e6c6f6164"
-        "2d74656d706c6174657d7d290a202020200a2020202054686973206578616d706c6520616c736f2064656d6f6e73747261746573207365766572"
-        "61626c6520656c656d656e747320287b7b6f76722d736576657261626c657d7d292c20616e64207465787420287b7b6d616e69666573742d6469"
-        "676573742d746578747d7d292e814100a2036761726d2e636f6d0578525468697320636f6d706f6e656e7420697320612064656d6f6e73747261"
-        "74696f6e2e205468652064696765737420697320612073616d706c65207061747465726e2c206e6f742061207265616c206f6e652e"
-    ),
-    (
-        "d86ba2025873825824822f5820f6d44a62ec906b392500c242e78e908e9cc5057f3f04104a06a8566200da2ee0584ad28443a10126a0f658401b"
-        "5e052f3e8b2aad1330b1b1d9055b1ef2bbb8aea0841034d3cd7906aabb723a91a218e7e23c96f8973ddc88d0a31c25fc18d52ba1f2712198e618"
-        "cecdd307180359010fa5010102030358a4a2028181410004589b8814a20150fa6b4a53d5ad5fdfbe9de663e4d41ffe02501492af1425695e48bf"
-        "429b2d51f2ab450f8258348614a10500050514a2035824822f582000112233445566778899aabbccddeeff0123456789abcdeffedcba98765432"
-        "100e1987d058368614a10501050514a2035824822f58200123456789abcdeffedcba987654321000112233445566778899aabbccddeeff0e1a00"
-        "012c22010f020f074382030f14585b860f8258288614a10500050514a115781c687474703a2f2f6578616d706c652e636f6d2f66696c65312e62"
-        "696e58288614a10501050514a115781c687474703a2f2f6578616d706c652e636f6d2f66696c65322e62696e1502030f"
-    ),
-    (
-        "d86ba2025873825824822f58205b5f6586b1e6cdf19ee479a5adabf206581000bd584b0832a9bdaf4f72cdbdd6584ad28443a10126a0f65840ee"
-        "5913f4d6dcf4ca278e363084c02378b6340138c3fb403c9a8a1f4b8c226fd247ae9d7d005bdf193f21dbacd8edd908e7d80594ae1a657f97e14a"
-        "02defbd5ee03590116a801010204035867a20283814100814102814101045858880c0014a40150fa6b4a53d5ad5fdfbe9de663e4d41ffe025014"
-        "92af1425695e48bf429b2d51f2ab45035824822f582000112233445566778899aabbccddeeff0123456789abcdeffedcba98765432100e1987d0"
-        "010f020f0745840c00030f085838880c0214a3035824822f58200123456789abcdeffedcba987654321000112233445566778899aabbccddeeff"
-        "0e1a00012c2216001602030f0945840c02170210584e880c0114a2035824822f582000112233445566778899aabbccddeeff0123456789abcdef"
-        "fedcba987654321015781b687474703a2f2f6578616d706c652e636f6d2f66696c652e62696e1502030f144b880c0014a116011602030f"
-    ),
-    (
-        "d86ba2025873825824822f582015ce60f77657e4531dc329155f8b0ed78f94bdc6d165b2665473693dcc34f470584ad28443a10126a0f65840f3"
-        "b3efcc47c797508e2316a5fbebbe3d462c30240cd5349bd781e17c0feee58bbc3c8066704c93761a5b5931aae1ba08632d14880e7fcf64816610"
-        "45d139923303590101a601010205035895a202828141008141010458898c0c0014a40150fa6b4a53d5ad5fdfbe9de663e4d41ffe02501492af14"
-        "25695e48bf429b2d51f2ab45035824822f582000112233445566778899aabbccddeeff0123456789abcdeffedcba98765432100e1987d0010f02"
-        "0f0c0114a2035824822f58200123456789abcdeffedcba987654321000112233445566778899aabbccddeeff0e1a00012c220749880c00030f0c"
-        "01030f0945840c00170214584f900c0014a115781c687474703a2f2f6578616d706c652e636f6d2f66696c65312e62696e1502030f0c0114a115"
-        "781c687474703a2f2f6578616d706c652e636f6d2f66696c65322e62696e1502030f"
-    ),
-)
-DRAFT_VENDOR = binascii.unhexlify("fa6b4a53d5ad5fdfbe9de663e4d41ffe")
-DRAFT_CLASS = binascii.unhexlify("1492af1425695e48bf429b2d51f2ab45")
 
 VENDOR = bytes(range(16))
 CLASS = bytes(range(16, 32))
@@ -365,9 +303,9 @@ def test_manifests_that_lack_or_exceed_something_are_refused_by_code():
         ({1: 1, 2: 1, 3: dumps({2: [[]]})}, MALFORMED),
         ({1: 1, 2: 1, 3: dumps({2: [[b"acme"] * 5]})}, TOO_LARGE),
         ({1: 1, 2: 1, 3: dumps({2: [[b"acme", bytes(33)]]})}, TOO_LARGE),
-        ({1: 1, 2: 1, 3: dumps({1: {}, 2: [[b"acme"]]})}, UNSUPPORTED),  # dependencies
-        ({1: 1, 2: 1, 3: common, 15: b""}, UNSUPPORTED),
-        ({1: 1, 2: 1, 3: common, 24: b""}, UNSUPPORTED),
+        ({1: 1, 2: 1, 3: common, 6: b""}, UNSUPPORTED),
+        ({1: 1, 2: 1, 3: common, 14: b""}, UNSUPPORTED),
+        ({1: 1, 2: 1, 3: common, 24: [-16, bytes(32)]}, BAD_TYPE),  # uninstall is not severable
         ({1: 1, 2: 1, 3: common, -5: b""}, UNSUPPORTED),
         ({1: 1, 2: 1, 3: common, 20: 7}, BAD_TYPE),
         ({1: 1, 2: 1, 3: common, 20: [-16, bytes(31)]}, MALFORMED),
@@ -484,7 +422,7 @@ def test_commands_apply_to_the_components_that_are_set():
 def test_nothing_changes_before_vendor_and_class_were_checked():
     """EG-FEAT-006"""
     for shared in (None, FITS[:4], FITS[:2] + FITS[4:]):
-        for commands in ([20, {21: "evergrow:1"}, 21, 15], [20, {22: 0}, 22, 15], [23, 15]):
+        for commands in ([20, {21: "evergrow:1"}, 21, 15], [20, {22: 0}, 22, 15], [23, 15], [20, {18: b""}, 18, 15], [33, 15]):
             assert refusal(shared, commands) == OUT_OF_RANGE, (shared, commands)
             assert run(manifest(FITS, {INSTALL: commands}))
 
@@ -505,14 +443,14 @@ def test_copy_names_a_component_that_exists():
 
 
 def test_a_command_without_its_parameter_is_malformed():
-    for command in (1, 2, 3, 5, 21, 22):
+    for command in (1, 2, 3, 4, 5, 7, 18, 21, 22, 24, 26, 27, 28):
         assert refusal(None, [command, 15]) == MALFORMED
 
 
 def test_commands_and_parameters_we_do_not_have_are_unsupported():
-    for command in (0, 4, 6, 13, 18, 24, 26, 27, 28, 29, 33, -1):
+    for command in (0, 6, 9, 10, 13, 16, 17, 25, 29, 30, 31, 34, -1):
         assert refusal(None, [command, 15]) == UNSUPPORTED, command
-    for parameter in (4, 18, 19, 23, 24, 26, -256, "x"):
+    for parameter in (0, 6, 15, 19, 20, 25, 29, 30, -256, "x"):
         assert refusal(None, [20, {parameter: 0}]) == UNSUPPORTED, parameter
 
 
@@ -526,6 +464,18 @@ def test_parameters_of_a_wrong_form_are_refused_by_code():
         (14, -1, OUT_OF_RANGE),
         (12, 1, BAD_TYPE),
         (21, b"#feature", BAD_TYPE),
+        (4, -1, OUT_OF_RANGE),
+        (4, 1 << 32, OUT_OF_RANGE),
+        (18, "text", BAD_TYPE),
+        (24, bytes(15), MALFORMED),
+        (26, -1, OUT_OF_RANGE),
+        (27, 1 << 31, OUT_OF_RANGE),
+        (28, dumps([0, [1]]), OUT_OF_RANGE),
+        (28, dumps([6, [1]]), OUT_OF_RANGE),
+        (28, dumps([1, []]), MALFORMED),
+        (28, dumps([1, [1] * 6]), TOO_LARGE),
+        (28, dumps([1, ["1"]]), BAD_TYPE),
+        (28, [1, [1]], BAD_TYPE),
     ):
         assert refusal(None, [20, {parameter: value}]) == code, (parameter, value)
 
@@ -547,6 +497,79 @@ def test_commands_nesting_and_items_are_bounded():
     assert run(encoded) == []
     assert raises(ProtocolError, run, manifest(None, {}, members={INSTALL: dumps([32, nested])})).code == TOO_LARGE
     assert refusal(None, [20, {}] * 49) == TOO_LARGE
+
+
+def asked(commands, shared=FITS, answer=True):
+    """The (kind, value) that the caller is asked for when these commands run."""
+    seen = []
+
+    def note(action):
+        value = action.value
+        seen.append((action.kind, bytes(value) if isinstance(value, memoryview) else value))
+        return answer
+
+    run(manifest(shared, {INSTALL: commands}), INSTALL, note)
+    return seen
+
+
+def test_conditions_that_only_the_caller_can_answer_say_what_they_are_about():
+    """EG-SUIT-003"""
+    assert asked([20, {4: 1900000000}, 4, 15]) == [(suit.USE_BEFORE, 1900000000)]
+    assert asked([20, {5: 6}, 5, 15]) == [(suit.COMPONENT_SLOT, 6)]
+    assert asked([20, {26: 40}, 26, 15]) == [(suit.MINIMUM_BATTERY, 40)]
+    assert asked([20, {27: -1}, 27, 15]) == [(suit.UPDATE_AUTHORISED, -1)]
+    assert asked([20, {28: dumps([2, [1, 2]])}, 28, 15]) == [(suit.VERSION, (2, (1, 2)))]
+    assert asked([20, {18: b"whole"}, 18, 15]) == [(suit.WRITE, b"whole")]
+    assert asked([20, {23: b"now"}, 23, 15, 33, 15]) == [(suit.RUN, b"now"), (suit.UNLINK, None)]
+    assert asked([23, 15]) == [(suit.RUN, None)]
+
+
+def test_each_condition_fails_with_its_own_code():
+    """EG-SUIT-003"""
+    for commands, code in (
+        ([20, {4: 1}, 4, 15], EXPIRED),
+        ([20, {5: 6}, 5, 15], INVALID_STATE),
+        ([20, {26: 40}, 26, 15], INVALID_STATE),
+        ([20, {27: -1}, 27, 15], INVALID_STATE),
+        ([20, {28: dumps([3, [1]])}, 28, 15], STALE),
+        ([8, 15], INVALID_STATE),
+        ([20, {3: DIGEST}, 7, 15], BAD_DIGEST),
+        ([11, 15], INVALID_STATE),
+    ):
+        error = raises(ProtocolError, asked, commands, FITS, False)
+        assert error.code == code, (commands, error)
+
+
+def test_a_manifest_for_one_device_is_refused_by_every_other():
+    """EG-FEAT-006"""
+    this = bytes(range(32, 48))
+    encoded = manifest(FITS, {INSTALL: [20, {24: this, 21: "#f"}, 24, 15, 21, 15]})
+    _, parsed, _ = open_envelope(ACME.envelope(encoded))
+    assert len(list(suit.Processor(parsed, VENDOR, CLASS, this).run(INSTALL))) == 1
+    for other in (b"", VENDOR):
+        steps = suit.Processor(parsed, VENDOR, CLASS, other).run(INSTALL)
+        assert raises(ProtocolError, next, steps).code == OUT_OF_RANGE
+
+
+def test_versions_compare_as_far_as_the_parameter_names_them():
+    holds = suit_parameters.version_holds
+    for comparison, value, yes, no in (
+        (1, (1, 2), ((1, 3), (2,), (1, 3, 0)), ((1, 2), (1, 2, 9), (1, 1), (0, 9))),
+        (2, (1, 2), ((1, 2), (1, 2, 9), (1, 3)), ((1, 1, 9), (0,))),
+        (3, (1,), ((1,), (1, 9)), ((2,), (0, 1))),
+        (4, (1, 2), ((1, 2), (1, 2, 9), (1, 1)), ((1, 3), (2,))),
+        (5, (1, 2), ((1, 1, 9), (0,)), ((1, 2), (1, 2, 1), (1, 3))),
+    ):
+        for version in yes:
+            assert holds((comparison, value), version), (comparison, value, version)
+        for version in no:
+            assert not holds((comparison, value), version), (comparison, value, version)
+
+
+def test_set_parameters_keeps_what_is_set_and_override_does_not():
+    assert run(manifest(FITS + [20, {21: "#a"}], {INSTALL: [19, {21: "#b"}, 21, 15]})) == [(21, 0, "#a")]
+    assert run(manifest(FITS + [20, {21: "#a"}], {INSTALL: [20, {21: "#b"}, 21, 15]})) == [(21, 0, "#b")]
+    assert run(manifest(FITS, {INSTALL: [19, {21: "#b"}, 21, 15]})) == [(21, 0, "#b")]
 
 
 # -- addresses of payloads
