@@ -98,7 +98,7 @@ def _next_key(major: int, key: bytes, last_key: bytes, start: int) -> bytes:
     if major not in (_UINT, _NINT):
         raise WireError(codes.BAD_TYPE, f"a key that is not an integer at byte {start}")
     if key == last_key:
-        raise WireError(codes.MALFORMED, f"a key twice at byte {start}")
+        raise WireError(codes.NOT_DETERMINISTIC, f"a key twice at byte {start}")
     if key < last_key:
         raise WireError(codes.NOT_DETERMINISTIC, f"keys out of order at byte {start}")
     return key

@@ -92,7 +92,7 @@ def _envelope(item: Any) -> tuple[Header, Any]:
         mono_ms = uint(array(time, 1, "t")[0], "mono_ms")
     else:
         utc_s = uint(time, "t")
-    return Header(uint(boot, "boot", least=1), uint(seq, "seq", MAX_UINT32), utc_s, mono_ms), body
+    return Header(uint(boot, "boot", MAX_UINT32, least=1), uint(seq, "seq", MAX_UINT32), utc_s, mono_ms), body
 
 
 def _birth(header: Header, body: Any) -> Birth:
@@ -116,8 +116,8 @@ def _birth(header: Header, body: Any) -> Birth:
 def _state(header: Header, body: Any) -> State:
     fields = mapping(body, "state", range(7))
     remote = fields.get(5)
-    if remote is not None and remote not in (0, 1):  # also true and false
-        raise WireError(codes.OUT_OF_RANGE, "remote enable is 0 or 1")
+    if remote is not None and not isinstance(remote, bool):
+        raise WireError(codes.BAD_TYPE, "remote enable is true or false")
     return State(
         header,
         link=uint(need(fields, 0, "link"), "link", 1),
@@ -125,7 +125,7 @@ def _state(header: Header, body: Any) -> State:
         programme=maybe(fields, 2, "programme"),
         phase=maybe(fields, 3, "phase"),
         remaining_s=maybe(fields, 4, "remaining_s"),
-        remote_enable=None if remote is None else bool(remote),
+        remote_enable=remote,
         error=maybe(fields, 6, "error"),
     )
 

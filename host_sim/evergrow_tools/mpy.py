@@ -36,6 +36,7 @@ PORTABLE = (
 HOST_ONLY = (
     "evergrow_mqtt.transport",
     "evergrow_protocol.message_codecs",
+    "evergrow_protocol.message_json",
     "evergrow_protocol.message_reader",
     "evergrow_protocol.message_table",
     "evergrow_protocol.message_tree",

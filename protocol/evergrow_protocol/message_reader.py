@@ -186,7 +186,8 @@ class _Reader:
             number = key.number
             one = type.by_key(number)
             if one is not None:
-                nodes.append(self.node(one.name, value, self._table.types[one.type], one.rule or type.rule, key, type))
+                of = self._table.types[one.type]
+                nodes.append(self.node(one.name, value, of, one.rule or of.rule or type.rule, key, type))
                 continue
             if number < 0:
                 self._flaw(UNSUPPORTED, "EG-ENC-003", f"unknown critical key {number}", key)

@@ -6,7 +6,7 @@ so that whoever reads it need not.
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -39,7 +39,8 @@ class Type:
     """`shape` is one of int, bytes, text, bool, any, array, map, list, table, choice.
 
     `least`, `most`: of the value of an int, the bytes of bytes and text, the elements of a list or table. `fields`: of arrays and
-    maps. `of`: the type of a list's elements; the two of a table's keys and values; those of a choice.
+    maps. `of`: the type of a list's elements; the two of a table's keys and values; those of a choice. `registry`: which of
+    its tables names the numbers; of a map or table, the keys.
     """
 
     name: str
@@ -112,6 +113,9 @@ def parse(text: str) -> MessageTable:
     table = MessageTable(data["minor"], kinds, types)
     for kind in kinds.values():
         _known(table, kind.body, kind.name)
+    for one in [one for one in types.values() if one.shape == "table"]:
+        _known(table, one.of[0], one.name)
+        types[one.name] = replace(one, registry=types[one.of[0]].registry)
     for one in types.values():
         for name in (*one.of, *(other for part in one.fields for other in (part.type, *part.types.values()))):
             _known(table, name, one.name)

@@ -122,7 +122,7 @@ class _Reader:
                 raise Flaw(BAD_TYPE, "EG-ENC-003", f"a key that is {TYPE_NAMES[key.major]}", pos)
             encoded = self._data[key.start : key.end]
             if encoded == last:
-                raise Flaw(MALFORMED, "EG-ENC-001", f"key {key.number} twice", pos)
+                raise Flaw(NOT_DETERMINISTIC, "EG-ENC-001", f"key {key.number} twice", pos)
             if encoded < last:
                 raise Flaw(NOT_DETERMINISTIC, "EG-ENC-001", f"key {key.number} out of order", pos)
             last = encoded

@@ -7,7 +7,7 @@ deterministic, 4 bad type, 5 out of range, 6 unknown critical key, 8 too large.
 """
 
 from evergrow_protocol.cbor import ARRAY, Decoder, Encoder, loads
-from evergrow_protocol.errors import BAD_TYPE, MALFORMED, OUT_OF_RANGE, UNSUPPORTED, ProtocolError
+from evergrow_protocol.errors import BAD_TYPE, MALFORMED, OUT_OF_RANGE, TOO_LARGE, UNSUPPORTED, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def parse_ack(data: "Buffer") -> "tuple[int, int, Buffer]":
     if not isinstance(bitmap, (bytes, memoryview)):
         raise ProtocolError(BAD_TYPE, "the bitmap of an ack is bytes")
     if len(bitmap) > _BITMAP_MAX:
-        raise ProtocolError(OUT_OF_RANGE, f"a bitmap has at most {_BITMAP_MAX} bytes, not {len(bitmap)}")
+        raise ProtocolError(TOO_LARGE, f"a bitmap has at most {_BITMAP_MAX} bytes, not {len(bitmap)}")
     return _uint(fields[0], "boot"), _uint(fields[1], "seq"), bitmap
 
 

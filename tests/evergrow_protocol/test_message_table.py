@@ -10,7 +10,7 @@ TABLE = message_table.load()
 
 
 def test_the_grammar_is_current() -> None:
-    """EG-ENC-007. Run `python -m evergrow_tools.grammar_gen` after a change of messages.toml."""
+    """Run `python -m evergrow_tools.grammar_gen` after a change of messages.toml."""
     assert grammar_gen.stale() == []
 
 

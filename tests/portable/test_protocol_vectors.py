@@ -1,0 +1,84 @@
+"""The test vectors of protocol/vectors, as a device meets them: it must read what is sent to it, and could write what it sends.
+
+Run in the project's folder, as `make test` does.
+"""
+
+import json
+
+from evergrow_protocol import messages, topics
+from evergrow_protocol.cbor import dumps, loads
+from evergrow_protocol.errors import ProtocolError
+
+HEAP = "1M"
+FOLDER = "protocol/vectors/"
+
+PARSERS = {
+    "welcome": messages.parse_welcome,
+    "ack": messages.parse_ack,
+    "offer": messages.parse_offer,
+    "block": messages.parse_block,
+}
+
+
+def vectors(kind, *expectations):
+    with open(f"{FOLDER}{kind.replace('/', '-')}.json") as file:
+        listed = json.load(file)["vectors"]
+    return [one for one in listed if one["expect"] in expectations]
+
+
+def read(kind, data):
+    """What the device makes of a message, as plain values."""
+    if kind == "cmd":
+        command_id, fields = messages.parse_command(data)
+        return (command_id,) + messages.command_fields(fields)
+    return tuple([bytes(value) if isinstance(value, memoryview) else value for value in PARSERS[kind](data)])
+
+
+def code_of(function, *args):
+    """The code that it raises, or 0."""
+    try:
+        function(*args)
+    except ProtocolError as error:
+        return error.code
+    return 0
+
+
+def test_what_is_valid_is_read():
+    """EG-ENC-003, EG-ENC-006, EG-ENC-007"""
+    for kind in topics.DN:
+        for vector in vectors(f"dn/{kind}", "valid", "newer"):
+            assert read(kind, bytes.fromhex(vector["hex"])), (kind, vector["name"])
+
+
+def test_what_is_newer_is_read_as_if_what_is_not_known_were_not_there():
+    """EG-ENC-006"""
+    for kind in topics.DN:
+        first = read(kind, bytes.fromhex(vectors(f"dn/{kind}", "valid")[0]["hex"]))
+        for vector in vectors(f"dn/{kind}", "newer"):
+            if "elements behind" in vector["name"]:
+                assert read(kind, bytes.fromhex(vector["hex"])) == first, (kind, vector["name"])
+
+
+def test_what_is_invalid_has_its_code():
+    """EG-ENC-004, EG-ENC-005, EG-ENC-007"""
+    for kind in topics.DN:
+        for vector in vectors(f"dn/{kind}", "invalid"):
+            code = code_of(read, kind, bytes.fromhex(vector["hex"]))
+            assert code == vector["code"], (kind, vector["name"], code)
+
+
+def test_what_goes_up_is_what_the_device_would_write():
+    """EG-ENC-001: its own codec reads each message and writes the same bytes."""
+    for kind in topics.UP:
+        for vector in vectors(f"up/{kind}", "valid", "newer"):
+            data = bytes.fromhex(vector["hex"])
+            assert dumps(loads(data, deterministic=True)) == data, (kind, vector["name"])
+
+
+def test_bad_encodings_are_seen_by_the_codec():
+    """EG-ENC-001"""
+    for kind in topics.UP:
+        for vector in vectors(f"up/{kind}", "invalid"):
+            if vector["rule"] == "EG-ENC-001":
+                code = code_of(lambda data: loads(data, deterministic=True), bytes.fromhex(vector["hex"]))
+                assert code == vector["code"], (kind, vector["name"], code)
