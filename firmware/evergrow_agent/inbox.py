@@ -45,7 +45,7 @@ class Inbox:
         boot, seq, utc_s = messages.parse_welcome(payload)
         if self._link.is_current_birth(boot, seq):
             self._timebase.set_utc_s(utc_s)
-            self._link.wake()
+            self._link.welcomed()
 
     def _ack(self, payload: memoryview) -> None:
         if self._ledger.ack(*messages.parse_ack(payload)):

@@ -1,7 +1,8 @@
 """The link to the cloud: one MQTT client, what it says after each connect, and the pump for all that has to go up.
 
 After every CONNACK: subscribe, birth, state (EG-BIRTH-001), then whatever is due, in this order: answers to commands, state,
-sync, usage, telemetry. Usage is repeated until the cloud itself has acked it. All time here is the network's.
+sync, usage, telemetry. Usage is repeated until the cloud itself has acked it, birth and state until it has welcomed the birth.
+All time here is the network's.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from evergrow_agent.telemetry import Telemetry
     from evergrow_agent.timebase import Timebase
 
-RETRY_MS = 10_000  # without an ack for usage; doubled each time, up to
+RETRY_MS = 10_000  # without an ack for usage, or a welcome for birth; doubled each time, up to
 _RETRY_MAX_MS = 300_000
 
 _POLL_MS = 1_000
@@ -83,6 +84,8 @@ class Link:
         self._state_due = False
         self._retry_ms = RETRY_MS
         self._retry_due_ms = -1  # when the announced usage is announced again, -1: nothing is
+        self._birth_retry_ms = RETRY_MS
+        self._birth_retry_due_ms = -1  # when birth is said again, -1: the cloud has heard it
         will = bytes(messages.encode(self._encoder, boot, 0, timebase.t(), messages.state(messages.LINK_OFFLINE)))
         settings = {
             "tls": config.tls,
@@ -111,7 +114,8 @@ class Link:
     @property
     def busy(self) -> bool:
         """Whether something is left to say, or to be acked."""
-        return bool(self._answers or self._birth_due or self._state_due or self._telemetry.ready or self._ledger.pending)
+        said = not (self._answers or self._birth_due or self._state_due or self._telemetry.ready)
+        return not said or self._birth_retry_due_ms >= 0 or self._ledger.pending > 0
 
     def wake(self) -> None:
         """Something may be due."""
@@ -138,6 +142,12 @@ class Link:
     def is_current_birth(self, boot: int, seq: int) -> bool:
         """Whether a welcome answers the last birth of this boot: an older one brings an old time."""
         return boot == self._boot and seq == self._seqs["birth"]
+
+    def welcomed(self) -> None:
+        """The cloud has heard the last birth of this boot."""
+        self._birth_retry_ms = RETRY_MS
+        self._birth_retry_due_ms = -1
+        self._work.set()
 
     def acked(self) -> None:
         """The cloud acked usage: the window has moved, so go on without delay."""
@@ -192,6 +202,7 @@ class Link:
         """The life of one connection; cancelled with it."""
         self.connects += 1
         await self._client.subscribe(self._filter, 1)
+        self._birth_retry_ms = RETRY_MS
         await self._say_birth()
         while True:
             self._work.clear()
@@ -201,8 +212,11 @@ class Link:
 
     async def _say_birth(self) -> None:
         self._birth_due = False
+        self._birth_retry_due_ms = self._clock.ticks_ms() + self._birth_retry_ms
         await self._send("birth", self.birth())
         await self._say_state()
+        if self._birth_retry_due_ms >= 0:  # The welcome has not overtaken the PUBACKs.
+            self._birth_retry_due_ms = self._clock.ticks_ms() + self._birth_retry_ms
         self._ledger.rewind()
         self._retry_ms = RETRY_MS
         self._retry_due_ms = -1
@@ -220,6 +234,9 @@ class Link:
         await self._send("state", self.state())
 
     async def _flush(self) -> None:
+        if 0 <= self._birth_retry_due_ms <= self._clock.ticks_ms():  # EG-BIRTH-005: the broker had it, and may have lost it
+            self._birth_retry_ms = min(2 * self._birth_retry_ms, _RETRY_MAX_MS)
+            self._birth_due = True
         if self._birth_due:
             await self._say_birth()
         while self._answers:

@@ -9,3 +9,8 @@ from evergrow_sim.world.run import run
 def test_merged_cycles_are_told_without_another_cycle(seed: int) -> None:
     """What the flash had refused was stored only when the next cycle began, or the next ack came: perhaps never."""
     assert run(seed, "heavy").violations == []
+
+
+def test_a_birth_that_the_broker_lost_is_said_again() -> None:
+    """EG-BIRTH-005: the cloud had it from the will that the device was offline, and never heard that it was back."""
+    assert run(551, "heavy").violations == []

@@ -276,6 +276,30 @@ async def test_a_welcome_for_another_boot_or_an_older_birth_is_ignored():
     await Device(cloud).live(story)
 
 
+async def test_a_birth_that_nobody_welcomes_is_said_again_ever_more_slowly():
+    """EG-BIRTH-005: a broker that acknowledged birth and lost it does not leave the device offline for the cloud."""
+    cloud = Cloud()
+    cloud.welcomes = False
+
+    async def story(device):
+        gaps = []
+        for count in (1, 2, 3, 4):
+            since_ms = device.clock.now_ms
+            await device.until(lambda: len(cloud.of("state")) >= count)  # noqa: B023
+            gaps.append(device.clock.now_ms - since_ms)
+        for gap, least in zip(gaps[1:], (RETRY_MS, 2 * RETRY_MS, 4 * RETRY_MS)):  # noqa: B905
+            assert least <= gap <= least + 5000, gaps
+        assert [message[1] for message in cloud.of("birth")] == [1, 2, 3, 4]
+        cloud.welcomes = True
+        await device.until(lambda: cloud.of("sync"))
+        said = len(cloud.of("birth"))
+        assert said == 5
+        await device.clock.sleep_ms(1_000_000)
+        assert len(cloud.of("birth")) == said and not device.agent.link.busy
+
+    await Device(cloud).live(story)
+
+
 async def test_commands_are_answered():
     """EG-CMD-002, EG-CMD-004"""
     cloud = Cloud()
