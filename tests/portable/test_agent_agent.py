@@ -287,7 +287,7 @@ async def test_a_birth_that_nobody_welcomes_is_said_again_ever_more_slowly():
             since_ms = device.clock.now_ms
             await device.until(lambda: len(cloud.of("state")) >= count)  # noqa: B023
             gaps.append(device.clock.now_ms - since_ms)
-        for gap, least in zip(gaps[1:], (RETRY_MS, 2 * RETRY_MS, 4 * RETRY_MS)):  # noqa: B905
+        for gap, least in zip(gaps[1:], (RETRY_MS, 2 * RETRY_MS, 4 * RETRY_MS)):
             assert least <= gap <= least + 5000, gaps
         assert [message[1] for message in cloud.of("birth")] == [1, 2, 3, 4]
         cloud.welcomes = True
