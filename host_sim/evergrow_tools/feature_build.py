@@ -2,6 +2,7 @@
 
     DIR/feature.toml   ->   NAME.suit      the SUIT envelope: manifest, signatures, and the body of an unlock inside
                             NAME.suit.1    the body of a programme, which devices pull in blocks as 'evergrow:1'
+                            NAME.suit.2    a patch that makes it of an older body, for devices that have that one
 
 feature.toml, in names of the registry:
 
@@ -27,13 +28,16 @@ from evergrow_protocol import feature as body_format
 from evergrow_protocol.cbor import dumps, loads
 from evergrow_protocol.errors import ProtocolError
 from evergrow_protocol.registry import Registry, RegistryError, load
-from evergrow_tools import suit_build
+from evergrow_protocol.suit_envelope import Envelope
+from evergrow_protocol.suit_manifest import Manifest
+from evergrow_tools import patch, suit_build
 from evergrow_tools.feature_files import Built, FeatureError
 from evergrow_tools.programme_toml import ProgrammeSourceError, compile_programme
 
 SOURCE = "feature.toml"
 INTEGRATED = "#feature"
 DETACHED = "evergrow:1"
+_BODY, _PATCH = 1, 2  # payload numbers
 
 _KINDS = {"unlock": body_format.UNLOCK, "programme": body_format.PROGRAMME}
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
@@ -44,8 +48,11 @@ _KEYS = {
 }
 
 
-def build(directory: Path, registry: Registry | None = None) -> Built:
-    """Compile DIR/feature.toml; the envelope is not signed yet. Raises FeatureError."""
+def build(directory: Path, registry: Registry | None = None, older: Built | None = None) -> Built:
+    """Compile DIR/feature.toml; the envelope is not signed yet. Raises FeatureError.
+
+    `older`: a released version; devices that have it may fetch a patch instead of the body, if that is smaller.
+    """
     path = directory / SOURCE
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -54,12 +61,12 @@ def build(directory: Path, registry: Registry | None = None) -> Built:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FeatureError(f"{path} is not TOML: {error}") from None
     try:
-        return _compile(table, registry or load())
+        return _compile(table, registry or load(), older)
     except (FeatureError, ProgrammeSourceError, ProtocolError, RegistryError) as error:
         raise FeatureError(f"{path}: {error}") from None
 
 
-def _compile(table: Mapping[str, Any], registry: Registry) -> Built:
+def _compile(table: Mapping[str, Any], registry: Registry, older: Built | None) -> Built:
     unknown = sorted(set(table) - _TABLES)
     if unknown:
         raise FeatureError(f"unknown table [{unknown[0]}]; there are {', '.join(sorted(_TABLES))}")
@@ -86,17 +93,34 @@ def _compile(table: Mapping[str, Any], registry: Registry) -> Built:
     body[6] = [needs.id, target["registry_version"]]
     encoded = dumps(body)
     body_format.parse(encoded)
-    return _package(head, target, encoded, integrated=kind == "unlock")
+    return _package(head, target, encoded, older, integrated=kind == "unlock")
 
 
-def _package(head: Mapping[str, Any], target: Mapping[str, Any], body: bytes, *, integrated: bool) -> Built:
+def _package(head: Mapping[str, Any], target: Mapping[str, Any], body: bytes, older: Built | None, *, integrated: bool) -> Built:
     component = (head["prefix"].encode(), head["name"].encode())
-    image = suit_build.Image(component, body, INTEGRATED if integrated else DETACHED)
+    patches: tuple[suit_build.Patch, ...] = ()
+    if older is not None:
+        old = _older_body(older, component, head["sequence"])
+        data = patch.make(old, body)
+        if not integrated and old != body and len(data) < len(body):
+            patches = (suit_build.Patch(old, data, _PATCH),)
+    image = suit_build.Image(body, INTEGRATED if integrated else DETACHED, patches=patches)
     vendor = suit_build.vendor_id(target["vendor"])
     klass = suit_build.class_id(target["vendor"], target["class"])
-    manifest = suit_build.build_manifest(image, head["sequence"], vendor, klass)
+    manifest = suit_build.build_manifest(component, [image], head["sequence"], vendor, klass)
     envelope = suit_build.build_envelope(manifest, {INTEGRATED: body} if integrated else {})
-    return Built(head["name"], envelope, {} if integrated else {1: body})
+    payloads = {} if integrated else {_BODY: body}
+    return Built(head["name"], envelope, payloads | {one.number: one.data for one in patches})
+
+
+def _older_body(older: Built, component: tuple[bytes, ...], sequence: int) -> bytes:
+    manifest = Manifest(Envelope(older.envelope))
+    if manifest.components != (component,) or manifest.sequence >= sequence:
+        raise FeatureError(f"{older.name} is no older version of this feature: a patch needs its component and a lower sequence")
+    body = older.payloads.get(_BODY) or bytes(Envelope(older.envelope).payloads.get(INTEGRATED, b""))
+    if not body:
+        raise FeatureError(f"{older.name} has lost its payload {_BODY}: a patch is made from it")
+    return body
 
 
 def _unlocks(table: Any, klass: str, registry: Registry) -> dict[int, int]:

@@ -35,10 +35,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 def build(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with a feature.toml.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Default: NAME.suit in the current folder.")] = None,
+    delta_from: Annotated[
+        Path | None,
+        typer.Option("--delta-from", metavar="OLD.suit", help="A released version: devices that have it fetch a patch."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Compile a feature's source into an envelope that is not signed yet."""
-    built = feature_build.build(directory)
+    older = feature_files.read(delta_from) if delta_from else None
+    built = feature_build.build(directory, older=older)
     files = feature_files.write(built, output or Path(built.name + feature_files.SUFFIX))
     described = suit_inspect.describe(built, load())
     if as_json:
@@ -47,6 +52,8 @@ def build(
     for file in files:
         typer.echo(f"{file}  {file.stat().st_size} bytes")
     typer.echo(f"manifest {described['bytes']['manifest']} bytes, sequence {described['sequence']}; not signed yet")
+    if older is not None:
+        typer.echo(_saving(built))
 
 
 @app.command(epilog="Example: evergrow feature sign build/spin-1400.suit --key keys/maker.key")
@@ -83,6 +90,9 @@ def inspect(path: File, as_json: Json = False) -> None:
 def verify(
     path: File,
     key: Annotated[list[Path], typer.Option("--key", help="A trusted NAME.pub; may be given more than once.")],
+    delta_from: Annotated[
+        Path | None, typer.Option("--delta-from", metavar="OLD.suit", help="The older version: prove the patch on it, too.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Judge a feature as a device would: signature, publisher's prefix, digests and body. Exit code 1 if it would be refused."""
@@ -90,7 +100,7 @@ def verify(
     trusted = [keys.load_public(file) for file in key]
     try:
         verified = signing.verify_envelope(built.envelope, trusted)
-        signing.check_content(built, verified)
+        signing.check_content(built, verified, feature_files.read(delta_from) if delta_from else None)
     except ProtocolError as error:
         if as_json:
             _print_json({"file": str(path), "ok": False, "code": error.code, "text": error.text})
@@ -125,6 +135,13 @@ def push(
 def offer(built: Built, store: Store, tenant: str, device: str) -> int:
     """Offer a built feature through the cloud's database. -> transfer id. Raises CloudError, ProtocolError."""
     return offers.offer(store, tenant, device, built.envelope, dict(built.payloads))
+
+
+def _saving(built: Built) -> str:
+    sizes = [len(data) for _, data in sorted(built.payloads.items())]
+    if len(sizes) < 2:
+        return "no patch: it would be no smaller than what it replaces"
+    return f"patch {sizes[1]} bytes instead of {sizes[0]}: saves {100 - 100 * sizes[1] / sizes[0]:.1f} %"
 
 
 def _print_json(value: object) -> None:

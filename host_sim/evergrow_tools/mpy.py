@@ -34,6 +34,7 @@ PORTABLE = (
 """The packages and modules that run on MicroPython and CPython unmodified; everything else is for the host alone."""
 
 HOST_ONLY = (
+    "evergrow_agent.zlibstream",
     "evergrow_mqtt.transport",
     "evergrow_protocol.message_codecs",
     "evergrow_protocol.message_json",

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 
 from evergrow_protocol import cose, feature, suit
-from evergrow_protocol.cbor import Tag, dumps, loads
-from evergrow_protocol.errors import BAD_DIGEST, ProtocolError
+from evergrow_protocol.cbor import Tag, dumps
+from evergrow_protocol.errors import BAD_DIGEST, MALFORMED, ProtocolError
 from evergrow_protocol.suit_envelope import Envelope, check_digest
-from evergrow_protocol.suit_manifest import INSTALL, PAYLOAD_FETCH, Manifest
-from evergrow_tools import suit_build
+from evergrow_protocol.suit_manifest import Manifest
+from evergrow_tools import patch, suit_build, suit_ways
 from evergrow_tools.feature_files import Built
 from evergrow_tools.keys import PublicKey, SigningKey
 
@@ -47,32 +48,36 @@ def verify_envelope(envelope: bytes, keys: Iterable[PublicKey]) -> Verified:
             return Verified(parsed, manifest, key, hash_calls)
 
 
-def check_content(built: Built, verified: Verified) -> None:
-    """Hold a feature's payloads against its manifest as a device of the right vendor and class does when it installs.
+def check_content(built: Built, verified: Verified, older: Built | None = None) -> None:
+    """Hold a feature's payloads against its manifest as devices of the right vendor and class do, whatever they have installed.
 
-    Raises ProtocolError with the code the device would report.
+    What a patch makes is only known with the `older` version that it is for. Raises ProtocolError with a device's code.
     """
-    processor = suit.Processor(verified.manifest, *_target(verified.manifest))
-    for section in (PAYLOAD_FETCH, INSTALL):
-        for action in processor.run(section):
-            if action.uri is None or action.digest is None:
+    found = suit_ways.ways(verified.manifest)
+    if not found:
+        raise ProtocolError(MALFORMED, "the manifest installs nothing")
+    for way in found:
+        data = built.payloads.get(way.number) if way.number else verified.envelope.payloads.get(way.uri)
+        if data is None or way.digest is None or len(data) != (way.patch or way.size):
+            raise ProtocolError(BAD_DIGEST, f"payload {way.uri} is missing or not of {way.patch or way.size} bytes")
+        body = bytes(data)
+        if way.patch:
+            old = _installed(older, way.old)
+            if old is None:
                 continue
-            number = suit.payload_number(action.uri)
-            body = built.payloads.get(number) if number else verified.envelope.payloads.get(action.uri)
-            if body is None or len(body) != action.size:
-                raise ProtocolError(BAD_DIGEST, f"payload {action.uri} is missing or not of {action.size} bytes")
-            check_digest(body, action.digest, f"payload {action.uri}")
-            feature.parse(body)
+            body = patch.apply(old, body, way.size or 0)
+        check_digest(body, way.digest, f"payload {way.uri}")
+        feature.parse(body)
 
 
-def _target(manifest: Manifest) -> tuple[bytes, bytes]:
-    """The vendor and class ids that the shared sequence asks for."""
-    wanted: dict[int, bytes] = {}
-    flat = loads(manifest.shared or b"\x80")
-    for command, argument in zip(flat[::2], flat[1::2], strict=True):
-        if command == suit_build.OVERRIDE_PARAMETERS:
-            wanted.update(argument)
-    return wanted.get(suit_build.VENDOR, b""), wanted.get(suit_build.CLASS, b"")
+def _installed(older: Built | None, digest: bytes | None) -> bytes | None:
+    """The content with this digest, of an older version."""
+    if older is not None:
+        for data in (*older.payloads.values(), *Envelope(older.envelope).payloads.values()):
+            content = bytes(data)
+            if sha256(content).digest() == digest:
+                return content
+    return None
 
 
 def cose_key(key: PublicKey) -> cose.Key:

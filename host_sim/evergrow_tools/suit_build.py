@@ -1,29 +1,50 @@
-"""Writes SUIT envelopes (draft-ietf-suit-manifest-37) for one component: what `evergrow_protocol.suit` reads."""
+"""Writes SUIT envelopes (draft-ietf-suit-manifest-37) for one component: what `evergrow_protocol.suit` reads.
+
+A component's content may come in several forms, such as byte code and source, and each form whole or as a patch on an older
+content. Then the manifest tries one after the other: patches of a form stand before the whole, forms in the order given.
+"""
 
 import hashlib
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from evergrow_protocol.cbor import Tag, dumps, loads
 from evergrow_protocol.suit_envelope import ALG_SHA256, AUTHENTICATION, MANIFEST, TAG_ENVELOPE, Envelope
-from evergrow_protocol.suit_manifest import INSTALL
+from evergrow_protocol.suit_manifest import INSTALL, UNINSTALL
 
 # Commands and parameters, by their numbers in the draft.
-CONDITION_VENDOR, CONDITION_CLASS, CONDITION_IMAGE_MATCH, OVERRIDE_PARAMETERS, FETCH = 1, 2, 3, 20, 21
-VENDOR, CLASS, DIGEST, SIZE, URI = 1, 2, 3, 14, 21
+CONDITION_VENDOR, CONDITION_CLASS, CONDITION_IMAGE_MATCH, CONDITION_SLOT = 1, 2, 3, 5
+TRY_EACH, OVERRIDE_PARAMETERS, FETCH, UNLINK = 15, 20, 21, 33
+VENDOR, CLASS, DIGEST, SLOT, SIZE, URI = 1, 2, 3, 5, 14, 21
 REPORT_ALL = 15  # reporting policy: record success and failure, with system information
 REPORT_FAILURE = 2
+REPORT_NOTHING = 0
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What makes a content of the `old` one. `number`: the N of 'evergrow:N'; `data`: see `patch.make`."""
+
+    old: bytes
+    data: bytes
+    number: int
+
+    @property
+    def uri(self) -> str:
+        return f"evergrow:{self.number}?patch={len(self.data)}"
 
 
 @dataclass(frozen=True)
 class Image:
-    """One component and the content it shall have. `uri`: '#name' inside the envelope or 'evergrow:N' beside it."""
+    """A content the component may have. `uri`: '#name' inside the envelope or 'evergrow:N' beside it. `slot`: the form that it is
+    in, None where there is but one (EG-SUIT-006)."""
 
-    component: tuple[bytes, ...]
     content: bytes
     uri: str
+    slot: int | None = None
+    patches: tuple[Patch, ...] = ()
 
 
 def vendor_id(domain: str) -> bytes:
@@ -36,13 +57,34 @@ def class_id(domain: str, name: str) -> bytes:
     return uuid.uuid5(uuid.UUID(bytes=vendor_id(domain)), name).bytes
 
 
-def build_manifest(image: Image, sequence: int, vendor: bytes, klass: bytes) -> bytes:
-    """An encoded manifest that fetches `image` and checks it, on devices of this vendor and class alone."""
-    identity = {VENDOR: vendor, CLASS: klass, DIGEST: encode_digest(image.content), SIZE: len(image.content)}
+def build_manifest(component: Sequence[bytes], images: Sequence[Image], sequence: int, vendor: bytes, klass: bytes) -> bytes:
+    """An encoded manifest that gives the component the first of `images` that fits, on devices of this vendor and class alone."""
+    identity: dict[int, Any] = {VENDOR: vendor, CLASS: klass}
     shared = [OVERRIDE_PARAMETERS, identity, CONDITION_VENDOR, REPORT_ALL, CONDITION_CLASS, REPORT_ALL]
-    install = [OVERRIDE_PARAMETERS, {URI: image.uri}, FETCH, REPORT_FAILURE, CONDITION_IMAGE_MATCH, REPORT_ALL]
-    common = {2: [list(image.component)], 4: dumps(shared)}
-    return dumps({1: 1, 2: sequence, 3: dumps(common), INSTALL: dumps(install)})
+    ways = [way for image in images for way in _ways(image)]
+    if len(ways) == 1 and images[0].slot is None:
+        identity.update({DIGEST: encode_digest(images[0].content), SIZE: len(images[0].content)})
+        install = _fetch({URI: images[0].uri})
+    else:
+        install = [TRY_EACH, [dumps(way) for way in ways]]
+    common = {2: [list(component)], 4: dumps(shared)}
+    uninstall = [UNLINK, REPORT_FAILURE]
+    return dumps({1: 1, 2: sequence, 3: dumps(common), INSTALL: dumps(install), UNINSTALL: dumps(uninstall)})
+
+
+def _ways(image: Image) -> Iterator[list[Any]]:
+    """The command sequences that lead to an image, the shortest download first."""
+    form = [] if image.slot is None else [OVERRIDE_PARAMETERS, {SLOT: image.slot}, CONDITION_SLOT, REPORT_NOTHING]
+    result = {DIGEST: encode_digest(image.content), SIZE: len(image.content)}
+    for patch in image.patches:
+        old = {DIGEST: encode_digest(patch.old), SIZE: len(patch.old)}
+        installed = [OVERRIDE_PARAMETERS, old, CONDITION_IMAGE_MATCH, REPORT_NOTHING]
+        yield [*form, *installed, *_fetch({**result, URI: patch.uri})]
+    yield [*form, *_fetch({**result, URI: image.uri})]
+
+
+def _fetch(parameters: dict[int, Any]) -> list[Any]:
+    return [OVERRIDE_PARAMETERS, parameters, FETCH, REPORT_FAILURE, CONDITION_IMAGE_MATCH, REPORT_ALL]
 
 
 def build_envelope(manifest: bytes, integrated: Mapping[str, bytes]) -> bytes:

@@ -8,34 +8,73 @@ from evergrow_protocol.cbor import loads
 from evergrow_protocol.errors import ProtocolError
 from evergrow_protocol.registry import Registry
 from evergrow_protocol.suit_envelope import Envelope, parse_digest
-from evergrow_protocol.suit_manifest import INSTALL, INVOKE, LOAD, PAYLOAD_FETCH, VALIDATE, Manifest
+from evergrow_protocol.suit_manifest import (
+    INSTALL,
+    INVOKE,
+    LOAD,
+    PAYLOAD_FETCH,
+    RESOLUTION,
+    UNINSTALL,
+    VALIDATE,
+    VERIFICATION,
+    Manifest,
+)
+from evergrow_tools import suit_ways
 from evergrow_tools.feature_files import Built
+from evergrow_tools.suit_ways import Way
 
-_SECTIONS = {VALIDATE: "validate", LOAD: "load", INVOKE: "invoke", PAYLOAD_FETCH: "payload-fetch", INSTALL: "install"}
+_SECTIONS = {
+    RESOLUTION: "dependency-resolution",
+    PAYLOAD_FETCH: "payload-fetch",
+    VERIFICATION: "candidate-verification",
+    INSTALL: "install",
+    VALIDATE: "validate",
+    LOAD: "load",
+    INVOKE: "invoke",
+    UNINSTALL: "uninstall",
+}
 _COMMANDS = {
     1: "condition-vendor-identifier",
     2: "condition-class-identifier",
     3: "condition-image-match",
+    4: "condition-use-before",
     5: "condition-component-slot",
+    7: "condition-dependency-integrity",
+    8: "condition-is-dependency",
+    11: "process-dependency",
     12: "set-component-index",
     14: "condition-abort",
     15: "try-each",
+    18: "write",
+    19: "set-parameters",
     20: "override-parameters",
     21: "fetch",
     22: "copy",
     23: "invoke",
+    24: "condition-device-identifier",
+    26: "condition-minimum-battery",
+    27: "condition-update-authorized",
+    28: "condition-version",
     32: "run-sequence",
+    33: "unlink",
 }
 _PARAMETERS = {
     1: "vendor-id",
     2: "class-id",
     3: "image-digest",
+    4: "use-before",
     5: "component-slot",
     12: "strict-order",
     13: "soft-failure",
     14: "image-size",
+    18: "content",
     21: "uri",
     22: "source-component",
+    23: "invoke-args",
+    24: "device-id",
+    26: "minimum-battery",
+    27: "update-priority",
+    28: "version",
 }
 _KINDS = {feature.UNLOCK: "unlock", feature.PROGRAMME: "programme", feature.CODE: "code"}
 _ALGORITHMS = {cose.ALG_HSS_LMS: "HSS-LMS", -19: "Ed25519", -9: "ESP256", -8: "EdDSA", -7: "ES256"}
@@ -46,7 +85,9 @@ def describe(built: Built, registry: Registry) -> dict[str, Any]:
     envelope = Envelope(built.envelope)
     manifest = Manifest(envelope)
     sections = {"shared": manifest.shared} | {name: manifest.sections.get(key) for key, name in _SECTIONS.items()}
-    bodies = [*envelope.payloads.values(), *built.payloads.values()]
+    ways = _ways(manifest)
+    patches = {way.number for way in ways if way.patch}
+    bodies = [*envelope.payloads.values(), *(data for number, data in built.payloads.items() if number not in patches)]
     return {
         "name": built.name,
         "bytes": {
@@ -60,9 +101,28 @@ def describe(built: Built, registry: Registry) -> dict[str, Any]:
         "signatures": [_signature(block) for block in envelope.blocks],
         "sequence": manifest.sequence,
         "components": ["/".join(_segment(part) for part in component) for component in manifest.components],
+        "dependencies": ["/".join(_segment(part) for part in manifest.components[index]) for index in manifest.dependencies],
+        "ways": [_way(way) for way in ways],
         "commands": {name: _sequence(bytes(data)) for name, data in sections.items() if data is not None},
         "features": [_feature(body, registry) for body in bodies],
     }
+
+
+def _ways(manifest: Manifest) -> list[Way]:
+    try:
+        return suit_ways.ways(manifest)
+    except ProtocolError:
+        return []  # no device could run it: `verify` says why
+
+
+def _way(way: Way) -> dict[str, Any]:
+    described: dict[str, Any] = {"uri": way.uri, "bytes": way.size}
+    if way.slot is not None:
+        described["form"] = f"byte code {way.slot}" if way.slot else "source"
+    if way.patch:
+        described["patch_bytes"] = way.patch
+        described["on"] = f"sha-256 {(way.old or b'').hex()}"
+    return described
 
 
 def _signature(buf: memoryview) -> dict[str, Any]:
@@ -84,7 +144,7 @@ def _sequence(buf: bytes) -> list[str]:
 
 def _command(command: int, argument: Any) -> str:
     name = _COMMANDS.get(command, f"command {command}")
-    if command == 20:
+    if command in (19, 20):
         values = ", ".join(f"{_PARAMETERS.get(key, key)} = {_parameter(key, value)}" for key, value in argument.items())
         return f"{name}: {values}"
     if command == 15:

@@ -345,14 +345,28 @@ def check_prefix(manifest: Manifest, key: "cose.Key") -> None:
             raise ProtocolError(NOT_AUTHORISED, f"component {component[0]!r} is not {key.prefix!r}")
 
 
-def payload_number(uri: str) -> int:
-    """Which payload of the transfer a URI names: N for 'evergrow:N', N from 1, and 0, the envelope itself, for '#name'."""
+def locate(uri: str) -> "tuple[int, int]":
+    """What a URI names: (payload of the transfer, 0 for the envelope itself; bytes of the patch that it is, 0 for whole content).
+
+    'evergrow:N', N 1..999, is payload N; 'evergrow:N?patch=SIZE' is payload N, which is a patch of SIZE bytes, to be applied to
+    what is installed (EG-SUIT-007); '#name' is in the envelope. Raises ProtocolError UNSUPPORTED for anything else.
+    """
     if uri[:1] == "#":
-        return 0
+        return 0, 0
+    place, _, query = uri.partition("?patch=")
     try:
-        number = int(uri[9:])
+        number = int(place[9:])
+        patch = int(query or "0")
     except ValueError:
-        number = 0
-    if not 0 < number < 1000 or uri != f"evergrow:{number}":
+        number = patch = 0
+    if not 0 < number < 1000 or uri != f"evergrow:{number}" + (f"?patch={patch}" if patch > 0 else ""):
         raise ProtocolError(UNSUPPORTED, f"cannot fetch {uri!r}")
+    return number, patch
+
+
+def payload_number(uri: str) -> int:
+    """Which payload of the transfer a URI names, as `locate`, where patches are not supported."""
+    number, patch = locate(uri)
+    if patch:
+        raise ProtocolError(UNSUPPORTED, f"cannot patch with {uri!r}")
     return number

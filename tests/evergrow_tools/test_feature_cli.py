@@ -117,3 +117,19 @@ def test_a_mistake_is_one_sentence(run: Run, signed: Path, monkeypatch: pytest.M
     monkeypatch.chdir(signed)
     code, _, err = run(*args)
     assert code == 1 and err.startswith("evergrow: ") and err.count("\n") == 1
+
+
+def test_building_a_patch_says_what_it_saves(run: Run, signed: Path) -> None:
+    folder = signed / "two"
+    folder.mkdir()
+    text = (FEATURES / "allergen-care" / "feature.toml").read_text()
+    (folder / "feature.toml").write_text(text.replace("sequence = 1", "sequence = 2").replace("nominal_s = ", "nominal_s = 1"))
+    code, out, _ = run("feature", "build", folder, "-o", signed / "b.suit", "--delta-from", signed / "a.suit")
+    assert code == 0 and "patch " in out and "saves " in out and (signed / "b.suit.2").exists()
+    assert run("feature", "sign", signed / "b.suit", "--key", signed / "northwash.key")[0] == 0
+    verify = ("feature", "verify", signed / "b.suit", "--key", signed / "northwash.pub")
+    assert run(*verify, "--delta-from", signed / "a.suit")[0] == 0
+    ways = as_json(run, "feature", "inspect", signed / "b.suit")["ways"]
+    assert [way["uri"].partition("?")[0] for way in ways] == ["evergrow:2", "evergrow:1"]
+    (signed / "b.suit.2").write_bytes(b"\x03\x00")
+    assert run(*verify)[0] == 1

@@ -592,3 +592,19 @@ def test_payload_numbers():
         "evergrow",
     ):
         assert raises(ProtocolError, suit.payload_number, uri).code == UNSUPPORTED, uri
+
+
+def test_a_patch_names_its_size():
+    """EG-SUIT-007"""
+    assert suit.locate("evergrow:2?patch=197") == (2, 197)
+    assert suit.locate("evergrow:2") == (2, 0) and suit.locate("#f") == (0, 0)
+    for uri in (
+        "evergrow:2?patch=",
+        "evergrow:2?patch=0",
+        "evergrow:2?patch=-1",
+        "evergrow:2?patch=01",
+        "evergrow:2?patch=x",
+        "?patch=1",
+    ):
+        assert raises(ProtocolError, suit.locate, uri).code == UNSUPPORTED, uri
+    assert raises(ProtocolError, suit.payload_number, "evergrow:2?patch=197").code == UNSUPPORTED
