@@ -20,7 +20,7 @@ from evergrow_agent.ledger import Ledger
 from evergrow_agent.link import Link
 from evergrow_agent.runner import IDLE, Runner
 from evergrow_agent.state import State
-from evergrow_agent.telemetry import Telemetry
+from evergrow_agent.telemetry import SignalSet, Telemetry
 from evergrow_agent.timebase import Timebase
 from evergrow_protocol import messages
 from evergrow_protocol.registry_common import REGISTRY_VERSION
@@ -65,7 +65,10 @@ class Agent:
         self.ledger = Ledger(board.flash, journal)
         self.cycle = Cycle(self.runner, self.guard, self.ledger, board.flash, self.timebase)
         self.state = State(self.runner, board.appliance)
-        self.telemetry = Telemetry(self._read, config.telemetry_signals, config.telemetry_s, self.timebase)
+        self.telemetry = Telemetry(self._read, self.timebase)
+        if config.telemetry_signals:
+            bands = {signal: 0 for signal in config.telemetry_signals}
+            self.telemetry.configure([SignalSet(config.telemetry_s, config.telemetry_s, False, bands)])
         self._flags = 0
         self._booted = False
         self._served = False  # features, installer and link are there

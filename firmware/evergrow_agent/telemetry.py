@@ -1,12 +1,13 @@
-"""Telemetry batches (SPEC section 7): columns of samples, lossy by design.
+"""Telemetry (SPEC section 7): sets of signals, sampled at intervals or when they change, in batches; lossy by design.
 
-Columns are lists that are made once and hold the first value and then differences, ready for the encoder. A batch that is
-complete stays until the link takes it or the next one is complete; what is overwritten shows as a gap in `seq`.
+A batch is encoded while its samples are taken (`columns`). One that is complete stays until the link takes it or the next one
+of its set is complete. What is lost on the device is counted, and the next batch says it.
 """
 
-from evergrow_protocol import messages
-from evergrow_protocol.cbor import Encoder
-from evergrow_protocol.errors import ProtocolError
+import struct
+
+from evergrow_agent.columns import HEAD_MAX, Columns
+from evergrow_protocol.cbor import dumps, put_uint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,91 +17,189 @@ if TYPE_CHECKING:
     from evergrow_agent.timebase import Timebase
 
 SAMPLES = 10
+SETS_MAX = 4
+SIGNALS_MAX = 8  # in all sets together
+SAMPLES_MAX = 20
 
-_BATCH_BYTES = 256  # 10 x 4 samples that go from end to end of 32 bits
+_ENVELOPE_MAX = 1 + 2 * HEAD_MAX + 2 + 9 + 2 * HEAD_MAX  # [boot, seq, [mono_ms, utc_s, quality], ...
+
+
+class SignalSet:
+    """Signals that are sampled together: `bands` {signal: change that is worth a sample, 0 for none}.
+
+    They are looked at every `min_s` seconds, while a programme runs or `always`. With `max_s` equal to it each look is a sample;
+    otherwise one at which a signal has changed by its band since the last sample, or which is `max_s` after that.
+    `samples`: how many make a batch.
+    """
+
+    def __init__(self, min_s: int, max_s: int, always: bool, bands: "dict[int, int]", samples: int = SAMPLES) -> None:
+        self.always = always
+        self.columns = Columns(sorted(bands), samples, min_s if min_s == max_s else 0)
+        self.t: "Any" = 0  # of the first sample
+        # A complete batch that waits: its bytes, how many; its number, its samples, and how many lost ones it tells of.
+        self.out = bytearray(_ENVELOPE_MAX + self.columns.size_max)
+        self.size = 0
+        self.seq = 0
+        self.samples = 0
+        self.told = 0
+        self._signals = sorted(bands)
+        self._bands = [bands[signal] for signal in self._signals]
+        self._values = [0] * len(self._signals)  # as read last
+        self._sampled = [0] * len(self._signals)
+        self._even = min_s == max_s
+        self._min_ms = 1000 * min_s
+        self._max_ms = 1000 * max_s
+        self._due_ms = -1  # of the next look; -1: at once
+        self._first_ms = 0
+        self._last_ms = -1  # of the last sample; -1: none yet
+        self._gaps_s = 0  # from the first sample of the batch to the last
+
+    def rest(self) -> None:
+        """It is not sampled now."""
+        self._due_ms = self._last_ms = -1
+
+    def missed(self, now_ms: int) -> int:
+        """How many samples that were due evenly have not been taken: then another batch must be begun."""
+        if not self._even or self._due_ms < 0 or now_ms - self._due_ms < self._min_ms:
+            return 0
+        missed = (now_ms - self._due_ms) // self._min_ms
+        self._due_ms += missed * self._min_ms
+        return missed
+
+    def look(self, now_ms: int, read: "Callable[[int], int]", timebase: "Timebase") -> bool:
+        """Sample if there is reason to; True when the batch is complete."""
+        if now_ms < self._due_ms:
+            return False
+        late = self._due_ms < 0 or now_ms - self._due_ms >= self._min_ms
+        self._due_ms = (now_ms if late else self._due_ms) + self._min_ms
+        values = self._values
+        columns = self.columns
+        for i, signal in enumerate(self._signals):
+            try:
+                values[i] = read(signal)
+                columns.silent &= ~(1 << i)
+            except OSError:
+                pass  # A sensor that does not answer keeps its value, as the meters do.
+        if not self._even and self._last_ms >= 0 and now_ms - self._last_ms < self._max_ms and not self._changed():
+            return False
+        if not columns.count:
+            self.t = timebase.t()
+            self._first_ms = now_ms
+            self._gaps_s = 0
+        gap_s = (now_ms - self._first_ms) // 1000 - self._gaps_s
+        self._gaps_s += gap_s
+        self._last_ms = now_ms
+        self._sampled[:] = values
+        columns.add(values, gap_s)
+        return columns.count == columns.rows
+
+    def _changed(self) -> bool:
+        for value, sampled, band in zip(self._values, self._sampled, self._bands):
+            if band and (value - sampled >= band or sampled - value >= band):
+                return True
+        return False
 
 
 class Telemetry:
     """`read(signal)` gives a value now, or raises OSError. `boot` is to be set before the first tick.
 
-    `dropped`: batches that nobody took in time.
+    `sets`: what `configure` was given last. `dropped`: batches that nobody took in time. `lost`: samples that were lost and that
+    no batch has told of yet.
     """
 
-    def __init__(self, read: "Callable[[int], int]", signals: "tuple[int, ...]", interval_s: int, timebase: "Timebase") -> None:
+    def __init__(self, read: "Callable[[int], int]", timebase: "Timebase") -> None:
         self.boot = 0
         self.dropped = 0
+        self.lost = 0
+        self.sets: "list[SignalSet]" = []
         self._read = read
-        self._signals = signals
-        self._interval_ms = 1000 * interval_s
         self._timebase = timebase
         self._seq = 0
-        self._columns: "dict[int, list[int]]" = {signal: [0] * SAMPLES for signal in signals}
-        self._body: "dict[int, Any]" = {0: interval_s, 1: self._columns}
-        self._last = [0] * len(signals)
-        self._count = 0
-        self._t: "int | list[int]" = 0
-        self._due_ms = 0
-        self._filling = Encoder(bytearray(_BATCH_BYTES))
-        self._taken = Encoder(bytearray(_BATCH_BYTES))
-        self._ready = False
+        self._prefix = b""
+        self._taken = memoryview(b"")
 
-    def tick(self, now_ms: int, active: bool) -> bool:
-        """Sample if it is time to, while `active`; True when a batch has just become complete."""
-        if not self._signals:
-            return False
-        if not active:
-            return self._finish()
-        if not self._count:
-            self._due_ms = now_ms
-        if now_ms < self._due_ms:
-            return False
-        late = now_ms - self._due_ms >= self._interval_ms
-        finished = self._finish() if late else False  # The samples of a batch are evenly spaced, or it is another batch.
-        if late:
-            self._due_ms = now_ms
-        self._due_ms += self._interval_ms
-        self._sample()
-        return (self._finish() if self._count == SAMPLES else False) or finished
+    def configure(self, sets: "list[SignalSet]") -> None:
+        """Sample these from now on. What the sets before have not sent is lost, and counted."""
+        for one in self.sets:
+            self.lost += one.columns.count
+            self._lose(one)
+        self.sets = sets
+        size = max([len(one.out) for one in sets] + [0])
+        if size > len(self._taken):
+            self._taken = memoryview(bytearray(size))
+
+    def tick(self, now_ms: int, running: bool) -> bool:
+        """Sample what it is time for; `running`: a programme runs. True when a batch has just become complete."""
+        complete = False
+        for one in self.sets:
+            if not (running or one.always):
+                complete = self._finish(one) or complete
+                one.rest()
+                continue
+            missed = one.missed(now_ms)
+            if missed:
+                complete = self._finish(one) or complete
+                self.lost += missed
+            if one.look(now_ms, self._read, self._timebase):
+                complete = self._finish(one) or complete
+        return complete
 
     def take(self) -> "memoryview | None":
-        """The newest complete batch, encoded, once; valid until the next call."""
-        if not self._ready:
+        """The oldest complete batch, encoded, once; valid until the next call."""
+        oldest = None
+        for one in self.sets:
+            if one.size and (oldest is None or one.seq < oldest.seq):
+                oldest = one
+        if oldest is None:
             return None
-        self._ready = False
-        self._filling, self._taken = self._taken, self._filling
-        return self._taken.result()
+        size, oldest.size = oldest.size, 0
+        self._taken[:size] = memoryview(oldest.out)[:size]
+        return self._taken[:size]
 
     @property
     def ready(self) -> bool:
-        return self._ready
+        return any([one.size for one in self.sets])
 
-    def _sample(self) -> None:
-        index = self._count
-        if not index:
-            self._t = self._timebase.t()
-        for i, signal in enumerate(self._signals):
-            try:
-                value = self._read(signal)
-            except OSError:
-                value = self._last[i]  # A sensor that does not answer keeps its value, as the meters do.
-            self._columns[signal][index] = value - self._last[i] if index else value
-            self._last[i] = value
-        self._count += 1
-
-    def _finish(self) -> bool:
-        count, self._count = self._count, 0
+    def _finish(self, one: SignalSet) -> bool:
+        columns = one.columns
+        count = columns.count
         if not count:
             return False
-        body = self._body
-        if count < SAMPLES:
-            body = {0: body[0], 1: {signal: column[:count] for signal, column in self._columns.items()}}
+        if columns.nothing:  # Nobody answered: there is nothing to tell.
+            columns.clear()
+            return False
+        self._lose(one)
         self._seq += 1
-        if self._ready:
+        one.seq = self._seq
+        one.told = self.lost
+        one.size = self._encode(one)
+        one.samples = count
+        self.lost = 0
+        columns.clear()
+        return True
+
+    def _lose(self, one: SignalSet) -> None:
+        """Give up the batch that waits; with its number the cloud sees that there was one."""
+        if one.size:
             self.dropped += 1
-        self._ready = True
-        try:
-            messages.encode(self._filling, self.boot, self._seq, self._t, body)
-        except ProtocolError:  # Values that no signal has: more than 32 bits apart.
-            self._ready = False
-            self.dropped += 1
-        return self._ready
+            self.lost += one.samples + one.told
+            one.size = 0
+
+    def _encode(self, one: SignalSet) -> int:
+        """Write [boot, seq, t, body]; returns its size."""
+        if not self._prefix:
+            self._prefix = b"\x84" + dumps(self.boot)
+        out = one.out
+        pos = len(self._prefix)
+        out[:pos] = self._prefix
+        pos = put_uint(out, pos, one.seq)
+        t = one.t
+        if isinstance(t, int):
+            struct.pack_into(">BI", out, pos, 0x1A, t)  # Always four bytes: Timebase knows no UTC before 2020.
+            pos += 5
+        else:
+            data = dumps(t)
+            start = pos
+            pos += len(data)
+            out[start:pos] = data
+        return one.columns.write(out, pos, self.lost)

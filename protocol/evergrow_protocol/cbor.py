@@ -27,6 +27,7 @@ from .cbor_decode import Decoder as Decoder
 from .cbor_decode import loads as loads
 from .cbor_encode import Encoder as Encoder
 from .cbor_encode import dumps as dumps
+from .cbor_encode import put_uint as put_uint
 from .cbor_types import BufferFull as BufferFull
 from .cbor_types import CborError as CborError
 from .cbor_types import Tag as Tag

@@ -234,6 +234,22 @@ class Encoder:
         return end
 
 
+def put_uint(buf: "bytearray | memoryview", pos: int, number: int) -> int:
+    """Write an unsigned integer of 32 bits at `pos` of `buf`, without an Encoder; returns the end of it."""
+    if number < 24:
+        buf[pos] = number
+        return pos + 1
+    if number < 256:
+        buf[pos] = 0x18
+        buf[pos + 1] = number
+        return pos + 2
+    if number < 65536:
+        struct.pack_into(">BH", buf, pos, 0x19, number)
+        return pos + 3
+    struct.pack_into(">BI", buf, pos, 0x1A, number)
+    return pos + 5
+
+
 _PUT: "dict[Any, Any]" = {
     int: Encoder._integer,
     str: Encoder._text,

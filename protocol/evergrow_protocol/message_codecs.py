@@ -5,7 +5,7 @@ from collections.abc import Callable
 from evergrow_protocol.message_table import Type
 from evergrow_protocol.message_tree import Item
 
-_VARINT_BYTES = 10  # of 64 bits
+_VARINT_BYTES = 5  # EG-TELE-003
 
 
 def bits(data: bytes) -> list[int]:
@@ -28,7 +28,7 @@ def steps(data: bytes) -> list[int]:
         value |= (byte & 0x7F) << shift
         shift += 7
         if shift > 7 * _VARINT_BYTES:
-            raise ValueError("a varint of more than 64 bits")
+            raise ValueError(f"a varint of more than {_VARINT_BYTES} bytes")
         if byte < 0x80:
             if byte == 0 and shift > 7:
                 raise ValueError("a varint in more bytes than it needs")
@@ -43,8 +43,8 @@ def from_steps(numbers: list[int]) -> bytes:
     """ValueError for what is negative or no integer."""
     out = bytearray()
     for number in numbers:
-        if type(number) is not int or not 0 <= number < 1 << 64:
-            raise ValueError(f"{number!r} is no number of 0..2^64-1")
+        if type(number) is not int or not 0 <= number < 1 << 7 * _VARINT_BYTES:
+            raise ValueError(f"{number!r} is no number of {7 * _VARINT_BYTES} bits")
         while number >= 0x80:
             out.append(number & 0x7F | 0x80)
             number >>= 7

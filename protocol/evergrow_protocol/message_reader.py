@@ -137,6 +137,8 @@ class _Reader:
             self._packed(node, rule)
         if type.name == "columns" and len({message_codecs.samples(child.type, child.item) for child in children}) > 1:
             self._flaw(OUT_OF_RANGE, rule, "columns of different lengths", item)
+        if type.name == "tele" and len({"dt_s", "gaps"} & {child.name for child in children}) != 1:
+            self._flaw(MALFORMED, "EG-TELE-004", "telemetry has either dt_s or gaps", item)
         return node
 
     def _bounds(self, name: str, item: Item, type: Type, rule: str) -> None:

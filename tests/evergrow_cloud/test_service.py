@@ -62,7 +62,7 @@ async def test_a_device_is_welcomed_counted_and_served(running: MakeCloud, broke
         boot, seq, utc_s = await device.be_born()
         assert (boot, seq) == (7, 1) and utc_s > 1_700_000_000
         await device.say("sync", [1000, utc_s])
-        await device.say("tele", {0: 10, 1: {1: [5, 1]}})
+        await device.say("tele", {0: 10, 1: {1: b"\x0a\x02"}})
         for _ in range(3):
             await device.say("usage", usage_body(features=[[1, 1001]]))
         await device.hear_ack(1, 2, 3)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evergrow_agent.columns import Columns
 from evergrow_cloud import strict, wire
 from evergrow_cloud.errors import WireError
 from evergrow_cloud.messages import (
@@ -22,7 +23,7 @@ from evergrow_cloud.messages import (
     Telemetry,
 )
 from evergrow_protocol import errors as codes
-from evergrow_protocol import messages
+from evergrow_protocol import messages, varint
 from evergrow_protocol.cbor import Encoder
 
 BIRTH = {
@@ -44,7 +45,7 @@ GOOD: dict[str, Any] = {
     "state": {0: 1, 1: 1, 2: 1, 3: 4, 4: 600, 5: True, 6: 0},
     "sync": [1500, 1_795_339_200],
     "usage": USAGE,
-    "tele": {0: 10, 1: {1: [100, 5, -7], 2: [0, 0, 0]}},
+    "tele": {0: 10, 1: {1: bytes.fromhex("c8010a0d"), 2: bytes(3)}},
     "rsp": [9, 11],
     "get": [5, 1, 512, 8, b"\x05"],
     "feat": {0: 5, 1: 0, 2: 4, 3: [1, 1001, 4], 4: 1800, 5: 4, 6: 950, 7: 66, 8: 500},
@@ -125,7 +126,33 @@ def test_telemetry_columns_are_summed() -> None:
     tele = wire.decode("tele", payload("tele"))
     assert isinstance(tele, Telemetry)
     assert tele.columns == {1: (100, 105, 98), 2: (0, 0, 0)}
-    assert refusal("tele", payload("tele", k1={1: [1, 2], 2: [1]})) == codes.OUT_OF_RANGE
+    example = bytes.fromhex("8407011a6b02b3c0a2000a01a20245 90030a0a030344005a0000")
+    assert wire.decode("tele", example).columns == {2: (200, 205, 210, 208), 3: (0, 45, 45, 45)}  # type: ignore[union-attr]
+    assert (tele.dt_s, tele.offsets_s, tele.lost) == (10, (0, 10, 20), 0)
+
+
+def test_telemetry_on_change_says_when_and_what_was_lost() -> None:
+    """EG-TELE-004 EG-TELE-005"""
+    tele = wire.decode("tele", payload("tele", k0=..., k2=bytes.fromhex("0005ac02"), k3=7))
+    assert isinstance(tele, Telemetry)
+    assert (tele.dt_s, tele.offsets_s, tele.lost) == (None, (0, 5, 305), 7)
+
+
+@given(st.lists(st.integers(-(2**31), 2**32 - 1), min_size=1, max_size=20))
+def test_the_cloud_reads_the_columns_that_the_device_writes(values: list[int]) -> None:
+    """EG-TELE-003"""
+    columns = Columns([5, 1000], 20, 10)
+    for value in values:
+        columns.silent = 0
+        columns.add([value, values[0]])
+    buf = bytearray(400)
+    size = columns.write(buf, 0, 3)
+    body = cbor2.loads(buf[:size])
+    assert strict.dumps(body) == buf[:size]
+    tele = wire.decode("tele", payload("tele", body))
+    assert isinstance(tele, Telemetry)
+    assert tele.columns == {5: tuple(values), 1000: (values[0],) * len(values)} and tele.lost == 3
+    assert varint.values(body[1][5])[0] == values[0]
 
 
 def test_a_response_may_carry_a_result() -> None:
@@ -194,9 +221,22 @@ def test_an_unknown_critical_key_is_refused(kind: str) -> None:
         ("get", payload("get", [5, 1, 0, 0, b"\x01"]), codes.OUT_OF_RANGE),
         ("get", payload("get", [5, 1, 512, 0, 1]), codes.BAD_TYPE),
         ("get", payload("get", [5, 1, 512, 0, bytes(129)]), codes.TOO_LARGE),
-        ("tele", payload("tele", k1={n: [0] for n in range(65)}), codes.TOO_LARGE),
-        ("tele", payload("tele", k1={1: [0] * 4097}), codes.TOO_LARGE),
-        ("tele", payload("tele", k1={-1: [0]}), codes.UNSUPPORTED),
+        ("tele", payload("tele", k1={n: b"0" for n in range(65)}), codes.TOO_LARGE),
+        ("tele", payload("tele", k1={1: bytes(4097)}), codes.TOO_LARGE),
+        ("tele", payload("tele", k1={-1: b"0"}), codes.UNSUPPORTED),
+        ("tele", payload("tele", k1={}), codes.MALFORMED),
+        ("tele", payload("tele", k1={1: b""}), codes.MALFORMED),
+        ("tele", payload("tele", k1={1: b"\x80"}), codes.MALFORMED),
+        ("tele", payload("tele", k1={1: b"\x80\x00"}), codes.MALFORMED),
+        ("tele", payload("tele", k1={1: b"\xff\xff\xff\xff\xff\x01"}), codes.MALFORMED),
+        ("tele", payload("tele", k1={1: [0]}), codes.BAD_TYPE),
+        ("tele", payload("tele", k1={1: b"00", 2: b"0"}), codes.OUT_OF_RANGE),
+        ("tele", payload("tele", k0=0), codes.OUT_OF_RANGE),
+        ("tele", payload("tele", k0=...), codes.MALFORMED),
+        ("tele", payload("tele", k2=bytes(3)), codes.MALFORMED),
+        ("tele", payload("tele", k0=..., k2=bytes(2)), codes.OUT_OF_RANGE),
+        ("tele", payload("tele", k0=..., k2=b"\x02\x02\x02"), codes.OUT_OF_RANGE),
+        ("tele", payload("tele", k3=-1), codes.OUT_OF_RANGE),
         ("feat", payload("feat", k9="t" * 129), codes.TOO_LARGE),
         ("nonsense", payload("sync"), codes.UNKNOWN_KIND),  # EG-TOP-005
     ],

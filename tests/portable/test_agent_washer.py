@@ -38,8 +38,8 @@ def test_a_washers_whole_story_is_told():
     first, second = [home.cloud.usage[key] for key in sorted(home.cloud.usage)]
     assert first[0] == QUICK and first[4] > 100 and first[5] > 10_000 and common.USAGE_FEATURES not in first
     assert second[0] == WARM_RINSE and second[common.USAGE_FEATURES] == [list(FEATURE[:2])]
-    columns = [loads(payload)[3][1] for _, kind, payload in home.cloud.messages if kind == "tele"]
-    assert len(columns) > 20 and all(len(column) == 4 for column in columns)
+    batches = [loads(payload)[3][1] for _, kind, payload in home.cloud.messages if kind == "tele"]
+    assert len(batches) > 20 and all(len(columns) == 4 for columns in batches)
 
 
 def test_a_power_cut_at_any_operation_of_littlefs_leaves_every_cycle_counted_once():
