@@ -1,6 +1,6 @@
 """Base-128 varints, as protobuf has them, plain or zigzag: what columns of telemetry are made of (SPEC section 7).
 
-Seven bits a byte, the lowest first, the top bit set in all bytes but the last; zigzag, 0, -1, 1, -2, 2, ... are 0, 1, 2, 3, 4, ...
+Seven bits a byte, the lowest first, the top bit set in all bytes but the last. Zigzag: 0, -1, 1, -2, 2 are 0, 1, 2, 3, 4.
 """
 
 from evergrow_protocol.errors import MALFORMED, ProtocolError
