@@ -106,7 +106,7 @@ class Installer:
         self._payload = 0
         self._report: "dict[int, Any]" = {}  # of the offer that is being handled
 
-    def on_offer(self, transfer: int, size: int) -> None:
+    def on_offer(self, transfer: int, size: int, content: int = 0) -> None:
         """`dn/offer`. Known ones are ignored; so is one too many, which the cloud repeats after the next birth."""
         if len(self._offers) < _MAX_OFFERS and transfer not in [offer[0] for offer in self._offers]:
             self._offers.append((transfer, size))

@@ -15,7 +15,17 @@ from evergrow_cloud import commands, devices, offers, telemetry, usage, wire
 from evergrow_cloud.blocks import BlockService
 from evergrow_cloud.errors import WireError
 from evergrow_cloud.limits import Buckets, Limits
-from evergrow_cloud.messages import Birth, BlockRequest, FeatureReport, Message, Response, State, Sync, Telemetry
+from evergrow_cloud.messages import (
+    Birth,
+    BlockRequest,
+    EntitlementAnswer,
+    FeatureReport,
+    Message,
+    Response,
+    State,
+    Sync,
+    Telemetry,
+)
 from evergrow_cloud.store import Store
 from evergrow_protocol import errors as codes
 from evergrow_protocol import topics
@@ -178,6 +188,8 @@ class Ingest:
                 for block in self._blocks.serve(device_id, topic, message, now_s, budget):
                     outcome.outgoing.append(Outgoing(topic, block, 0))
                     budget -= len(block)
+            case EntitlementAnswer():
+                pass  # nothing is issued yet
             case records:
                 for record in records:
                     if usage.record(store, device_id, record, self._limits.conflicts_per_device) == "conflict":

@@ -46,6 +46,8 @@ class Birth:
     block_bytes: int
     flags: int
     heap_free_bytes: int | None
+    grants: tuple[tuple[Id, int], ...] | None = None  # (publisher, sequence), of a device with a root key
+    revocations: int | None = None
 
     @property
     def boot_is_random(self) -> bool:
@@ -152,4 +154,15 @@ class FeatureReport:
     text: str | None
 
 
-Message = Birth | State | Sync | tuple[Usage, ...] | Telemetry | Response | BlockRequest | FeatureReport
+@dataclass(frozen=True, slots=True)
+class EntitlementAnswer:
+    """What became of an entitlement; all 0 but the code for one that the device could not read."""
+
+    header: Header
+    publisher: Id
+    feature: int
+    sequence: int
+    code: int
+
+
+Message = Birth | State | Sync | tuple[Usage, ...] | Telemetry | Response | BlockRequest | FeatureReport | EntitlementAnswer

@@ -15,10 +15,12 @@ from evergrow_cloud.fields import MAX_UINT32, array, identifier, integer, mappin
 from evergrow_cloud.messages import (
     Birth,
     BlockRequest,
+    EntitlementAnswer,
     Feature,
     FeatureReport,
     FeatureVersion,
     Header,
+    Id,
     Message,
     Response,
     State,
@@ -29,6 +31,7 @@ from evergrow_cloud.messages import (
 from evergrow_protocol import errors as codes
 
 MAX_FEATURES = 256
+MAX_GRANTS = 64
 MAX_RECORDS = 1024
 MAX_SIGNALS = 64
 MAX_BITMAP_BYTES = 128
@@ -60,14 +63,19 @@ def command(id: int, command: int, args: dict[int, Any], deadline_utc_s: int | N
     return strict.dumps([id, command, args] if deadline_utc_s is None else [id, command, args, deadline_utc_s])
 
 
-def offer(transfer: int, envelope_bytes: int) -> bytes:
-    """dn/offer: the size of the envelope, which the device then pulls as payload 0."""
-    return strict.dumps([transfer, envelope_bytes])
+def offer(transfer: int, envelope_bytes: int, content: int = 0) -> bytes:
+    """dn/offer: the size of payload 0, which the device then pulls. `content`: 0 a feature, 1 a grant, 2 a revocation list."""
+    return strict.dumps([transfer, envelope_bytes, content] if content else [transfer, envelope_bytes])
 
 
 def block(transfer: int, payload: int, number: int, data: bytes) -> bytes:
     """dn/block."""
     return strict.dumps([transfer, payload, number, data])
+
+
+def entitlement(token: bytes) -> bytes:
+    """dn/ent."""
+    return strict.dumps([token])
 
 
 def to_bitmap(offsets: Iterable[int]) -> bytes:
@@ -96,7 +104,7 @@ def _envelope(item: Any) -> tuple[Header, Any]:
 
 
 def _birth(header: Header, body: Any) -> Birth:
-    fields = mapping(body, "birth", range(11))
+    fields = mapping(body, "birth", range(13))
     return Birth(
         header,
         minor=uint(need(fields, 0, "minor"), "minor"),
@@ -110,6 +118,8 @@ def _birth(header: Header, body: Any) -> Birth:
         block_bytes=uint(need(fields, 8, "block bytes"), "block bytes", strict.MAX_BYTES),
         flags=uint(fields.get(9, 0), "flags"),
         heap_free_bytes=maybe(fields, 10, "heap free"),
+        grants=None if fields.get(11) is None else tuple(_grant(item) for item in array(fields[11], 0, "grants", MAX_GRANTS)),
+        revocations=maybe(fields, 12, "revocations", MAX_UINT32),
     )
 
 
@@ -247,6 +257,22 @@ def _feature_version(item: Any) -> FeatureVersion:
     return FeatureVersion(identifier(publisher, "publisher"), uint(feature, "feature"), uint(sequence, "sequence"))
 
 
+def _grant(item: Any) -> tuple[Id, int]:
+    publisher, sequence = array(item, 2, "a grant")[:2]
+    return identifier(publisher, "publisher"), uint(sequence, "sequence", MAX_UINT32)
+
+
+def _entitlement_answer(header: Header, body: Any) -> EntitlementAnswer:
+    publisher, feature, sequence, code = array(body, 4, "an answer")[:4]
+    return EntitlementAnswer(
+        header,
+        identifier(publisher, "publisher"),
+        uint(feature, "feature", MAX_UINT32),
+        uint(sequence, "sequence", MAX_UINT32),
+        uint(code, "code", MAX_UINT32),
+    )
+
+
 _DECODERS: dict[str, Callable[[Header, Any], Message]] = {
     "birth": _birth,
     "state": _state,
@@ -255,4 +281,5 @@ _DECODERS: dict[str, Callable[[Header, Any], Message]] = {
     "rsp": _response,
     "get": _block_request,
     "feat": _feature_report,
+    "ent": _entitlement_answer,
 }

@@ -18,6 +18,7 @@ INVALID_STATE = 11
 EXPIRED = 12
 STORAGE = 13
 BAD_DIGEST = 14
+NOT_ENTITLED = 15
 
 
 class ProtocolError(Exception):

@@ -32,6 +32,12 @@ COMMAND_START = 1
 COMMAND_STOP = 2
 COMMAND_REBIRTH = 3
 
+CONTENT_FEATURE = 0  # What an offer is about.
+CONTENT_GRANT = 1
+CONTENT_REVOCATIONS = 2
+
+ENTITLEMENT_MAX = 512  # bytes
+
 USAGE_MERGED = 9  # In a usage record: how many cycles it stands for, when there was no room for each of them.
 
 _UINT_MAX = 0xFFFFFFFF
@@ -129,10 +135,11 @@ def command_fields(fields: "list[Any]") -> "tuple[int, dict[int, Any], int | Non
     return _uint(fields[0], "command"), check_map(fields[1]), deadline_s
 
 
-def parse_offer(data: "Buffer") -> "tuple[int, int]":
-    """`dn/offer` -> (transfer, size of the envelope in bytes)."""
+def parse_offer(data: "Buffer") -> "tuple[int, int, int]":
+    """`dn/offer` -> (transfer, size of payload 0 in bytes, content)."""
     fields = _array(data, 2)
-    return _uint(fields[0], "transfer"), _uint(fields[1], "size")
+    content = _uint(fields[2], "content") if len(fields) > 2 else CONTENT_FEATURE
+    return _uint(fields[0], "transfer"), _uint(fields[1], "size"), content
 
 
 def parse_block(data: "Buffer") -> "tuple[int, int, int, Buffer]":
@@ -142,6 +149,17 @@ def parse_block(data: "Buffer") -> "tuple[int, int, int, Buffer]":
     if not isinstance(block, (bytes, memoryview)):
         raise ProtocolError(BAD_TYPE, "a block is bytes")
     return _uint(fields[0], "transfer"), _uint(fields[1], "payload"), _uint(fields[2], "block"), block
+
+
+def parse_entitlement(data: "Buffer") -> "Buffer":
+    """`dn/ent` -> the entitlement as it was issued, a view of `data`."""
+    token = _array(data, 1)[0]
+    if not isinstance(token, (bytes, memoryview)):
+        raise ProtocolError(BAD_TYPE, "an entitlement is bytes")
+    if not 1 <= len(token) <= ENTITLEMENT_MAX:
+        code = TOO_LARGE if len(token) else OUT_OF_RANGE
+        raise ProtocolError(code, f"an entitlement of {len(token)} bytes, not 1..{ENTITLEMENT_MAX}")
+    return token
 
 
 # -- what the device reads back from its own flash

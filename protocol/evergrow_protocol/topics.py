@@ -15,6 +15,7 @@ UP = {
     "rsp": (1, False),
     "get": (0, False),
     "feat": (1, False),
+    "ent": (1, False),
 }
 DN = {
     "welcome": (1, False),
@@ -22,6 +23,7 @@ DN = {
     "cmd": (1, False),
     "offer": (1, False),
     "block": (0, False),
+    "ent": (1, False),
 }
 
 

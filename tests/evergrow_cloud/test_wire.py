@@ -324,6 +324,8 @@ def test_the_device_reads_what_the_cloud_writes() -> None:
     assert (boot, seq, bytes(bitmap)) == (7, 3, b"\x02")
     number, fields = messages.parse_command(wire.command(2**32 - 1, 1, {0: 3}, 1_795_339_200))
     assert (number, *messages.command_fields(fields)) == (2**32 - 1, 1, {0: 3}, 1_795_339_200)
-    assert messages.parse_offer(wire.offer(1_795_339_200, 16_384)) == (1_795_339_200, 16_384)
+    assert messages.parse_offer(wire.offer(1_795_339_200, 16_384)) == (1_795_339_200, 16_384, 0)
+    assert messages.parse_offer(wire.offer(6, 2680, messages.CONTENT_GRANT)) == (6, 2680, 1)
+    assert bytes(messages.parse_entitlement(wire.entitlement(b"abc"))) == b"abc"
     transfer, item, block, data = messages.parse_block(wire.block(5, 1, 2, b"abc"))
     assert (transfer, item, block, bytes(data)) == (5, 1, 2, b"abc")

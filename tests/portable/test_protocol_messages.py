@@ -62,7 +62,7 @@ def test_messages_are_parsed():
     boot, seq, bitmap = messages.parse_ack(memoryview(dumps([3, 17, b"\x05\x01"])))
     assert (boot, seq, bytes(bitmap)) == (3, 17, b"\x05\x01")
     assert messages.parse_command(dumps([9, 1, {0: 1}, 77])) == (9, [1, {0: 1}, 77])
-    assert messages.parse_offer(dumps([5, 3000])) == (5, 3000)
+    assert messages.parse_offer(dumps([5, 3000])) == (5, 3000, 0)
     assert messages.parse_block(dumps([5, 1, 2, b"abc"])) == (5, 1, 2, b"abc")
 
 
@@ -75,7 +75,7 @@ def test_elements_that_this_version_does_not_know_are_ignored():
     """EG-ENC-006"""
     assert messages.parse_welcome(dumps([3, 1, 1795339200, {0: 1}, "x"])) == (3, 1, 1795339200)
     assert messages.parse_ack(dumps([3, 17, b"", [1]])) == (3, 17, b"")
-    assert messages.parse_offer(dumps([5, 3000, None])) == (5, 3000)
+    assert messages.parse_offer(dumps([5, 3000, 1, None])) == (5, 3000, 1)
     assert messages.parse_block(dumps([5, 1, 2, b"", 7]))[:3] == (5, 1, 2)
     assert messages.command_fields([1, {0: 1}, 77, "later"]) == (1, {0: 1}, 77)
 

@@ -31,6 +31,8 @@ def read(kind, data):
     if kind == "cmd":
         command_id, fields = messages.parse_command(data)
         return (command_id,) + messages.command_fields(fields)
+    if kind == "ent":
+        return bytes(messages.parse_entitlement(data))
     return tuple([bytes(value) if isinstance(value, memoryview) else value for value in PARSERS[kind](data)])
 
 

@@ -21,6 +21,7 @@ _DN = {
     "cmd": messages.parse_command,
     "offer": messages.parse_offer,
     "block": messages.parse_block,
+    "ent": lambda data: (messages.parse_entitlement(data),),
 }
 
 
