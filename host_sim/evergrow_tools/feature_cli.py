@@ -13,7 +13,7 @@ from evergrow_cloud.errors import CloudError
 from evergrow_cloud.store import Store
 from evergrow_protocol.errors import ProtocolError
 from evergrow_protocol.registry import load
-from evergrow_tools import feature_build, feature_files, keys, signing, suit_inspect
+from evergrow_tools import ed25519_keys, feature_build, feature_files, keys, signing, suit_inspect
 from evergrow_tools.cli import fail
 from evergrow_tools.feature_files import Built, FeatureError
 from evergrow_tools.keys import KeyFileError
@@ -60,12 +60,17 @@ def build(
 def sign(
     path: File,
     key: Annotated[Path, typer.Option("--key", help="The publisher's NAME.key.")],
+    also: Annotated[
+        Path | None, typer.Option("--also", help="An Ed25519 NAME.key: a second signature, for clouds; devices pass it over.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Add a signature. Each one spends a leaf of the key, for ever."""
     signer = keys.SigningKey.load(key)
+    second = ed25519_keys.load(also) if also else None
     built = feature_files.read(path)
-    signed = replace(built, envelope=signing.sign_envelope(built.envelope, signer))
+    envelope = signing.sign_envelope(built.envelope, second) if second else built.envelope
+    signed = replace(built, envelope=signing.sign_envelope(envelope, signer))
     feature_files.write(signed, path)
     remaining = signer.remaining()
     if as_json:
@@ -89,7 +94,10 @@ def inspect(path: File, as_json: Json = False) -> None:
 @app.command(epilog="Example: evergrow feature verify build/allergen-care.suit --key keys/northwash.pub")
 def verify(
     path: File,
-    key: Annotated[list[Path], typer.Option("--key", help="A trusted NAME.pub; may be given more than once.")],
+    key: Annotated[
+        list[Path],
+        typer.Option("--key", help="A trusted NAME.pub, may be given more than once; of Ed25519: must have signed, too."),
+    ],
     delta_from: Annotated[
         Path | None, typer.Option("--delta-from", metavar="OLD.suit", help="The older version: prove the patch on it, too.")
     ] = None,
@@ -99,7 +107,8 @@ def verify(
     built = feature_files.read(path)
     trusted = [keys.load_public(file) for file in key]
     try:
-        verified = signing.verify_envelope(built.envelope, trusted)
+        verified = signing.verify_envelope(built.envelope, [one for one in trusted if one.alg == keys.ALG_HSS_LMS])
+        _check_second(built, trusted)
         signing.check_content(built, verified, feature_files.read(delta_from) if delta_from else None)
     except ProtocolError as error:
         if as_json:
@@ -119,17 +128,32 @@ def push(
     cloud_db: Annotated[Path, typer.Option("--cloud-db", help="The cloud's database; the running cloud sees the offer at once.")],
     device: Annotated[str, typer.Option("--device", help="Device to offer it to.")],
     tenant: Annotated[str, typer.Option("--tenant", help="The device's tenant.")],
+    require: Annotated[
+        list[Path] | None, typer.Option("--require", help="Take the offer only if this Ed25519 NAME.pub signed it, too.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Offer a feature to a device. The device judges it; `evergrow cloud` tells what became of it."""
     if not cloud_db.exists():
         fail(f"there is no database {cloud_db}.", "Name it with --cloud-db; `evergrow cloud run` makes it.")
+    built = feature_files.read(path)
+    try:
+        _check_second(built, [keys.load_public(file) for file in require or ()])
+    except ProtocolError as error:
+        fail(f"{path} is not offered, code {error.code}: {error.text}")
     with Store(cloud_db) as store:
-        transfer = offer(feature_files.read(path), store, tenant, device)
+        transfer = offer(built, store, tenant, device)
     if as_json:
         _print_json({"transfer": transfer, "tenant": tenant, "device": device})
         return
     typer.echo(f"transfer {transfer}: {path} offered to {tenant}/{device}")
+
+
+def _check_second(built: Built, wanted: list[keys.PublicKey]) -> None:
+    """Every Ed25519 key of `wanted` must have signed. Raises ProtocolError."""
+    for one in wanted:
+        if one.alg == keys.ALG_ED25519:
+            signing.verify_second(built.envelope, one)
 
 
 def offer(built: Built, store: Store, tenant: str, device: str) -> int:

@@ -3,11 +3,16 @@
 Each leaf of the tree may sign once, ever: a leaf used twice lets anybody forge. So the number of the next leaf is advanced
 on disk, durably and under a lock, *before* a signature exists; whatever happens afterwards, that leaf is spent.
 
-A key is three files beside each other:
+A key is four files beside each other:
 
     NAME.pub     public half: kid, public key, publisher number, component prefix (JSON; goes into a device's key ring)
     NAME.key     secret seed and the cached tree (JSON, mode 0600; never changes, so it may be backed up)
-    NAME.state   the next free leaf (JSON). Never restore it from a backup: without it the key refuses to sign
+    NAME.state   the next free leaf (JSON), and which lock file it belongs to. Without it the key refuses to sign
+    NAME.lock    taken while a leaf is spent; holds the next free leaf once more
+
+A state from a backup would sign twice with a leaf. It is found out when it alone was restored, since the lock file knows better,
+and when the folder was restored or copied as a whole, since then the lock file is another one. `SigningKey.resume` goes on from
+there, at the price of the leaves that may have been spent meanwhile.
 
 LM-OTS generation and signing are pyhsslms's. Its tree classes are not used: they rebuild all 2^10 leaves on every load
 (about 4 s) and leave the moment of persistence to the caller; this module caches the tree and owns the counter instead.
@@ -22,7 +27,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyhsslms
 
@@ -36,7 +41,11 @@ except ImportError:  # Windows
 
 HEIGHTS = (5, 10)
 ALG_HSS_LMS = -46  # RFC 8778
+ALG_ED25519 = -19  # RFC 9864; see `ed25519_keys`
+ALGORITHMS = {"HSS-LMS": ALG_HSS_LMS, "Ed25519": ALG_ED25519}
 _FORMAT = 1
+_MARK_DIGITS = 10
+_LOCKED_BYTE = 1 << 20  # on Windows, where a lock keeps others from reading: behind the content
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _W4: bytes = pyhsslms.lmots_sha256_n32_w4
 
@@ -49,8 +58,8 @@ class KeyFileError(Exception):
 class PublicKey:
     """What a device and the cloud know of a publisher's key.
 
-    `kid`: 8 bytes, the start of SHA-256(public). `public`: the 60-byte HSS public key. `publisher`: the publisher's number
-    in usage records. `prefix`: first segment of every component id this publisher may install.
+    `kid`: 8 bytes, the start of SHA-256(public). `public`: the 60-byte HSS public key, or the 32 bytes of Ed25519. `publisher`:
+    the publisher's number in usage records. `prefix`: first segment of every component id this publisher may install.
     """
 
     kid: bytes
@@ -64,7 +73,7 @@ class PublicKey:
             {
                 "format": _FORMAT,
                 "kid": self.kid.hex(),
-                "alg": "HSS-LMS",
+                "alg": next(name for name, alg in ALGORITHMS.items() if alg == self.alg),
                 "public": self.public.hex(),
                 "publisher": self.publisher,
                 "prefix": self.prefix,
@@ -75,11 +84,12 @@ class PublicKey:
 
 def load_public(path: Path) -> PublicKey:
     """Read NAME.pub. Raises KeyFileError."""
-    data = _read_json(path)
+    data = read_json(path)
     try:
         public = bytes.fromhex(data["public"])
-        key = PublicKey(key_id(public), public, int(data["publisher"]), str(data["prefix"]))
-        if data["format"] != _FORMAT or data["alg"] != "HSS-LMS" or bytes.fromhex(data["kid"]) != key.kid:
+        alg = ALGORITHMS[data["alg"]]
+        key = PublicKey(key_id(public), public, int(data["publisher"]), str(data["prefix"]), alg)
+        if data["format"] != _FORMAT or bytes.fromhex(data["kid"]) != key.kid or (alg == ALG_ED25519 and len(public) != 32):
             raise ValueError("format, algorithm or key id do not fit")
     except (KeyError, TypeError, ValueError) as error:
         raise KeyFileError(f"{path} is not a public key file: {error}") from None
@@ -94,15 +104,7 @@ def new_key(directory: Path, name: str, publisher: int, prefix: str, height: int
     """Generate a key and write its three files. Raises KeyFileError, also when any of them exists already."""
     if height not in HEIGHTS:
         raise KeyFileError(f"tree height {height} is not one of {HEIGHTS}")
-    if not 1 <= publisher <= 0xFFFF:
-        raise KeyFileError(f"publisher number {publisher} is outside 1..65535")
-    for text in (name, prefix):
-        if not _NAME.fullmatch(text):
-            raise KeyFileError(f"{text!r} must be 1..32 of a-z, 0-9 and '-'")
-    paths = [directory / f"{name}{suffix}" for suffix in (".pub", ".key", ".state")]
-    for path in paths:
-        if path.exists():
-            raise KeyFileError(f"{path} exists; a signing key is never overwritten")
+    paths = new_paths(directory, name, publisher, prefix, (".pub", ".key", ".state"))
     seed, identifier = os.urandom(32), os.urandom(16)
     tree = _tree(seed, identifier, height)
     public = _public(identifier, tree[1], height)
@@ -117,11 +119,25 @@ def new_key(directory: Path, name: str, publisher: int, prefix: str, height: int
     state = {"format": _FORMAT, "kid": key_id(public).hex(), "next_leaf": 0}
     directory.mkdir(parents=True, exist_ok=True)
     # The state comes first: a key file without its state could not sign, a state without its key is harmless.
-    _create(paths[2], json.dumps(state), 0o600)
-    _create(paths[1], json.dumps(secret), 0o600)
-    _create(paths[0], PublicKey(key_id(public), public, publisher, prefix).to_json() + "\n", 0o644)
-    _sync_directory(directory)
+    create(paths[2], json.dumps(state), 0o600)
+    create(paths[1], json.dumps(secret), 0o600)
+    create(paths[0], PublicKey(key_id(public), public, publisher, prefix).to_json() + "\n", 0o644)
+    sync_directory(directory)
     return SigningKey.load(paths[1])
+
+
+def new_paths(directory: Path, name: str, publisher: int, prefix: str, suffixes: tuple[str, ...]) -> list[Path]:
+    """The files of a new key. Raises KeyFileError for a bad name, number or prefix, and when any of the files exists."""
+    if not 1 <= publisher <= 0xFFFF:
+        raise KeyFileError(f"publisher number {publisher} is outside 1..65535")
+    for text in (name, prefix):
+        if not _NAME.fullmatch(text):
+            raise KeyFileError(f"{text!r} must be 1..32 of a-z, 0-9 and '-'")
+    paths = [directory / f"{name}{suffix}" for suffix in suffixes]
+    for path in paths:
+        if path.exists():
+            raise KeyFileError(f"{path} exists; a signing key is never overwritten")
+    return paths
 
 
 class SigningKey:
@@ -142,7 +158,7 @@ class SigningKey:
     @classmethod
     def load(cls, path: Path) -> "SigningKey":
         """Read NAME.key and the NAME.pub beside it. Raises KeyFileError."""
-        data = _read_json(path)
+        data = read_secret(path)
         public = load_public(path.with_suffix(".pub"))
         try:
             height = int(data["height"])
@@ -177,22 +193,71 @@ class SigningKey:
             raise KeyFileError(f"{self.path} made a signature that does not verify; the file is damaged")
         return signature
 
+    def resume(self, skip: int) -> int:
+        """Go on after the state was lost, restored or copied: `skip` leaves that may be spent are given up.
+
+        -> signatures left. The state, where there is one, and the lock file tell from where on. Raises KeyFileError.
+        """
+        if not 0 < skip <= self.capacity:
+            raise KeyFileError(f"cannot give up {skip} signatures: this key has 1..{self.capacity}")
+        with _lock(self.path.with_suffix(".lock")) as file:
+            known = [_mark(file)]
+            if self.path.with_suffix(".state").exists():
+                known.append(int(self._state()["next_leaf"]))
+            self._write_state(min(max(known) + skip, self.capacity), file)
+        return self.remaining()
+
     def _take_leaf(self) -> int:
-        with _lock(self.path.with_suffix(".lock")):
-            leaf = self._next_leaf()
+        with _lock(self.path.with_suffix(".lock")) as file:
+            state = self._state()
+            leaf = int(state["next_leaf"])
             if leaf >= self.capacity:
                 raise KeyFileError(f"{self.path} is exhausted: all {self.capacity} signatures are spent; make a new key")
-            state = {"format": _FORMAT, "kid": self.public.kid.hex(), "next_leaf": leaf + 1}
-            _replace(self.path.with_suffix(".state"), json.dumps(state))
+            if leaf < _mark(file) or state.get("lock", _identity(file)) != _identity(file):
+                raise KeyFileError(
+                    f"{self.path.with_suffix('.state')} was copied or restored: signing could use a leaf twice;"
+                    " `evergrow key resume` gives up the leaves that may be spent"
+                )
+            self._write_state(leaf + 1, file)
         return leaf
 
+    def _write_state(self, leaf: int, file: IO[bytes]) -> None:
+        """Durable on return, the state before the mark: a mark that was ahead would be taken for a restored state."""
+        state = {"format": _FORMAT, "kid": self.public.kid.hex(), "next_leaf": leaf, "lock": _identity(file)}
+        _replace(self.path.with_suffix(".state"), json.dumps(state))
+        _set_mark(file, leaf)
+
     def _next_leaf(self) -> int:
+        return int(self._state()["next_leaf"])
+
+    def _state(self) -> dict[str, Any]:
         path = self.path.with_suffix(".state")
-        data = _read_json(path)
+        data = read_secret(path)
         leaf = data.get("next_leaf")
-        if data.get("kid") != self.public.kid.hex() or not isinstance(leaf, int) or not 0 <= leaf <= self.capacity:
+        if data.get("kid") != self.public.kid.hex() or type(leaf) is not int or not 0 <= leaf <= self.capacity:
             raise KeyFileError(f"{path} is not the state of {self.path}; signing without it could use a leaf twice")
-        return leaf
+        return data
+
+
+def _identity(file: IO[bytes]) -> int:
+    """What differs between a file and its copy."""
+    return os.fstat(file.fileno()).st_ino
+
+
+def _mark(file: IO[bytes]) -> int:
+    file.seek(0)
+    text = file.read(_MARK_DIGITS)
+    return int(text) if text.isdigit() else 0
+
+
+def _set_mark(file: IO[bytes], leaf: int) -> None:
+    try:
+        file.seek(0)
+        file.write(b"%0*d" % (_MARK_DIGITS, leaf))
+        file.flush()
+        os.fsync(file.fileno())
+    except OSError as error:
+        raise KeyFileError(f"cannot write {file.name}: {error.strerror}; nothing was signed") from None
 
 
 def _tree(seed: bytes, identifier: bytes, height: int) -> list[bytes]:
@@ -219,7 +284,16 @@ def _public(identifier: bytes, root: bytes, height: int) -> bytes:
     return (1).to_bytes(4, "big") + _lms_type(height) + _W4 + identifier + root
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_secret(path: Path) -> dict[str, Any]:
+    """`read_json`, of a file that nobody else may read."""
+    data = read_json(path)
+    mode = path.stat().st_mode & 0o777
+    if os.name == "posix" and mode & 0o077 and "public" not in data:
+        raise KeyFileError(f"{path} is open to others (mode {mode:o}); if nobody has read it, chmod 600 {path}")
+    return data
+
+
+def read_json(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -231,7 +305,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def _create(path: Path, text: str, mode: int) -> None:
+def create(path: Path, text: str, mode: int) -> None:
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError:
@@ -254,12 +328,12 @@ def _replace(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except OSError as error:
         raise KeyFileError(f"cannot write {path}: {error.strerror}; nothing was signed") from None
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
     with suppress(PermissionError):  # Windows does not open directories; its rename is journalled
         handle = os.open(directory, os.O_RDONLY)
         try:
@@ -269,22 +343,26 @@ def _sync_directory(directory: Path) -> None:
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
+def _lock(path: Path) -> Iterator[IO[bytes]]:
     """Hold an exclusive lock between processes; the operating system frees it if this one dies."""
-    with path.open("a+b") as file:
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+    except OSError as error:
+        raise KeyFileError(f"cannot open {path}: {error.strerror}") from None
+    with os.fdopen(handle, "r+b", buffering=0) as file:
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+            yield file
             return
         while True:
-            file.seek(0)
+            file.seek(_LOCKED_BYTE)
             try:
                 msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
                 break
             except OSError:  # still held after the ten seconds LK_LOCK waits
                 continue
         try:
-            yield
+            yield file
         finally:
-            file.seek(0)
+            file.seek(_LOCKED_BYTE)
             msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)

@@ -6,12 +6,13 @@ from hashlib import sha256
 
 from evergrow_protocol import cose, feature, suit
 from evergrow_protocol.cbor import Tag, dumps
-from evergrow_protocol.errors import BAD_DIGEST, MALFORMED, ProtocolError
+from evergrow_protocol.errors import BAD_DIGEST, MALFORMED, NOT_AUTHORISED, ProtocolError
 from evergrow_protocol.suit_envelope import Envelope, check_digest
 from evergrow_protocol.suit_manifest import Manifest
-from evergrow_tools import patch, suit_build, suit_ways
+from evergrow_tools import ed25519_keys, patch, suit_build, suit_ways
+from evergrow_tools.ed25519_keys import Ed25519Key
 from evergrow_tools.feature_files import Built
-from evergrow_tools.keys import PublicKey, SigningKey
+from evergrow_tools.keys import ALG_ED25519, PublicKey, SigningKey
 
 
 @dataclass(frozen=True)
@@ -24,16 +25,30 @@ class Verified:
     hash_calls: int
 
 
-def sign_envelope(envelope: bytes, key: SigningKey) -> bytes:
-    """The envelope with a signature by `key` added; spends one of the key's leaves.
+def sign_envelope(envelope: bytes, key: SigningKey | Ed25519Key) -> bytes:
+    """The envelope with a signature by `key` added; spends a leaf of a hash-based key.
 
     Raises ProtocolError for an envelope that cannot be signed as it is, KeyFileError.
     """
     payload = suit_build.signed_payload(envelope)
     suit.check_prefix(Manifest(Envelope(envelope)), cose_key(key.public))
     protected = dumps({1: key.public.alg, 4: key.public.kid})
-    signature = key.sign(dumps(["Signature1", protected, b"", payload]))
+    signature = key.sign(_structure(protected, payload))
     return suit_build.add_block(envelope, dumps(Tag(cose.TAG_SIGN1, [protected, {}, None, signature])))
+
+
+def verify_second(envelope: bytes, key: PublicKey) -> None:
+    """Raises ProtocolError NOT_AUTHORISED unless the envelope carries a good Ed25519 signature by `key`, and form errors."""
+    payload = suit_build.signed_payload(envelope)
+    parsed = Envelope(envelope)
+    suit.check_prefix(Manifest(parsed), cose_key(key))
+    for buf in parsed.blocks:
+        block = cose.Sign1(buf)
+        if block.kid is not None and bytes(block.kid) == key.kid and block.alg == key.alg == ALG_ED25519:
+            if ed25519_keys.verify(key.public, _structure(bytes(block.protected), payload), bytes(block.signature)):
+                return
+            raise ProtocolError(NOT_AUTHORISED, f"the Ed25519 signature of {key.kid.hex()} does not verify")
+    raise ProtocolError(NOT_AUTHORISED, f"no Ed25519 signature by {key.kid.hex()}")
 
 
 def verify_envelope(envelope: bytes, keys: Iterable[PublicKey]) -> Verified:
@@ -78,6 +93,11 @@ def _installed(older: Built | None, digest: bytes | None) -> bytes | None:
             if sha256(content).digest() == digest:
                 return content
     return None
+
+
+def _structure(protected: bytes, payload: bytes) -> bytes:
+    """What a COSE_Sign1 signs (RFC 9052 section 4.4)."""
+    return dumps(["Signature1", protected, b"", payload])
 
 
 def cose_key(key: PublicKey) -> cose.Key:

@@ -85,14 +85,14 @@ def test_push_without_a_database_says_what_to_do(run: Run, signed: Path) -> None
 
 
 def test_signing_spends_signatures_and_show_counts_them(run: Run, signed: Path) -> None:
-    assert as_json(run, "key", "show", signed / "northwash.key")["signatures_left"] == 31
-    shown = as_json(run, "key", "show", signed / "northwash.pub")
+    assert as_json(run, "key", "info", signed / "northwash.key")["signatures_left"] == 31
+    shown = as_json(run, "key", "info", signed / "northwash.pub")
     assert shown["publisher"] == 2 and shown["signatures_left"] is None
 
 
 def test_no_command_prints_the_secret(run: Run, signed: Path) -> None:
     secret = json.loads((signed / "northwash.key").read_text())["seed"]
-    for args in (("key", "show", signed / "northwash.key"), ("feature", "inspect", signed / "a.suit")):
+    for args in (("key", "info", signed / "northwash.key"), ("feature", "inspect", signed / "a.suit")):
         code, out, err = run(*args)
         assert code == 0 and secret not in out + err
 
@@ -105,7 +105,10 @@ def test_no_command_prints_the_secret(run: Run, signed: Path) -> None:
         ("key", "new", "../x", "--publisher", "1"),
         ("key", "new", "x", "--publisher", "1", "--prefix", "North Wash"),
         ("key", "new", "x", "--publisher", "1", "--height", "6"),
-        ("key", "show", "absent.pub"),
+        ("key", "info", "absent.pub"),
+        ("key", "resume", "northwash.key", "--skip", "0"),
+        ("key", "new", "northwash", "--publisher", "2", "--ed25519"),
+        ("feature", "sign", "a.suit", "--key", "northwash.key", "--also", "northwash.key"),
         ("feature", "build", "absent"),
         ("feature", "sign", "absent.suit", "--key", "northwash.key"),
         ("feature", "sign", "a.suit", "--key", "a.suit"),
@@ -133,3 +136,56 @@ def test_building_a_patch_says_what_it_saves(run: Run, signed: Path) -> None:
     assert [way["uri"].partition("?")[0] for way in ways] == ["evergrow:2", "evergrow:1"]
     (signed / "b.suit.2").write_bytes(b"\x03\x00")
     assert run(*verify)[0] == 1
+
+
+def test_a_second_signature_is_asked_for_by_the_cloud_and_passed_over_by_devices(run: Run, signed: Path) -> None:
+    """EG-SUIT-008"""
+    for name in ("second", "stranger"):
+        assert run("key", "new", name, "--publisher", 2, "--prefix", "northwash", "--out", signed, "--ed25519")[0] == 0
+    assert as_json(run, "key", "info", signed / "second.key")["alg"] == "Ed25519"
+    run("feature", "build", FEATURES / "allergen-care", "-o", signed / "two.suit")
+    keys = ("--key", signed / "northwash.key", "--also", signed / "second.key")
+    assert run("feature", "sign", signed / "two.suit", *keys)[0] == 0
+    shown = as_json(run, "feature", "inspect", signed / "two.suit")["signatures"]
+    assert [one["algorithm"] for one in shown] == ["Ed25519", "HSS-LMS"]
+    device = ("--key", signed / "northwash.pub")
+    assert run("feature", "verify", signed / "two.suit", *device)[0] == 0
+    assert run("feature", "verify", signed / "two.suit", *device, "--key", signed / "second.pub")[0] == 0
+    for path, key in ((signed / "two.suit", "stranger.pub"), (signed / "a.suit", "second.pub")):
+        code, out, _ = run("feature", "verify", path, *device, "--key", signed / key, "--json")
+        assert code == 1 and json.loads(out)["code"] == 10
+    # A device trusts no Ed25519 key: without the hash-based signature nothing helps.
+    assert run("feature", "verify", signed / "two.suit", "--key", signed / "second.pub")[0] == 1
+    database = signed / "cloud.db"
+    Store(database).close()
+    push = ("--cloud-db", database, "--tenant", "acme", "--device", "washer-1", "--require", signed / "second.pub")
+    assert run("feature", "push", signed / "two.suit", *push)[0] == 0
+    code, _, err = run("feature", "push", signed / "a.suit", *push)
+    assert code == 1 and "is not offered, code 10" in err
+
+
+def test_a_forged_second_signature_is_refused(run: Run, signed: Path) -> None:
+    """EG-SUIT-008"""
+    run("key", "new", "second", "--publisher", 2, "--prefix", "northwash", "--out", signed, "--ed25519")
+    run("feature", "build", FEATURES / "allergen-care", "-o", signed / "two.suit")
+    run("feature", "sign", signed / "two.suit", "--key", signed / "northwash.key", "--also", signed / "second.key")
+    data = bytearray((signed / "two.suit").read_bytes())
+    kid = bytes.fromhex(as_json(run, "key", "info", signed / "second.pub")["kid"])
+    data[data.index(kid) + 20] ^= 1
+    (signed / "two.suit").write_bytes(data)
+    device = ("--key", signed / "northwash.pub")
+    assert run("feature", "verify", signed / "two.suit", *device)[0] == 0
+    assert run("feature", "verify", signed / "two.suit", *device, "--key", signed / "second.pub")[0] == 1
+
+
+def test_a_copied_key_says_how_to_go_on(run: Run, signed: Path) -> None:
+    state = signed / "northwash.state"
+    old = state.read_bytes()
+    run("feature", "build", FEATURES / "allergen-care", "-o", signed / "two.suit")
+    sign = ("feature", "sign", signed / "two.suit", "--key", signed / "northwash.key")
+    assert run(*sign)[0] == 0
+    state.write_bytes(old)
+    code, _, err = run(*sign)
+    assert code == 1 and "evergrow key resume" in err and err.count("\n") == 1
+    assert as_json(run, "key", "resume", signed / "northwash.key", "--skip", 3)["signatures_left"] == 27
+    assert run(*sign)[0] == 0

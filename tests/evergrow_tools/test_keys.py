@@ -2,11 +2,13 @@
 
 import json
 import os
-import signal
+import shutil
+import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pyhsslms
 import pytest
@@ -28,11 +30,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> keys.SigningKey:
 @pytest.fixture
 def key(made: keys.SigningKey, tmp_path: Path) -> keys.SigningKey:
     """A copy of one generated key with all its leaves."""
-    for path in made.path.parent.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    state = json.loads((tmp_path / "maker.state").read_text())
-    (tmp_path / "maker.state").write_text(json.dumps(state | {"next_leaf": 0}))
-    return keys.SigningKey.load(tmp_path / "maker.key")
+    return fresh(made, tmp_path)
+
+
+def fresh(made: keys.SigningKey, folder: Path) -> keys.SigningKey:
+    for suffix in (".pub", ".key"):
+        shutil.copy(made.path.with_suffix(suffix), folder)
+    (folder / "maker.lock").unlink(missing_ok=True)
+    (folder / "maker.state").write_text(json.dumps({"format": 1, "kid": made.public.kid.hex(), "next_leaf": 0}))
+    (folder / "maker.state").chmod(0o600)
+    return keys.SigningKey.load(folder / "maker.key")
 
 
 def leaf_of(signature: bytes) -> int:
@@ -132,30 +139,142 @@ def test_two_handles_on_one_key_never_share_a_leaf(key: keys.SigningKey) -> None
     assert sorted(leaf for some in leaves for leaf in some) == list(range(32))
 
 
-_SIGN_FOR_EVER = """
-import sys
+def test_the_state_is_durable_before_a_signature_exists(key: keys.SigningKey, monkeypatch: pytest.MonkeyPatch) -> None:
+    """File, then its name, then the folder: each is on disk before the next, and all before the leaf signs."""
+    done: list[str] = []
+
+    def note(name: str, function: Any) -> Any:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            kind = "folder" if name == "fsync" and stat.S_ISDIR(os.fstat(args[0]).st_mode) else ""
+            done.append(name + kind)
+            return function(*args, **kwargs)
+
+        return wrapped
+
+    monkeypatch.setattr(os, "fsync", note("fsync", os.fsync))
+    monkeypatch.setattr(os, "replace", note("replace", os.replace))
+    monkeypatch.setattr(pyhsslms.LmotsPrivateKey, "sign", note("sign", pyhsslms.LmotsPrivateKey.sign))
+    key.sign(MESSAGE)
+    assert done == ["fsync", "replace", "fsyncfolder", "fsync", "sign"]  # the last fsync is that of the mark in the lock file
+
+
+def test_two_processes_never_share_a_leaf(key: keys.SigningKey) -> None:
+    signers = [signing(key, "for _ in range(8): say(key.sign(b'm'))") for _ in range(3)]
+    leaves = [leaf for signer in signers for leaf in said(signer)]
+    assert sorted(leaves) == list(range(24)) and key.remaining() == 8
+
+
+_PRELUDE = """
+import os, signal, sys
 from pathlib import Path
 from evergrow_tools import keys
-key = keys.SigningKey.load(Path(sys.argv[1]))
+path = Path(sys.argv[1])
+key = keys.SigningKey.load(path)
+def say(signature): os.write(1, signature[4:8].hex().encode() + b"\\n")
+"""
+
+# A child is killed when it is about to run its n-th line of the key module, the parent then signs with what is left on disk; for
+# every n, until a child comes through. What is said comes only after `sign` has returned, as the signature does.
+_KILLED_EVERYWHERE = """
+before = {name: name.read_bytes() for name in path.parent.iterdir() if name.suffix != ".lock"}
+number = 0
 while True:
-    print(key.sign(b"m")[4:8].hex(), flush=True)
+    for file in path.parent.iterdir():
+        file.unlink()
+    for name, content in before.items():
+        name.write_bytes(content)
+        name.chmod(0o600)
+    number += 1
+    child = os.fork()
+    if not child:
+        left = number
+        def line(frame, event, argument):
+            global left
+            left -= event == "line"
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return line
+        sys.settrace(lambda frame, event, argument: line if frame.f_code.co_filename == keys.__file__ else None)
+        signature = keys.SigningKey.load(path).sign(b"child")
+        sys.settrace(None)
+        say(signature)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    say(keys.SigningKey.load(path).sign(b"parent"))
+    os.write(1, b"--\\n")
+    if not status:
+        break
 """
 
 
+def signing(key: keys.SigningKey, program: str) -> "subprocess.Popen[str]":
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-c", _PRELUDE + program, str(key.path)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def said(process: "subprocess.Popen[str]") -> list[int]:
+    output, _ = process.communicate()
+    assert process.returncode == 0
+    return [int(line, 16) for line in output.splitlines()]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="kills with SIGKILL")
-def test_killed_at_any_moment_a_leaf_is_never_used_again(key: keys.SigningKey) -> None:
-    seen: list[int] = []
-    for kill_after in (0, 1, 3, 2, 5):
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        command = [sys.executable, "-c", _SIGN_FOR_EVER, str(key.path)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-            assert process.stdout is not None
-            lines = [process.stdout.readline() for _ in range(kill_after)]
-            process.send_signal(signal.SIGKILL)
-            lines += process.stdout.readlines()
-        seen += [int(line, 16) for line in lines if len(line) == 9]
-    seen.append(leaf_of(key.sign(MESSAGE)))
-    assert len(seen) == len(set(seen)) and seen == sorted(seen)
+def test_killed_at_every_step_of_signing_no_leaf_is_used_again(key: keys.SigningKey) -> None:
+    """Every line that runs between reading the key and handing out the signature is one at which the signer dies."""
+    process = signing(key, _KILLED_EVERYWHERE)
+    output, _ = process.communicate()
+    assert process.returncode == 0
+    runs = [[int(line, 16) for line in run.split()] for run in output.split("--\n") if run]
+    assert len(runs) > 100
+    after = [run[-1] for run in runs]  # the leaf that the next signature took
+    assert after == sorted(after) and set(after) == {0, 1}  # once spent, a leaf stays spent wherever the signer dies later
+    assert all(len(run) == 1 for run in runs[:-1]) and runs[-1] == [0, 1]
+
+
+def test_a_restored_state_refuses_to_sign(key: keys.SigningKey) -> None:
+    key.sign(MESSAGE)
+    old = key.path.with_suffix(".state").read_bytes()
+    key.sign(MESSAGE)
+    key.path.with_suffix(".state").write_bytes(old)
+    with pytest.raises(keys.KeyFileError, match="copied or restored"):
+        key.sign(MESSAGE)
+    assert key.resume(1) == 29
+    assert leaf_of(key.sign(MESSAGE)) == 3
+
+
+def test_a_restored_or_copied_folder_refuses_to_sign(key: keys.SigningKey, tmp_path: Path) -> None:
+    key.sign(MESSAGE)
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in tmp_path.glob("maker.*"):
+        shutil.copy2(file, copy)
+    other = keys.SigningKey.load(copy / "maker.key")
+    with pytest.raises(keys.KeyFileError, match="evergrow key resume"):
+        other.sign(MESSAGE)
+    assert leaf_of(key.sign(MESSAGE)) == 1
+    other.resume(10)
+    assert leaf_of(other.sign(MESSAGE)) == 11
+
+
+def test_a_key_whose_state_is_lost_goes_on_behind_the_leaves_that_are_given_up(key: keys.SigningKey) -> None:
+    key.sign(MESSAGE)
+    key.path.with_suffix(".state").unlink()
+    for skip in (0, -1, 33):
+        with pytest.raises(keys.KeyFileError, match="cannot give up"):
+            key.resume(skip)
+    key.resume(5)
+    assert leaf_of(key.sign(MESSAGE)) == 6
+    assert key.resume(32) == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes")
+def test_a_secret_that_others_may_read_is_refused(key: keys.SigningKey) -> None:
+    for suffix in (".key", ".state"):
+        key.path.with_suffix(suffix).chmod(0o640)
+        with pytest.raises(keys.KeyFileError, match=r"open to others.*chmod 600"):
+            keys.SigningKey.load(key.path).sign(MESSAGE)
+        key.path.with_suffix(suffix).chmod(0o600)
 
 
 def test_a_key_is_never_overwritten(key: keys.SigningKey) -> None:
