@@ -44,7 +44,7 @@ def new(
     _show(key.public, key.path.with_suffix(".pub"), key.remaining(), key.capacity, as_json)
 
 
-@app.command("show", hidden=True)
+@app.command("show", hidden=True, epilog="Example: evergrow key info keys/northwash.key")
 @app.command(epilog="Example: evergrow key info keys/northwash.key")
 def info(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="NAME.pub, or NAME.key to see how many signatures are left.")],
