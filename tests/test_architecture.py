@@ -227,7 +227,7 @@ def test_the_checks_of_portable_code_see_a_deliberate_mistake(tmp_path: Path) ->
 
 
 def test_no_file_names_a_path_of_one_machine() -> None:
-    pattern = re.compile(r"(?<![\w.~-])/(?:home|root|work|Users)/\w")
+    pattern = re.compile(r"(?<![\w.~}-])/(?:home|root|work|Users)/\w")
     kinds = {".py", ".toml", ".md", ".ini", ".txt", ".cddl", ".json"}
     roots = [ROOT / name for name in (*ROOMS, "tests", "docs", "requirements", ".ci")]
     files = [path for root in roots for path in sorted(root.rglob("*")) if path.suffix in kinds or path.name == "run"]

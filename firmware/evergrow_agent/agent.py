@@ -9,10 +9,13 @@ import gc
 import sys
 
 from evergrow_agent import bootcount, trust
+from evergrow_agent.alarms import Alarms
 from evergrow_agent.commands import Commands
 from evergrow_agent.cycle import Cycle
+from evergrow_agent.events import Events
 from evergrow_agent.features import Features
 from evergrow_agent.guard import Guard
+from evergrow_agent.home import Home
 from evergrow_agent.inbox import Inbox
 from evergrow_agent.install import Installer
 from evergrow_agent.journal import Journal
@@ -22,8 +25,10 @@ from evergrow_agent.runner import IDLE, Runner
 from evergrow_agent.state import State
 from evergrow_agent.telemetry import SignalSet, Telemetry
 from evergrow_agent.timebase import Timebase
+from evergrow_agent.voice import Voice
 from evergrow_protocol import messages
-from evergrow_protocol.registry_common import REGISTRY_VERSION
+from evergrow_protocol.errors import BUSY, ProtocolError
+from evergrow_protocol.registry_common import EVENT_CYCLE_ENDED, EVENT_FAULT, EVENT_RECOVERY_STARTED, REGISTRY_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,13 +48,15 @@ _SEGMENT_BYTES = 4096
 class Agent:
     """`await Agent(board, identity, config).run()`, once per boot.
 
-    Parts: `guard`, `runner`, `cycle`, `ledger`, `timebase`, `state`, `telemetry`; after `boot`, which `run` calls, also
-    `features`, `installer` and `link`. `crashes`: how many exceptions nothing else caught, by task; `last_crash`: the last one.
+    Parts: `guard`, `runner`, `cycle`, `ledger`, `timebase`, `state`, `events`, `home`, `telemetry`; after `boot`, which `run`
+    calls, also `features`, `installer`, `voice` and `link`. `crashes`: how many exceptions nothing else caught, by task;
+    `last_crash`: the last one.
     """
 
     features: "Features"
     installer: "Installer"
     link: "Link"
+    voice: "Voice"
 
     def __init__(self, board: "Board", identity: "Identity", config: "Config") -> None:
         self.board = board
@@ -64,7 +71,10 @@ class Agent:
         journal = Journal(board.flash, min(_SEGMENT_BYTES, config.usage_bytes), config.usage_bytes, config.reserve_bytes)
         self.ledger = Ledger(board.flash, journal)
         self.cycle = Cycle(self.runner, self.guard, self.ledger, board.flash, self.timebase)
-        self.state = State(self.runner, board.appliance)
+        self.events = Events(self.timebase)
+        self.alarms = Alarms(self.guard, self.events)
+        self.state = State(self.runner, board.appliance, self.events)
+        self.home = Home(identity.device, self.timebase)
         self.telemetry = Telemetry(self._read, self.timebase)
         if config.telemetry_signals:
             bands = {signal: 0 for signal in config.telemetry_signals}
@@ -73,6 +83,11 @@ class Agent:
         self._booted = False
         self._served = False  # features, installer and link are there
         self._over = asyncio.Event()
+
+    @property
+    def online(self) -> bool:
+        """Whether the cloud was told that we are there, and the connection stands."""
+        return self._served and self.link.online
 
     def boot(self) -> None:
         """Count the boot, report what the last one left behind, and make all parts. Never raises: what fails is tried again."""
@@ -117,9 +132,22 @@ class Agent:
         """End what runs, safely."""
         self.runner.stop(self.board.clock.ticks_ms())
 
+    def say(
+        self,
+        kind: int,
+        value: int,
+        text: str = "",
+        usage: "tuple[int, int] | None" = None,
+        feature: "tuple[int, int] | None" = None,
+    ) -> "tuple[int, int]":
+        """A person at the appliance rates or wishes, as `Voice.say`; without `usage` it is about the last cycle of this boot."""
+        if not self._served:
+            raise ProtocolError(BUSY, "still booting")
+        return self.voice.say(kind, value, text, usage or self.cycle.last_usage, feature)
+
     def _count(self) -> None:
         boot, drawn = bootcount.bump(self.board.flash, self.board.random, self.ledger.newest_boot)
-        self.boot_number = self.telemetry.boot = self.cycle.boot = boot
+        self.boot_number = self.telemetry.boot = self.cycle.boot = self.events.boot = boot
         self._flags = messages.FLAG_RANDOM_BOOT if drawn else 0
 
     # -- tasks
@@ -131,7 +159,8 @@ class Agent:
         while True:
             now_ms = clock.ticks_ms()
             try:
-                self.cycle.tick(now_ms)
+                self._note(self.cycle.tick(now_ms))
+                self.alarms.tick(now_ms)
                 # Not after a failed tick: an appliance that cannot be looked after for long is what a watchdog is there for.
                 self.board.watchdog.feed()
             except Exception as exc:
@@ -143,6 +172,15 @@ class Agent:
             due_ms = max(due_ms + tick_ms, now_ms)
             await clock.sleep_ms(max(due_ms - clock.ticks_ms(), 1))
 
+    def _note(self, event: int) -> None:
+        """What others may want to act on; the rest is told by the state."""
+        if event == EVENT_CYCLE_ENDED:
+            self.events.note(event, self.runner.outcome)
+        elif event == EVENT_FAULT:
+            self.events.note(event, self.runner.error)
+        elif event == EVENT_RECOVERY_STARTED:
+            self.events.note(event)
+
     def _tell(self, now_ms: int) -> None:
         """Let the link know what the last tick changed."""
         changed = self.state.changed()
@@ -150,7 +188,7 @@ class Agent:
         if self._served:
             if changed:
                 self.link.publish_state()
-            if complete:
+            if complete or self.events.pending:
                 self.link.wake()
 
     async def _run_link(self) -> None:
@@ -168,7 +206,22 @@ class Agent:
         board, config, identity = self.board, self.config, self.identity
         self.features = self.cycle.features = Features(board.flash)
         commands = Commands(self.cycle, self.runner, board.appliance, self.timebase, board.flash)
-        link = Link(config, identity, board, self.boot_number, self.timebase, self.ledger, self.telemetry)
+        self.voice = Voice(board.flash, self.timebase)
+        self.voice.boot = self.boot_number
+        link = Link(
+            config,
+            identity,
+            board,
+            self.boot_number,
+            self.timebase,
+            self.ledger,
+            self.telemetry,
+            self.events,
+            self.voice,
+            self.home,
+        )
+        link.join(config.home)
+        self.voice.on_said = link.wake
         self.installer = Installer(
             self.features,
             board.flash,
@@ -181,11 +234,14 @@ class Agent:
             self._is_idle,
             config.block_bytes,
         )
-        link.receive = Inbox(self.timebase, self.ledger, commands, self.installer, link, board.clock).receive
+        link.receive = Inbox(
+            self.timebase, self.ledger, commands, self.installer, self.voice, self.home, link, board.clock
+        ).receive
         link.birth = self._birth
         link.state = self.state.body
         link.on_connected = self.installer.on_connected
         commands.rebirth = link.publish_birth
+        commands.acknowledge = self.events.acknowledge
         self.link = link
         self._served = True
 

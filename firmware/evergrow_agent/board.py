@@ -13,6 +13,7 @@ watchdog   `feed()`
 appliance  `class_id`; `signals` and `read(signal)` -> integer in the registry's scale; `write(actuator, value)`;
            `limits` {actuator: (min, max)}; `unlockable` {actuator: absolute max}; `interlocks` (see `guard`);
            `safe_state`, `rest_state` {actuator: value}; `meters` (see `runner`); `programmes` {id: encoded}; `ending`, encoded;
+           `alarms` (see `alarms`; may be left out);
            `remote_enable`: whether a person at the appliance allowed it to be started from afar
 """
 
@@ -53,6 +54,7 @@ class Config:
     `tls`: None, or what `evergrow_mqtt.tls.client_tls` made. `rx_bytes`: the largest packet that the device takes, said in
     birth; `block_bytes` must leave room in it. `mqtt`: further arguments of `evergrow_mqtt.config.Config`.
     `telemetry_signals`: at most 4 registry ids, sampled every `telemetry_s` seconds while a programme runs.
+    `home`: the id of the home it belongs to, "" for none.
     `usage_bytes`: the cap of the usage journal; `reserve_bytes`: flash that the journal leaves to everybody else.
     """
 
@@ -72,6 +74,7 @@ class Config:
         usage_bytes: int = 65536,
         reserve_bytes: int = 16384,
         tick_ms: int = 500,
+        home: str = "",
         mqtt: "dict[str, Any] | None" = None,
     ) -> None:
         if not 30 <= keepalive_s <= 480:
@@ -94,4 +97,5 @@ class Config:
         self.usage_bytes = usage_bytes
         self.reserve_bytes = reserve_bytes
         self.tick_ms = tick_ms
+        self.home = home
         self.mqtt = mqtt or {}

@@ -21,7 +21,8 @@ _PROGRAMME_MAX = 65535
 
 
 class Commands:
-    """Runs commands on `cycle` and `runner`. `rebirth`, to be set, asks the link for a new birth.
+    """Runs commands on `cycle` and `runner`. To be set: `rebirth` asks the link for a new birth, `acknowledge(event)` takes note
+    that a person has seen an alarm.
 
     The last REMEMBERED ids are kept with their codes. They are written to the flash with each start, before anything else of
     it is: a broker that delivers it again after a power cut must not start the appliance again (EG-CMD-001).
@@ -29,6 +30,7 @@ class Commands:
 
     def __init__(self, cycle: "Cycle", runner: "Runner", appliance: "Any", timebase: "Timebase", flash: "Any") -> None:
         self.rebirth: "Callable[[], None]" = _nothing
+        self.acknowledge: "Callable[[int], None]" = _unknown
         self._cycle = cycle
         self._runner = runner
         self._appliance = appliance
@@ -54,7 +56,7 @@ class Commands:
             if command == messages.COMMAND_START:
                 self._start(command_id, args, now_ms)
                 return command_id, OK
-            self._run(command, now_ms)
+            self._run(command, args, now_ms)
             code = OK
         except ProtocolError as exc:
             code = exc.code
@@ -90,11 +92,13 @@ class Commands:
 
         self._cycle.start(programme, now_ms, accepted)
 
-    def _run(self, command: int, now_ms: int) -> None:
+    def _run(self, command: int, args: "dict[int, Any]", now_ms: int) -> None:
         if command == messages.COMMAND_STOP:
             self._runner.stop(now_ms)  # With nothing running this is how it is already.
         elif command == messages.COMMAND_REBIRTH:
             self.rebirth()
+        elif command == messages.COMMAND_ACKNOWLEDGE:
+            self.acknowledge(messages.parse_acknowledge(args))
         else:
             raise ProtocolError(UNKNOWN_KIND, f"no command {command}")
 
@@ -108,3 +112,7 @@ class Commands:
 
 def _nothing() -> None:
     pass
+
+
+def _unknown(event: int) -> None:
+    raise ProtocolError(INVALID_STATE, f"alarm {event} is not raised")

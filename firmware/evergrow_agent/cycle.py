@@ -72,6 +72,11 @@ class Cycle:
         except (OSError, ProtocolError):
             self.failures += 1
 
+    @property
+    def last_usage(self) -> "tuple[int, int] | None":
+        """(boot, seq) of the record of the cycle that runs, or of the last one of this boot; None before the first."""
+        return (self.boot, self._seq) if self._seq else None
+
     def start(self, programme_id: int, now_ms: int, accepted: "Callable[[], None] | None" = None) -> None:
         """Start a programme. ProtocolError: 5 not known here, 11 another runs, 7 not ready yet; and those of a bad programme.
 

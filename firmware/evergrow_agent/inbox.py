@@ -8,22 +8,33 @@ if TYPE_CHECKING:
     from typing import Any
 
     from evergrow_agent.commands import Commands
+    from evergrow_agent.home import Home
     from evergrow_agent.install import Installer
     from evergrow_agent.ledger import Ledger
     from evergrow_agent.link import Link
     from evergrow_agent.timebase import Timebase
+    from evergrow_agent.voice import Voice
 
 
 class Inbox:
     """Hands on what `link` receives. `clock`: the appliance's."""
 
     def __init__(
-        self, timebase: "Timebase", ledger: "Ledger", commands: "Commands", installer: "Installer", link: "Link", clock: "Any"
+        self,
+        timebase: "Timebase",
+        ledger: "Ledger",
+        commands: "Commands",
+        installer: "Installer",
+        voice: "Voice",
+        home: "Home",
+        link: "Link",
+        clock: "Any",
     ) -> None:
         self._timebase = timebase
         self._ledger = ledger
         self._commands = commands
         self._installer = installer
+        self._voice = voice
         self._link = link
         self._clock = clock
         self._kinds = {
@@ -32,6 +43,9 @@ class Inbox:
             "cmd": self._command,
             "offer": self._offer,
             "block": self._block,
+            "heard": self._heard,
+            "home/event": home.receive_event,
+            "home/scene": home.receive_scene,
         }
 
     def receive(self, kind: str, payload: memoryview) -> None:
@@ -60,3 +74,6 @@ class Inbox:
 
     def _block(self, payload: memoryview) -> None:
         self._installer.on_block(*messages.parse_block(payload))
+
+    def _heard(self, payload: memoryview) -> None:
+        self._voice.heard(*messages.parse_heard(payload))

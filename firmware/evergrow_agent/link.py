@@ -1,8 +1,8 @@
 """The link to the cloud: one MQTT client, what it says after each connect, and the pump for all that has to go up.
 
 After every CONNACK: subscribe, birth, state (EG-BIRTH-001), then whatever is due, in this order: answers to commands, state,
-sync, usage, telemetry. Usage is repeated until the cloud itself has acked it, birth and state until it has welcomed the birth.
-All time here is the network's.
+sync, events, usage, sayings, telemetry. Usage is repeated until the cloud itself has acked it, birth and state until it has
+welcomed the birth. All time here is the network's.
 """
 
 import asyncio
@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     from typing import Any
 
     from evergrow_agent.board import Board, Config, Identity
+    from evergrow_agent.events import Events
+    from evergrow_agent.home import Home
     from evergrow_agent.ledger import Ledger
     from evergrow_agent.telemetry import Telemetry
     from evergrow_agent.timebase import Timebase
+    from evergrow_agent.voice import Voice
 
 RETRY_MS = 10_000  # without an ack for usage, or a welcome for birth; doubled each time, up to
 _RETRY_MAX_MS = 300_000
+_VOICE_RETRY_MS = 300_000
 
 _POLL_MS = 1_000
 _GOODBYE_MS = 2_000
@@ -55,6 +59,9 @@ class Link:
         timebase: "Timebase",
         ledger: "Ledger",
         telemetry: "Telemetry",
+        events: "Events",
+        voice: "Voice",
+        home: "Home",
     ) -> None:
         self.birth: "Callable[[], dict[int, Any]]" = dict
         self.state: "Callable[[], dict[int, Any]]" = dict
@@ -69,6 +76,14 @@ class Link:
         self._timebase = timebase
         self._ledger = ledger
         self._telemetry = telemetry
+        self._events = events
+        self._voice = voice
+        self._home = home
+        self._tenant = identity.tenant
+        self._home_id = ""
+        self._home_filter = ""
+        self._home_due = False
+        self._voice_due_ms = 0  # when what is said and not heard is said again
         self._filter = topics.dn_filter(identity.tenant, identity.device)
         self._dn = self._filter[:-1]
         self._up = {kind: topics.up(identity.tenant, identity.device, kind) for kind in topics.UP}
@@ -114,8 +129,9 @@ class Link:
     @property
     def busy(self) -> bool:
         """Whether something is left to say, or to be acked."""
-        said = not (self._answers or self._birth_due or self._state_due or self._telemetry.ready)
-        return not said or self._birth_retry_due_ms >= 0 or self._ledger.pending > 0
+        due = self._birth_due or self._birth_retry_due_ms >= 0 or self._state_due or self._home_due
+        waiting = self._telemetry.ready or self._events.pending or self._voice.pending or self._ledger.pending
+        return bool(self._answers or due or waiting)
 
     def wake(self) -> None:
         """Something may be due."""
@@ -137,6 +153,13 @@ class Link:
             self._answers.pop(0)
             self.dropped += 1
         self._answers.append((command_id, code))
+        self._work.set()
+
+    def join(self, home_id: str) -> None:
+        """Belong to this home from now on, "" for none (EG-HOME-001). ProtocolError for an id that cannot be."""
+        self._home_filter = topics.home_filter(self._tenant, home_id) if home_id else ""
+        self._home_id = home_id
+        self._home_due = bool(home_id)
         self._work.set()
 
     def is_current_birth(self, boot: int, seq: int) -> bool:
@@ -203,6 +226,7 @@ class Link:
         self.connects += 1
         await self._client.subscribe(self._filter, 1)
         self._birth_retry_ms = RETRY_MS
+        self._home_due = bool(self._home_filter)
         await self._say_birth()
         while True:
             self._work.clear()
@@ -218,6 +242,7 @@ class Link:
         if self._birth_retry_due_ms >= 0:  # The welcome has not overtaken the PUBACKs.
             self._birth_retry_due_ms = self._clock.ticks_ms() + self._birth_retry_ms
         self._ledger.rewind()
+        self._voice.rewind()
         self._retry_ms = RETRY_MS
         self._retry_due_ms = -1
         self._online.set()
@@ -247,7 +272,10 @@ class Link:
         if self._state_due:
             await self._say_state()
         await self._say_sync()
+        await self._subscribe_home()
+        await self._say_events()
         await self._say_usage()
+        await self._say_voice()
         batch = self._telemetry.take()
         if batch:
             await self._publish("tele", batch)
@@ -257,6 +285,37 @@ class Link:
         if pair:
             await self._send("sync", pair)
             self._timebase.synced()
+
+    async def _subscribe_home(self) -> None:
+        if not self._home_due:
+            return
+        self._home_due = False
+        try:
+            await self._client.subscribe(self._home_filter, 1)
+        except Refused as exc:
+            self.last_error = str(exc)  # A broker whose rules know nothing of homes; all else goes on.
+
+    async def _say_events(self) -> None:
+        while True:
+            envelope = self._events.first()
+            if envelope is None:
+                return
+            await self._publish("event", envelope)
+            if self._home_id:
+                topic = topics.home(self._tenant, self._home_id, "event")
+                try:
+                    await self._client.publish(topic, self._home.announce(envelope), topics.HOME["event"][0], False)
+                except Refused as exc:
+                    self.last_error = str(exc)
+            self._events.sent(envelope)
+
+    async def _say_voice(self) -> None:
+        now_ms = self._clock.ticks_ms()
+        if self._voice.pending and not self._voice.unsaid and now_ms >= self._voice_due_ms:
+            self._voice.rewind()
+        while self._voice.unsaid:
+            self._voice_due_ms = now_ms + _VOICE_RETRY_MS
+            await self._publish("voice", self._voice.next() or b"")
 
     async def _say_usage(self) -> None:
         now_ms = self._clock.ticks_ms()
@@ -309,9 +368,14 @@ class Link:
         """Route by kind. Nothing that arrives may end the connection or the agent."""
         try:
             # Nothing below `dn` is ever retained: a start that a broker hands out at every connect is no command.
-            if retain or not topic.startswith(self._dn):
-                raise ProtocolError(UNKNOWN_KIND, "retained, or not for us")
-            self.receive(topic[len(self._dn) :], payload)
+            if retain:
+                raise ProtocolError(UNKNOWN_KIND, "retained")
+            if topic.startswith(self._dn):
+                self.receive(topic[len(self._dn) :], payload)
+            elif self._home_filter and topic.startswith(self._home_filter[:-1]):
+                self.receive("home/" + topic[len(self._home_filter) - 1 :], payload)
+            else:
+                raise ProtocolError(UNKNOWN_KIND, "not for us")
         except ProtocolError as exc:
             self.dropped += 1
             self.last_error = exc.text

@@ -8,21 +8,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from evergrow_agent.events import Events
     from evergrow_agent.runner import Runner
 
 
 class State:
-    """Watches `runner` and the appliance's remote enable."""
+    """Watches `runner`, the appliance's remote enable and the alarms in `events`."""
 
-    def __init__(self, runner: "Runner", appliance: "Any") -> None:
+    def __init__(self, runner: "Runner", appliance: "Any", events: "Events") -> None:
         self._runner = runner
         self._appliance = appliance
+        self._events = events
         self._seen: "tuple[Any, ...]" = ()
 
     def changed(self) -> bool:
         """Whether something that must be published has changed since the last call (EG-STATE-002)."""
         runner = self._runner
-        now = (runner.state, runner.programme_id, runner.phase, self._remote(), runner.error)
+        now = (runner.state, runner.programme_id, runner.phase, self._remote(), runner.error, self._events.raised())
         if now == self._seen:
             return False
         self._seen = now
@@ -41,6 +43,7 @@ class State:
             runner.remaining_s,
             self._remote(),
             runner.error,
+            self._events.raised(),
         )
 
     def _remote(self) -> bool:

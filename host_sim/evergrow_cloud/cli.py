@@ -20,10 +20,13 @@ from evergrow_cloud.cli_common import (
     Json,
     Tenant,
     existing,
+    feature_names,
     print_json,
     print_table,
+    registry_id,
     sentences,
 )
+from evergrow_cloud.conversation_cli import scene, show_events, voice
 from evergrow_cloud.enrol_cli import enrol
 from evergrow_cloud.errors import CommandTimeout
 from evergrow_cloud.service import Cloud
@@ -31,7 +34,12 @@ from evergrow_cloud.store import Store
 from evergrow_protocol import errors as codes
 from evergrow_protocol import registry
 
-COMMAND_IDS = {"start": commands.START, "stop": commands.STOP, "rebirth": commands.REBIRTH}
+COMMAND_IDS = {
+    "start": commands.START,
+    "stop": commands.STOP,
+    "rebirth": commands.REBIRTH,
+    "acknowledge": commands.ACKNOWLEDGE,
+}
 
 app = typer.Typer(
     help="Run the reference cloud and ask it questions.", no_args_is_help=True, add_completion=False, rich_markup_mode="rich"
@@ -40,6 +48,9 @@ app = typer.Typer(
 _ANSWER_POLL_S = 0.05
 
 app.command(epilog="Example: evergrow cloud enrol acme/washer-1 --out washer-1.key --db cloud.db")(enrol)
+app.command("events", epilog="Example: evergrow cloud events acme/fridge-1 --limit 20 --json")(show_events)
+app.command(epilog="Examples: evergrow cloud voice --tenant acme; evergrow cloud voice --forget acme/washer-1")(voice)
+app.command(epilog="Example: evergrow cloud scene acme/home-7 night")(scene)
 
 
 @app.command(epilog="Example: evergrow cloud run --broker mqtts://cloud@broker.example:8883 --ca ca.pem --db fleet.db")
@@ -103,7 +114,7 @@ def show_usage(
         print_json(found)
         return
     columns = ("boot", "seq", "time", "programme", "outcome", "cycles", "duration_s", "energy_wh", "water_ml", "features")
-    print_table(columns, [{**item, "features": _feature_names(item["features"])} for item in found])
+    print_table(columns, [{**item, "features": feature_names(item["features"])} for item in found])
 
 
 @app.command(epilog="Example: evergrow cloud ledger --tenant acme --json")
@@ -123,14 +134,16 @@ def ledger(db: Database = DEFAULT_DATABASE, tenant: Tenant = None, as_json: Json
 def command(
     device: DeviceName,
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(COMMAND_IDS)}.", metavar="COMMAND")],
-    programme: Annotated[str | None, typer.Argument(help="For start: a programme's name, or its number.")] = None,
+    argument: Annotated[
+        str | None, typer.Argument(help="For start a programme, for acknowledge an alarm: its name, or its number.")
+    ] = None,
     db: Database = DEFAULT_DATABASE,
     timeout: Annotated[float, typer.Option(help="Seconds to wait, and for the device to obey.", min=1)] = 30,
     deadline: Annotated[bool, typer.Option(help="Let the device refuse a start that comes later than --timeout.")] = True,
     as_json: Json = False,
 ) -> None:
     """Send a command through the running cloud and wait for the answer. Exit code 1 if the device refuses."""
-    number, args = _parse_command(name, programme)
+    number, args = _parse_command(name, argument)
     with sentences(), existing(db) as store:
         row = devices.find(store, device)
         # Without a deadline a message that was held up somewhere could start the appliance hours later.
@@ -150,21 +163,19 @@ async def _serve(store: Store, broker: str, tenant: str | None, tls: link.TlsOpt
     await Cloud(store, broker, tenant=tenant, tls=tls).run()
 
 
-def _parse_command(name: str, programme: str | None) -> tuple[int, dict[int, Any]]:
+def _parse_command(name: str, argument: str | None) -> tuple[int, dict[int, Any]]:
     if name not in COMMAND_IDS:
         raise typer.BadParameter(f"{name!r} is not one of {', '.join(COMMAND_IDS)}.", param_hint="COMMAND")
-    if name != "start":
-        if programme is not None:
-            raise typer.BadParameter(f"{name} takes none.", param_hint="PROGRAMME")
+    names = registry.load()
+    table = {"start": names.programmes, "acknowledge": names.events}.get(name)
+    if table is None:
+        if argument is not None:
+            raise typer.BadParameter(f"{name} takes none.", param_hint="ARGUMENT")
         return COMMAND_IDS[name], {}
-    if programme is None:
-        raise typer.BadParameter("start needs one, for example cotton.", param_hint="PROGRAMME")
-    if programme.isdecimal():
-        return commands.START, {0: int(programme)}
-    try:
-        return commands.START, {0: registry.load().programmes.by_name(programme).id}
-    except registry.RegistryError as error:
-        raise typer.BadParameter(f"{error}; or a number.", param_hint="PROGRAMME") from None
+    if argument is None:
+        example = "cotton" if name == "start" else "a name of `evergrow cloud events`"
+        raise typer.BadParameter(f"{name} needs one, for example {example}.", param_hint="ARGUMENT")
+    return COMMAND_IDS[name], {0: registry_id(table, argument, "ARGUMENT")}
 
 
 def _await_answer(
@@ -215,7 +226,7 @@ def _print_devices(found: list[dict[str, Any]]) -> None:
                 "firmware": birth.get("firmware"),
                 "interpreter": " ".join(str(part) for part in birth.get("interpreter", [])[:2]),
                 "operation": state.get("operation"),
-                "features": _feature_names(birth.get("features", [])),
+                "features": feature_names(birth.get("features", [])),
                 "pending": sum(transfer["open"] for transfer in item["transfers"]),
                 "last_seen": item["last_seen"],
             }
@@ -228,18 +239,14 @@ def _print_device(item: dict[str, Any]) -> None:
     lines = {key: value for key, value in item.items() if not isinstance(value, dict | list)}
     for part in ("birth", "state"):
         lines |= {f"{part}.{key}": value for key, value in (item[part] or {}).items()}
-    lines["birth.features"] = _feature_names((item["birth"] or {}).get("features", []))
+    lines["birth.features"] = feature_names((item["birth"] or {}).get("features", []))
     for key, value in lines.items():
         print(f"{key + ':':24} {'-' if value is None else view.clean(value)}")
     if item["transfers"]:
         print()
         columns = ("transfer", "state", "code_name", "feature", "bytes", "blocks", "ms", "verify_ms", "text")
         rows = [
-            {**transfer, "feature": _feature_names([transfer["feature"]] if transfer["feature"] else [])}
+            {**transfer, "feature": feature_names([transfer["feature"]] if transfer["feature"] else [])}
             for transfer in item["transfers"]
         ]
         print_table(columns, rows)
-
-
-def _feature_names(items: list[dict[str, Any]]) -> str:
-    return ", ".join("/".join(str(part) for part in item.values()) for item in items)

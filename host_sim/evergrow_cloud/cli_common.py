@@ -16,6 +16,7 @@ from rich.text import Text
 from evergrow_cloud import view
 from evergrow_cloud.errors import CloudError
 from evergrow_cloud.store import Store
+from evergrow_protocol import registry
 from evergrow_protocol.errors import ProtocolError
 
 Database = Annotated[Path, typer.Option("--db", envvar="EVERGROW_DB", help="The database, a SQLite file.", dir_okay=False)]
@@ -48,6 +49,21 @@ def fail(message: str, hint: str = "") -> NoReturn:
     if hint:
         print(f"  {hint}", file=sys.stderr)
     raise typer.Exit(1)
+
+
+def registry_id(table: registry.Table, name: str, hint: str) -> int:
+    """The id of a name, or of a number as it is."""
+    if name.isdecimal():
+        return int(name)
+    try:
+        return table.by_name(name).id
+    except registry.RegistryError as error:
+        raise typer.BadParameter(f"{error}; or a number.", param_hint=hint) from None
+
+
+def feature_names(items: list[dict[str, Any]]) -> str:
+    """`publisher/feature` of each, with what else there is of it."""
+    return ", ".join("/".join(str(part) for part in item.values()) for item in items)
 
 
 def print_json(value: object) -> None:

@@ -7,7 +7,7 @@ from evergrow_cloud import wire
 from evergrow_cloud.messages import Response
 from evergrow_cloud.store import Store
 
-START, STOP, REBIRTH = 1, 2, 3
+START, STOP, REBIRTH, ACKNOWLEDGE = 1, 2, 3, 4
 KEEP_S = 30 * 86_400
 
 

@@ -54,11 +54,11 @@ def integer(value: Any, what: str, least: int, most: int) -> int:
     return value
 
 
-def text(value: Any, what: str) -> str:
+def text(value: Any, what: str, most: int = MAX_TEXT_BYTES) -> str:
     if not isinstance(value, str):
         raise WireError(codes.BAD_TYPE, f"{what} is text")
-    if len(value.encode()) > MAX_TEXT_BYTES:
-        raise WireError(codes.TOO_LARGE, f"{what} has {len(value.encode())} bytes, {MAX_TEXT_BYTES} at most")
+    if len(value.encode()) > most:
+        raise WireError(codes.TOO_LARGE, f"{what} has {len(value.encode())} bytes, {most} at most")
     return value
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from evergrow_cloud import commands, devices, offers, telemetry, usage, wire
+from evergrow_cloud import commands, devices, events, offers, telemetry, usage, voices, wire
 from evergrow_cloud.blocks import BlockService
 from evergrow_cloud.errors import WireError
 from evergrow_cloud.limits import Buckets, Limits
@@ -19,12 +19,14 @@ from evergrow_cloud.messages import (
     Birth,
     BlockRequest,
     EntitlementAnswer,
+    Event,
     FeatureReport,
     Message,
     Response,
     State,
     Sync,
     Telemetry,
+    Voice,
 )
 from evergrow_cloud.store import Store
 from evergrow_protocol import errors as codes
@@ -177,6 +179,12 @@ class Ingest:
             case Response():
                 if commands.answer(store, device_id, message, item.raw):
                     outcome.answered[message.id] = (message.code, message.result)
+            case Event():
+                events.add(store, device_id, message, item.raw, self._limits.events_per_device)
+            case Voice(header=header):
+                voices.add(store, device_id, message, item.raw)
+                heard = wire.heard(header.boot, header.seq)
+                outcome.outgoing.append(Outgoing(topics.dn(item.tenant, item.device, "heard"), heard, 1))
             case FeatureReport(transfer=0):  # EG-FEAT-014
                 if self._log_shares.take((item.tenant, item.device), 1, now_s):
                     log.warning("%s/%s: feature %s is damaged and out of use", item.tenant, item.device, message.feature)

@@ -19,6 +19,7 @@ class Limits:
     block_bytes_per_s: int = 256 << 10
     blocks_per_request: int = 32
     telemetry_per_device: int = 1_000
+    events_per_device: int = 1_000
     conflicts_per_device: int = 100
     tracked_devices: int = 100_000  # buckets kept; the one not used for longest goes first
 

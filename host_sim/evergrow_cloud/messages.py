@@ -70,6 +70,33 @@ class State:
     remaining_s: int | None
     remote_enable: bool | None
     error: int | None
+    alarms: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something happened, or an alarm was raised, cleared or acknowledged: `what`. `feature`: whose event it is, None for the
+    appliance's own. `dropped`: events before this one that the device had no room for.
+    """
+
+    header: Header
+    event: int
+    what: int
+    value: int | None
+    feature: Feature | None
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """What a user said at the appliance. `usage`: (boot, seq) of the record it is about. `text` is the user's own words."""
+
+    header: Header
+    kind: int
+    value: int
+    usage: tuple[int, int] | None
+    feature: Feature | None
+    text: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,4 +192,16 @@ class EntitlementAnswer:
     code: int
 
 
-Message = Birth | State | Sync | tuple[Usage, ...] | Telemetry | Response | BlockRequest | FeatureReport | EntitlementAnswer
+Message = (
+    Birth
+    | State
+    | Sync
+    | tuple[Usage, ...]
+    | Telemetry
+    | Response
+    | BlockRequest
+    | FeatureReport
+    | EntitlementAnswer
+    | Event
+    | Voice
+)

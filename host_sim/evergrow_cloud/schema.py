@@ -136,6 +136,40 @@ MIGRATIONS = (
     );
     CREATE INDEX device_keys_by_device ON device_keys (tenant, device, id);
     """,
+    """
+    CREATE TABLE events (
+        id INTEGER PRIMARY KEY,
+        device_id INTEGER NOT NULL REFERENCES devices (id),
+        boot INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        received_s INTEGER NOT NULL,
+        raw BLOB NOT NULL,
+        UNIQUE (device_id, boot, seq)
+    );
+
+    CREATE TABLE voices (
+        id INTEGER PRIMARY KEY,
+        device_id INTEGER NOT NULL REFERENCES devices (id),
+        boot INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        received_s INTEGER NOT NULL,
+        kind INTEGER NOT NULL,
+        value INTEGER NOT NULL,
+        publisher,
+        feature INTEGER,
+        text TEXT,  -- the one column that may name a person: it can be forgotten by itself
+        raw BLOB NOT NULL,  -- the envelope without its text
+        UNIQUE (device_id, boot, seq)
+    );
+    CREATE INDEX voices_by_feature ON voices (publisher, feature);
+
+    CREATE TABLE scenes (
+        id INTEGER PRIMARY KEY,
+        topic TEXT NOT NULL,
+        message BLOB NOT NULL,
+        created_s INTEGER NOT NULL
+    );
+    """,
 )
 
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import aiomqtt
 
-from evergrow_cloud import commands, devices, link, offers, wire
+from evergrow_cloud import commands, devices, link, offers, scenes, wire
 from evergrow_cloud.errors import BrokerError, CloudError, CommandTimeout
 from evergrow_cloud.ingest import Incoming, Ingest, Outgoing
 from evergrow_cloud.limits import Limits
@@ -200,6 +200,9 @@ class Cloud:
             for command in await self._in_database(commands.due, self._store, _DUE_LIMIT):
                 await _publish(client, [Outgoing(topics.dn(command.tenant, command.device, "cmd"), command.message, 1)])
                 await self._in_database(commands.sent, self._store, command.id)
+            for scene in await self._in_database(scenes.due, self._store, _DUE_LIMIT):
+                await _publish(client, [Outgoing(scene.topic, scene.message, 1)])
+                await self._in_database(scenes.sent, self._store, scene.id)
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     await self._due.wait()

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from evergrow_cloud import offers
+from evergrow_cloud import events, offers, voices
 from evergrow_cloud.devices import Device
 from evergrow_cloud.messages import FeatureVersion, State
 from evergrow_cloud.offers import Transfer
@@ -87,6 +87,34 @@ def share(row: Share) -> dict[str, Any]:
     }
 
 
+def event(row: events.Record, registry: Registry) -> dict[str, Any]:
+    message = row.event
+    return {
+        "boot": message.header.boot,
+        "seq": message.header.seq,
+        "time": iso(row.utc_s),
+        "time_source": row.time_source,
+        "event": registry.events.name(message.event),
+        "what": events.WHAT_NAMES[message.what],
+        "value": message.value,
+        "feature": None if message.feature is None else message.feature._asdict(),
+        "dropped": message.dropped,
+    }
+
+
+def saying(row: voices.Saying, registry: Registry) -> dict[str, Any]:
+    voice = row.voice
+    return {
+        "device": row.device,
+        "received": iso(row.received_s),
+        "kind": voices.KIND_NAMES[voice.kind],
+        "value": registry.wishes.name(voice.value) if voice.kind == voices.WISH else voice.value,
+        "feature": None if voice.feature is None else voice.feature._asdict(),
+        "usage": None if voice.usage is None else list(voice.usage),
+        "text": row.text,
+    }
+
+
 def code_name(code: int) -> str:
     """`11` -> "invalid state"."""
     return CODE_NAMES.get(code, f"code {code}")
@@ -142,4 +170,5 @@ def _state(state: State | None, registry: Registry) -> dict[str, Any] | None:
         "remaining_s": state.remaining_s,
         "remote_enable": state.remote_enable,
         "error": registry.errors.name(state.error) if state.error else None,
+        "alarms": [registry.events.name(alarm) for alarm in state.alarms],
     }

@@ -16,6 +16,7 @@ from evergrow_cloud.messages import (
     Birth,
     BlockRequest,
     EntitlementAnswer,
+    Event,
     Feature,
     FeatureReport,
     FeatureVersion,
@@ -27,6 +28,7 @@ from evergrow_cloud.messages import (
     Sync,
     Telemetry,
     Usage,
+    Voice,
 )
 from evergrow_protocol import errors as codes
 
@@ -35,6 +37,8 @@ MAX_GRANTS = 64
 MAX_RECORDS = 1024
 MAX_SIGNALS = 64
 MAX_BITMAP_BYTES = 128
+MAX_ALARMS = 64
+MAX_VOICE_BYTES = 140
 
 
 def decode(kind: str, data: bytes) -> Message:
@@ -76,6 +80,28 @@ def block(transfer: int, payload: int, number: int, data: bytes) -> bytes:
 def entitlement(token: bytes) -> bytes:
     """dn/ent."""
     return strict.dumps([token])
+
+
+def heard(boot: int, seq: int) -> bytes:
+    """dn/heard: this saying is stored."""
+    return strict.dumps([boot, seq])
+
+
+def scene(scene: int, utc_s: int) -> bytes:
+    """home/scene: set at `utc_s`."""
+    return strict.dumps([uint(scene, "scene", MAX_UINT32), utc_s])
+
+
+def without_text(voice: bytes) -> bytes:
+    """A valid up/voice without the words of the user."""
+    boot, seq, time, body, *rest = strict.loads(voice)
+    return strict.dumps([boot, seq, time, {key: value for key, value in body.items() if key != 4}, *rest])
+
+
+def home_event(data: bytes) -> tuple[str, Event]:
+    """home/event -> (the device that says it, its event). Raises WireError."""
+    device, event = array(strict.loads(data), 2, "a home event")[:2]
+    return text(device, "device"), _event(*_envelope(event))
 
 
 def to_bitmap(offsets: Iterable[int]) -> bytes:
@@ -137,7 +163,42 @@ def _state(header: Header, body: Any) -> State:
         remaining_s=maybe(fields, 4, "remaining_s"),
         remote_enable=remote,
         error=maybe(fields, 6, "error"),
+        alarms=tuple(uint(item, "alarm", MAX_UINT32) for item in array(fields.get(8, []), 0, "alarms", MAX_ALARMS)),
     )
+
+
+def _event(header: Header, body: Any) -> Event:
+    fields = mapping(body, "event", range(5))
+    value = fields.get(2)
+    if not header.seq:
+        raise WireError(codes.OUT_OF_RANGE, "seq 0 is for wills")
+    return Event(
+        header,
+        event=uint(need(fields, 0, "event"), "event", MAX_UINT32),
+        what=uint(need(fields, 1, "what"), "what", 3),
+        value=None if value is None else integer(value, "value", -strict.MAX_INT, strict.MAX_INT),
+        feature=_feature(fields[3]) if fields.get(3) is not None else None,
+        dropped=maybe(fields, 4, "dropped", MAX_UINT32) or 0,
+    )
+
+
+def _voice(header: Header, body: Any) -> Voice:
+    fields = mapping(body, "voice", range(5))
+    kind = uint(need(fields, 0, "kind"), "kind", 2, least=1)
+    usage = fields.get(1)
+    words = fields.get(4)
+    if not header.seq:
+        raise WireError(codes.OUT_OF_RANGE, "seq 0 is for wills")
+    if usage is not None:
+        boot, seq = array(usage, 2, "usage")[:2]
+        usage = (uint(boot, "boot", least=1), uint(seq, "seq", MAX_UINT32, least=1))
+    if words is not None and len(text(words, "text", MAX_VOICE_BYTES)) == 0:
+        raise WireError(codes.OUT_OF_RANGE, "a text that is empty is left out")
+    value = uint(need(fields, 3, "value"), "value", MAX_UINT32)
+    if kind == 1 and not 1 <= value <= 5:
+        raise WireError(codes.OUT_OF_RANGE, f"a rating is 1 to 5, not {value}")
+    feature = _feature(fields[2]) if fields.get(2) is not None else None
+    return Voice(header, kind, value, usage, feature, words)
 
 
 def _sync(header: Header, body: Any) -> Sync:
@@ -282,4 +343,6 @@ _DECODERS: dict[str, Callable[[Header, Any], Message]] = {
     "get": _block_request,
     "feat": _feature_report,
     "ent": _entitlement_answer,
+    "event": _event,
+    "voice": _voice,
 }

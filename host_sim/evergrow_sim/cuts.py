@@ -27,6 +27,7 @@ SCENARIOS = {
     "cycle": "cycles with their checkpoints, and what a boot makes of them",
     "feature": "upgrade, install and remove features",
     "features-many": "the same with a directory of more than one pair of blocks",
+    "voice": "take what users say, and let go of what the cloud has heard",
 }
 """Name: what is done while power is cut. The scenarios themselves are in `evergrow_sim.cutscenarios`."""
 

@@ -138,8 +138,8 @@ class Device:
             await self.quit()
 
     async def _watch(self) -> None:
+        features = self._features()  # those of the boot: an offer may be through before anybody looks again
         await self.board.clock.sleep_ms(_WATCH_MS)  # The agent has found out by then what state the appliance is in.
-        features = self._features()
         self.emit(self._booted(features))
         runner = self.agent.runner
         self._seen = {

@@ -152,7 +152,9 @@ def _appended(items: list[Any], encoded: bytes) -> bytes:
 
 
 def _longer_head(items: list[Any]) -> bytes:
-    """The head of the first element, an integer or bytes, in nine bytes."""
-    first: int | bytes = items[0]
-    head = b"\x5b" + len(first).to_bytes(8, "big") + first if isinstance(first, bytes) else b"\x1b" + first.to_bytes(8, "big")
+    """The head of the first element, an integer, bytes or text, in nine bytes."""
+    first: int | bytes | str = items[0]
+    content = b"" if isinstance(first, int) else first.encode() if isinstance(first, str) else first
+    argument = first if isinstance(first, int) else len(content)
+    head = bytes([cbor2.dumps(first)[0] & 0xE0 | 27]) + argument.to_bytes(8, "big") + content
     return bytes([0x80 | len(items)]) + head + b"".join(cbor2.dumps(one) for one in items[1:])

@@ -177,18 +177,18 @@ class _Reader:
 
     def _type_of(self, one: Field, before: list[Node]) -> Type:
         if one.by:
-            decides = next(node.item.value for node in before if node.name == one.by)
+            decides = next((node.item.value for node in before if node.name == one.by), None)
             if isinstance(decides, int) and decides in one.types:
                 return self._table.types[one.types[decides]]
         return self._table.types[one.type]
 
     def _map(self, name: str, item: Item, type: Type, rule: str) -> tuple[Node, ...]:
-        nodes = []
+        nodes: list[Node] = []
         for key, value in item.pairs:
             number = key.number
             one = type.by_key(number)
             if one is not None:
-                of = self._table.types[one.type]
+                of = self._type_of(one, nodes)  # a field that decides has a smaller key, and so comes before
                 nodes.append(self.node(one.name, value, of, one.rule or of.rule or type.rule, key, type))
                 continue
             if number < 0:
@@ -202,7 +202,7 @@ class _Reader:
 
     def _entries(self, item: Item, type: Type, rule: str) -> tuple[Node, ...]:
         keys, values = (self._table.types[name] for name in type.of)
-        nodes = []
+        nodes: list[Node] = []
         for key, value in item.pairs:
             number = key.number
             if number < 0:

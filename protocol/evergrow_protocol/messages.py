@@ -8,6 +8,7 @@ deterministic, 4 bad type, 5 out of range, 6 unknown critical key, 8 too large.
 
 from evergrow_protocol.cbor import ARRAY, Decoder, Encoder, loads
 from evergrow_protocol.errors import BAD_TYPE, MALFORMED, OUT_OF_RANGE, TOO_LARGE, UNSUPPORTED, ProtocolError
+from evergrow_protocol.topics import check_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +32,16 @@ OPERATION_FAULT = 3
 COMMAND_START = 1
 COMMAND_STOP = 2
 COMMAND_REBIRTH = 3
+COMMAND_ACKNOWLEDGE = 4
+
+EVENT_NOTE = 0
+EVENT_RAISED = 1
+EVENT_CLEARED = 2
+EVENT_ACKNOWLEDGED = 3
+
+VOICE_RATING = 1
+VOICE_WISH = 2
+VOICE_TEXT_MAX = 140  # bytes of UTF-8
 
 CONTENT_FEATURE = 0  # What an offer is about.
 CONTENT_GRANT = 1
@@ -88,12 +99,59 @@ def birth(
 
 
 def state(
-    link: int, operation: int = 0, programme: int = 0, phase: int = 0, remaining_s: int = 0, remote: bool = False, error: int = 0
+    link: int,
+    operation: int = 0,
+    programme: int = 0,
+    phase: int = 0,
+    remaining_s: int = 0,
+    remote: bool = False,
+    error: int = 0,
+    alarms: "list[int] | None" = None,
 ) -> "dict[int, Any]":
-    """Body of `up/state`; an offline one says nothing but that."""
+    """Body of `up/state`; an offline one says nothing but that. `alarms`: ids of those that are raised, ascending."""
     if link == LINK_OFFLINE:
         return {0: LINK_OFFLINE}
-    return {0: link, 1: operation, 2: programme, 3: phase, 4: remaining_s, 5: remote, 6: error}
+    body: "dict[int, Any]" = {0: link, 1: operation, 2: programme, 3: phase, 4: remaining_s, 5: remote, 6: error}
+    if alarms:
+        body[8] = alarms
+    return body
+
+
+def event(
+    event_id: int, what: int, value: "int | None" = None, owner: "tuple[int, int] | None" = None, dropped: int = 0
+) -> "dict[int, Any]":
+    """Body of `up/event`. `owner`: (publisher, feature); `dropped`: events that went before this one for want of room."""
+    body: "dict[int, Any]" = {0: event_id, 1: what}
+    if value is not None:
+        body[2] = value
+    if owner:
+        body[3] = owner
+    if dropped:
+        body[4] = dropped
+    return body
+
+
+def voice(
+    kind: int, value: int, text: str = "", usage: "tuple[int, int] | None" = None, feature: "tuple[int, int] | None" = None
+) -> "dict[int, Any]":
+    """Body of `up/voice`. ProtocolError 5 for another kind or value, 8 for a longer text."""
+    if kind not in (VOICE_RATING, VOICE_WISH):
+        raise ProtocolError(OUT_OF_RANGE, f"kind {kind} is neither a rating nor a wish")
+    if kind == VOICE_RATING and not 1 <= value <= 5:
+        raise ProtocolError(OUT_OF_RANGE, f"a rating is 1 to 5, not {value}")
+    if not 0 <= value <= _UINT_MAX:
+        raise ProtocolError(OUT_OF_RANGE, f"value {value} is not between 0 and {_UINT_MAX}")
+    size = len(text.encode())
+    if size > VOICE_TEXT_MAX:
+        raise ProtocolError(TOO_LARGE, f"text of {size} bytes, limit {VOICE_TEXT_MAX}")
+    body: "dict[int, Any]" = {0: kind, 3: value}
+    if usage:
+        body[1] = usage
+    if feature:
+        body[2] = feature
+    if text:
+        body[4] = text
+    return body
 
 
 def command_result(command_id: int, code: int, result: "Any" = None) -> "list[Any]":
@@ -135,6 +193,17 @@ def command_fields(fields: "list[Any]") -> "tuple[int, dict[int, Any], int | Non
     return _uint(fields[0], "command"), check_map(fields[1]), deadline_s
 
 
+def parse_acknowledge(args: "dict[int, Any]") -> int:
+    """Arguments of the command acknowledge -> event id of the alarm."""
+    return _uint(args.get(0), "event")
+
+
+def parse_heard(data: "Buffer") -> "tuple[int, int]":
+    """`dn/heard` -> (boot, seq) of the saying that the cloud has stored."""
+    fields = _array(data, 2)
+    return _uint(fields[0], "boot"), _uint(fields[1], "seq")
+
+
 def parse_offer(data: "Buffer") -> "tuple[int, int, int]":
     """`dn/offer` -> (transfer, size of payload 0 in bytes, content)."""
     fields = _array(data, 2)
@@ -162,6 +231,25 @@ def parse_entitlement(data: "Buffer") -> "Buffer":
     return token
 
 
+# -- home
+
+
+def parse_home_event(data: "Buffer") -> "tuple[str, int | list[int], int, int | None]":
+    """`home/event` -> (device that says it, t, event id, value or None)."""
+    fields = _array(data, 2)
+    _, _, t, body = _envelope(fields[1])
+    value = body.get(2)
+    if value is not None and type(value) is not int:
+        raise ProtocolError(BAD_TYPE, "the value of an event is an integer")
+    return check_id(fields[0]), t, _uint(body.get(0), "event"), value
+
+
+def parse_scene(data: "Buffer") -> "tuple[int, int]":
+    """`home/scene` -> (scene, UTC seconds at which it was set)."""
+    fields = _array(data, 2)
+    return _uint(fields[0], "scene"), _uint(fields[1], "utc_s")
+
+
 # -- what the device reads back from its own flash
 
 
@@ -175,7 +263,14 @@ def record_id(envelope: "Buffer") -> "tuple[int, int]":
 
 def decode_envelope(envelope: "Buffer") -> "tuple[int, int, int | list[int], dict[int, Any]]":
     """(boot, seq, t, body) of an encoded envelope whose body is a map."""
-    fields = _array(envelope, 4)
+    return _envelope(_array(envelope, 4))
+
+
+def _envelope(fields: "Any") -> "tuple[int, int, int | list[int], dict[int, Any]]":
+    if not isinstance(fields, list):
+        raise ProtocolError(BAD_TYPE, "an envelope is an array")
+    if len(fields) < 4:
+        raise ProtocolError(MALFORMED, "an envelope is [boot, seq, t, body, ? ext]")
     t = fields[2]
     if type(t) is not int and not (isinstance(t, list) and t and type(t[0]) is int):
         raise ProtocolError(BAD_TYPE, "t is UTC seconds or [mono_ms]")

@@ -13,7 +13,7 @@ from typing import Any
 
 FEATURE_IDS = 1000  # ids from here up are a feature's own, declared in its manifest
 
-_TABLES = ("classes", "signals", "actuators", "phases", "programmes", "usage", "outcomes", "events", "errors")
+_TABLES = ("classes", "signals", "actuators", "phases", "programmes", "usage", "outcomes", "events", "errors", "wishes", "scenes")
 _UNIT_TABLES = {"programme": "programmes", "outcome": "outcomes", "error": "errors", "phase": "phases", "event": "events"}
 _UNIT_TEXT = {"degC": "°C", "ml": "ml", "rpm": "rpm", "W": "W", "Wh": "Wh", "s": "s"}
 
@@ -109,6 +109,8 @@ class Registry:
         self.outcomes = tables["outcomes"]
         self.events = tables["events"]
         self.errors = tables["errors"]
+        self.wishes = tables["wishes"]
+        self.scenes = tables["scenes"]
         self.tables = tables
 
     def value_text(self, entry: Entry, raw: object) -> str:

@@ -16,14 +16,14 @@ def test_the_grammar_is_current() -> None:
 
 def test_the_kinds_are_those_of_the_topics() -> None:
     kinds = {name: (kind.qos, kind.retained) for name, kind in TABLE.kinds.items()}
-    assert kinds == {f"up/{name}": how for name, how in topics.UP.items()} | {
-        f"dn/{name}": how for name, how in topics.DN.items()
-    }
+    tables = {"up": topics.UP, "dn": topics.DN, "home": topics.HOME}
+    assert kinds == {f"{where}/{name}": how for where, table in tables.items() for name, how in table.items()}
 
 
 def test_the_specification_lists_the_kinds_alike() -> None:
     text = (grammar_gen.FOLDER / "SPEC.md").read_text()
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith(("| up/", "| dn/"))]
+    lines = [line for line in text.splitlines() if line.startswith(("| up/", "| dn/", "| home/"))]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     listed = {name: (how.startswith("1"), "retained" in how, section) for name, how, _, section in rows}
     assert listed == {name: (kind.qos == 1, kind.retained, kind.section) for name, kind in TABLE.kinds.items()}
 

@@ -38,7 +38,7 @@ def test_both_interpreters_send_the_same_messages_at_the_same_times(code: Path) 
         assert here == there, f"message {number}: {_text(here)} on CPython, {_text(there)} on MicroPython"
     assert len(host) == len(board)
     kinds = {kind for _, kind, _ in host}
-    assert kinds == {"birth", "state", "sync", "rsp", "tele", "usage", "get", "feat"}
+    assert kinds == {"birth", "state", "sync", "rsp", "tele", "usage", "get", "feat", "event"}
     assert sum(kind == "usage" for _, kind, _ in host) == 2
 
 

@@ -13,6 +13,7 @@ from tinyappliance import TinyAppliance
 NOW_S = 1_795_339_200
 UP = "eg1/acme/d1/up/"
 DN = "eg1/acme/d1/dn/"
+HOME = "eg1/acme/home/h1/"
 
 
 class Clock(VirtualClock):
@@ -30,13 +31,15 @@ class Clock(VirtualClock):
 
 
 class Cloud(Server):
-    """A broker with the cloud inside. `acks`, `welcomes`: whether it answers. `up`: (kind, message, QoS, retain) in order."""
+    """A broker with the cloud inside. `acks`, `welcomes`: whether it answers. `up`: (kind, message, QoS, retain) in order;
+    `at_home`: (kind, message) likewise."""
 
     def __init__(self):
         super().__init__()
         self.acks = True
         self.welcomes = True
         self.up = []
+        self.at_home = []
         self.usage = {}  # (boot, seq): body
         self.repeated = 0
 
@@ -44,6 +47,9 @@ class Cloud(Server):
         seen = len(self.published)
         super()._on_publish(link, first, body)
         for topic, payload, qos, _, retain, _ in self.published[seen:]:
+            if topic.startswith(HOME):
+                self.at_home.append((topic[len(HOME) :], loads(bytes(payload), deterministic=True)))
+                continue
             assert topic.startswith(UP), topic
             kind = topic[len(UP) :]
             message = loads(bytes(payload), deterministic=True)
@@ -73,6 +79,10 @@ class Cloud(Server):
 
     def down(self, kind, message):
         self.to_deliver.append((DN + kind, message if isinstance(message, bytes) else dumps(message)))
+        self._deliver(self._link)
+
+    def tell_home(self, kind, message):
+        self.to_deliver.append((HOME + kind, dumps(message)))
         self._deliver(self._link)
 
     def of(self, kind):

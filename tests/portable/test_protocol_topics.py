@@ -61,3 +61,16 @@ def test_other_topics_are_refused():
         ("eg1/acme//up/usage", OUT_OF_RANGE),
     ):
         assert raises(ProtocolError, topics.parse, topic).code == code
+
+
+def test_homes_have_topics_of_their_own_and_no_device_is_called_home():
+    """EG-HOME-001, EG-TOP-007"""
+    assert topics.home("acme", "h1", "event") == "eg1/acme/home/h1/event"
+    assert topics.home_filter("acme", "h1") == "eg1/acme/home/h1/+"
+    assert topics.parse("eg1/acme/home/h1/scene") == ("acme", "h1", "home", "scene")
+    assert raises(ProtocolError, topics.home, "acme", "h1", "usage").code == UNKNOWN_KIND
+    assert raises(ProtocolError, topics.parse, "eg1/acme/home/h1/usage").code == UNKNOWN_KIND
+    assert raises(ProtocolError, topics.parse, "eg1/acme/home/H1/event").code == OUT_OF_RANGE
+    for make in (lambda: topics.up("acme", "home", "usage"), lambda: topics.dn("acme", "home", "ack")):
+        assert raises(ProtocolError, make).code == OUT_OF_RANGE
+    assert raises(ProtocolError, topics.dn_filter, "acme", "home").code == OUT_OF_RANGE

@@ -17,7 +17,11 @@ PARSERS = {
     "ack": messages.parse_ack,
     "offer": messages.parse_offer,
     "block": messages.parse_block,
+    "heard": messages.parse_heard,
+    "home/event": messages.parse_home_event,
+    "home/scene": messages.parse_scene,
 }
+RECEIVED = [f"dn/{kind}" for kind in topics.DN] + [f"home/{kind}" for kind in topics.HOME]
 
 
 def vectors(kind, *expectations):
@@ -28,6 +32,7 @@ def vectors(kind, *expectations):
 
 def read(kind, data):
     """What the device makes of a message, as plain values."""
+    kind = kind[3:] if kind.startswith("dn/") else kind
     if kind == "cmd":
         command_id, fields = messages.parse_command(data)
         return (command_id,) + messages.command_fields(fields)
@@ -47,24 +52,24 @@ def code_of(function, *args):
 
 def test_what_is_valid_is_read():
     """EG-ENC-003, EG-ENC-006, EG-ENC-007"""
-    for kind in topics.DN:
-        for vector in vectors(f"dn/{kind}", "valid", "newer"):
+    for kind in RECEIVED:
+        for vector in vectors(kind, "valid", "newer"):
             assert read(kind, bytes.fromhex(vector["hex"])), (kind, vector["name"])
 
 
 def test_what_is_newer_is_read_as_if_what_is_not_known_were_not_there():
     """EG-ENC-006"""
-    for kind in topics.DN:
-        first = read(kind, bytes.fromhex(vectors(f"dn/{kind}", "valid")[0]["hex"]))
-        for vector in vectors(f"dn/{kind}", "newer"):
+    for kind in RECEIVED:
+        first = read(kind, bytes.fromhex(vectors(kind, "valid")[0]["hex"]))
+        for vector in vectors(kind, "newer"):
             if "elements behind" in vector["name"]:
                 assert read(kind, bytes.fromhex(vector["hex"])) == first, (kind, vector["name"])
 
 
 def test_what_is_invalid_has_its_code():
     """EG-ENC-004, EG-ENC-005, EG-ENC-007"""
-    for kind in topics.DN:
-        for vector in vectors(f"dn/{kind}", "invalid"):
+    for kind in RECEIVED:
+        for vector in vectors(kind, "invalid"):
             code = code_of(read, kind, bytes.fromhex(vector["hex"]))
             assert code == vector["code"], (kind, vector["name"], code)
 

@@ -10,6 +10,7 @@ from typing import Any
 from evergrow_agent.agent import Agent
 from evergrow_agent.board import Board, Config, Identity
 from evergrow_protocol.errors import ProtocolError
+from evergrow_protocol.messages import VOICE_RATING
 from evergrow_sim.appliances.washer import Washer
 from evergrow_sim.lfs import PowerCut
 from evergrow_sim.world.clocks import Clock
@@ -246,7 +247,11 @@ class WorldDevice:
         self.world.note(self.name, "remote", enabled)
         self.appliance.remote_enable = enabled
 
-    def _press(self, what: str, method: str, *args: int) -> int:
+    def say(self, stars: int, text: str) -> int:
+        """Rate, and say why. Returns as `start_programme`."""
+        return self._press("say", "say", VOICE_RATING, stars, text)
+
+    def _press(self, what: str, method: str, *args: int | str) -> int:
         code = NOBODY
         if self.boot is not None and self.boot.agent is not None:
             try:

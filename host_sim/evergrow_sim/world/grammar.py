@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from evergrow_cloud import wire
 from evergrow_cloud.errors import WireError
-from evergrow_cloud.messages import Birth, BlockRequest, FeatureReport, Message, Response, State, Sync
+from evergrow_cloud.messages import Birth, BlockRequest, Event, FeatureReport, Message, Response, State, Sync
 from evergrow_protocol import messages, topics
 from evergrow_protocol.errors import ProtocolError
 from evergrow_sim.world.broker_packets import Publish
@@ -22,6 +22,7 @@ _DN = {
     "offer": messages.parse_offer,
     "block": messages.parse_block,
     "ent": lambda data: (messages.parse_entitlement(data),),
+    "heard": messages.parse_heard,
 }
 
 
@@ -59,7 +60,9 @@ class Tap:
         payload = bytes(publish.payload)
         if self.on_message is not None:
             self.on_message(device, kind)
-        if direction == "up":
+        if direction == "home":
+            self._home(device, kind, payload)
+        elif direction == "up":
             self._up(device, kind, payload, publish)
         else:
             self._dn(device, kind, payload)
@@ -97,6 +100,17 @@ class Tap:
         heard.features = tuple(birth.features)
         self._on_birth(device, birth)
 
+    def _home(self, home: str, kind: str, payload: bytes) -> None:
+        try:
+            if kind == "event":
+                device, _, event, _ = messages.parse_home_event(payload)
+                wire.home_event(payload)
+                self._world.note(home, "hears", device, event)
+            else:
+                self._world.note(home, "becomes", messages.parse_scene(payload)[0])
+        except (ProtocolError, WireError) as error:
+            self._report(home, f"home/{kind} outside the grammar: {error}: {payload.hex()}")
+
     def _dn(self, device: str, kind: str, payload: bytes) -> None:
         parse = _DN.get(kind)
         if parse is None:
@@ -119,6 +133,8 @@ def _words(message: Message) -> list[int | str]:
             return [f"link={message.link}", f"operation={message.operation}", f"programme={message.programme}"]
         case Birth():
             return [f"flags={message.flags}", *[f"{one.publisher}:{one.feature}@{one.sequence}" for one in message.features]]
+        case Event():
+            return [f"event={message.event}", f"what={message.what}", f"value={message.value}"]
         case Response():
             return [f"command={message.id}", f"code={message.code}"]
         case FeatureReport():

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from evergrow_agent import devicekey, trust
 from evergrow_agent.board import Config, Identity
-from evergrow_cloud import devicekeys, wire
+from evergrow_cloud import devicekeys, voices, wire
 from evergrow_cloud.errors import CloudError
 from evergrow_cloud.messages import Birth, Usage
 from evergrow_protocol import errors as codes
@@ -20,6 +20,7 @@ from evergrow_sim.world.features import CLASS_ID, VENDOR_ID, Offer, catalogue, k
 from evergrow_sim.world.grammar import Tap
 from evergrow_sim.world.rand import Rand
 from evergrow_sim.world.safety import WatchedWasher
+from evergrow_sim.world.sayings import Said
 from evergrow_sim.world.scenario import Act, DeviceSpec, Scenario
 from evergrow_sim.world.truth import CycleLog
 from evergrow_sim.world.world import World
@@ -27,7 +28,13 @@ from evergrow_sim.world.world import World
 HOST, PORT = "broker", 1883
 TENANT = "acme"
 
-_ACL = (f"user {CLOUD}", "topic readwrite eg1/#", f"pattern write eg1/{TENANT}/%c/up/#", f"pattern read eg1/{TENANT}/%c/dn/#")
+_ACL = (
+    f"topic readwrite eg1/{TENANT}/home/h1/#",
+    f"user {CLOUD}",
+    "topic readwrite eg1/#",
+    f"pattern write eg1/{TENANT}/%c/up/#",
+    f"pattern read eg1/{TENANT}/%c/dn/#",
+)
 
 Report = Callable[[str, str, str], None]
 """(rule, device, what): something happened that may not."""
@@ -65,7 +72,7 @@ class Resident:
     `offered`: {transfer: offer}. `commands`: ids of the commands sent to it. `stalls`: how often its watchdog has reason to bite.
     `starts`: how often a person started a programme. `may_rot`: bits of its flash flipped; `may_forget`: what it
     should remember of commands may not have reached the flash. `attempts`: how often it tried to connect. `key`: what it shares
-    with the cloud.
+    with the cloud. `said`: what its users said.
     """
 
     def __init__(self, world: World, spec: DeviceSpec, report: Callable[[str, str, str], None]) -> None:
@@ -83,6 +90,7 @@ class Resident:
             telemetry_s=5,
             usage_bytes=spec.usage_bytes,
             tick_ms=spec.tick_ms,
+            home=spec.home,
             mqtt={"version": spec.version},
         )
         identity = Identity(TENANT, spec.name, "evergrow-w1", "0.1.0", VENDOR_ID, CLASS_ID)
@@ -95,6 +103,7 @@ class Resident:
         self.may_rot = False
         self.may_forget = False
         self.attempts = 0
+        self.said = Said()
         link = world.network.link(spec.name)
         link.delay_ms, link.jitter_ms = spec.delay_ms, spec.jitter_ms
         trust.provision(self.device.flash, keyring())
@@ -162,6 +171,10 @@ class House:
         """What the cloud was told, and what is still on flash to be told."""
         return list({**stored.usage(resident.device.flash.files), **self.told(resident)}.values())
 
+    def heard(self, resident: Resident) -> list[voices.Saying]:
+        """What the cloud has of the users of a device."""
+        return [saying for saying in voices.newest(self.cloud.store, 1000) if saying.device == f"{TENANT}/{resident.name}"]
+
     def command(self, resident: Resident, command: int, args: dict[int, int]) -> int:
         """Send a command; returns its id."""
         number = self.cloud.command(resident.name, command, args)
@@ -182,6 +195,13 @@ class House:
             device.open_door()
         elif act.what == "close":
             device.close_door()
+        elif act.what == "say":
+            text = resident.said.next_text()
+            code = device.say(int(act.argument), text)
+            if code == codes.OK:
+                resident.said.taken.append(text)
+            elif code in (NOBODY, codes.STORAGE):
+                resident.said.doubtful.append(text)
         elif act.what == "remote":
             device.enable_remote(bool(act.argument))
         else:

@@ -6,6 +6,7 @@ balance     water, heat and energy add up; the cloud is never told of more than 
 usage       every cycle is in the ledger of the cloud or still on flash, exactly once, as it was (`truth`)
 grammar     every message can be read by the other side; boots rise, and (boot, seq) names one message (`grammar`)
 commands    a command runs once at most
+voice       what users were told was taken is at the cloud in the end, once
 features    nothing is active but what was rightly offered; a good offer ends well or for a good reason, a bad one is refused
 storm       a device that cannot connect tries ever more seldom
 memory      everything that could grow is below its bound
@@ -208,6 +209,8 @@ class Watch:
             return f"it is offline: {agent.link.last_error}"
         if agent.ledger.pending or agent.ledger.merged_cycles:
             return f"{agent.ledger.pending} records and {agent.ledger.merged_cycles} merged cycles are not acked"
+        if agent.voice.pending or agent.events.pending:
+            return f"{agent.voice.pending} sayings are not heard, or an event is not told"
         for transfer, offer in resident.offered.items():
             found = offers.get(house.cloud.store, transfer)
             if found is None or found.open:
@@ -226,6 +229,9 @@ class Watch:
                 self.report("reachable", resident.name, f"command {number} is answered with {answer}")
             else:
                 self.check_usage(resident)
+                wrong = "" if resident.may_rot else resident.said.explain(self._house.heard(resident))
+                if wrong:
+                    self.report("voice", resident.name, wrong)
             self._check_offers(resident)
 
     def _check_offers(self, resident: Resident) -> None:
@@ -253,6 +259,9 @@ def containers(agent: object) -> list[tuple[str, int, int]]:
         ("tasks of the connection", len(get("link._client._tasks")), 8),
         ("records announced", len(get("ledger._window")), 16),
         ("segments", len(get("ledger.journal.segments")), 2 * 65536 // 4096),
+        ("sayings", len(get("voice._said")), 8),
+        ("events", len(get("events._queue")), 16),
+        ("alarms", len(get("events.alarms")), 16),
         ("offers", len(get("installer._offers")), 16),
         ("records of features", len(get("features._records")), 24),
         ("problems of features", len(get("features.problems")), 32),

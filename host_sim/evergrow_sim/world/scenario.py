@@ -31,11 +31,13 @@ class DeviceSpec:
     jitter_ms: int
     usage_bytes: int
     powered_ms: int
+    home: str
 
 
 @dataclass(frozen=True)
 class Act:
-    """`what`: start or remote start (programme), stop, remote stop, door, close, remote (enabled), offer (its name)."""
+    """`what`: start or remote start (programme), stop, remote stop, door, close, remote (enabled), offer (its name), say (stars).
+    """
 
     at_ms: int
     device: str
@@ -60,6 +62,7 @@ def make(seed: int, hours: float = 0) -> Scenario:
     count = rand.choice((1, 1, 1, 1, 1, 1, 2, 2, 3)) if not hours else rand.between(1, 4)
     specs = tuple(_device(rand.derive("device", number), f"w{number}") for number in range(1, count + 1))
     acts = [act for spec in specs for act in _acts(rand.derive("acts", spec.name), spec, span_ms)]
+    acts += [act for spec in specs for act in _sayings(rand.derive("sayings", spec.name), spec, span_ms)]
     acts.sort(key=lambda act: (act.at_ms, act.device))
     return Scenario(specs, tuple(acts), span_ms, 4 if rand.chance(0.2) else 5)
 
@@ -85,6 +88,7 @@ def _device(rand: Rand, name: str) -> DeviceSpec:
         jitter_ms=rand.between(0, 100),
         usage_bytes=rand.choice((65536, 65536, 1024)),
         powered_ms=rand.between(0, 30_000),
+        home="h1" if rand.derive("home").chance(0.5) else "",
     )
 
 
@@ -106,6 +110,15 @@ def _acts(rand: Rand, spec: DeviceSpec, span_ms: int) -> list[Act]:
             acts.append(Act(at_ms + 2_000, spec.name, "remote", int(rand.chance(0.7))))
         at_ms += rand.between(2_000, 60_000) if rand.chance(0.3) else rand.between(40_000, 300_000)
     return acts
+
+
+def _sayings(rand: Rand, spec: DeviceSpec, span_ms: int) -> list[Act]:
+    """Some say nothing, some much at once."""
+    count = rand.choice((0, 0, 1, 2, 3, 12))
+    first_ms = rand.between(spec.powered_ms + 5_000, span_ms)
+    apart_ms = rand.choice((1_000, 60_000))
+    times = [first_ms + number * apart_ms for number in range(count)]
+    return [Act(at_ms, spec.name, "say", rand.between(1, 5)) for at_ms in times if at_ms < span_ms]
 
 
 def _act(rand: Rand) -> tuple[str, int | str]:
