@@ -21,7 +21,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "portable"))
 from tinyappliance import TinyAppliance
 
 UP = "eg1/acme/d1/up/"
-DN = "eg1/acme/d1/dn/"
 NOW_S = 1_795_339_200
 LIMIT_S = 30
 ACL = [
@@ -69,14 +68,14 @@ class Cloud:
             await client.subscribe("eg1/+/+/up/#", qos=1)
             self.ready.set()
             async for message in client.messages:
-                kind = str(message.topic).rsplit("/", 1)[-1]
+                root, _, kind = str(message.topic).rpartition("/up/")
                 body = cbor2.loads(message.payload)  # type: ignore[arg-type]
                 if kind == "birth" and not message.retain:
-                    await client.publish(DN + "welcome", cbor2.dumps([body[0], body[1], NOW_S]), qos=1)
+                    await client.publish(f"{root}/dn/welcome", cbor2.dumps([body[0], body[1], NOW_S]), qos=1)
                 elif kind == "usage":
                     for boot, seq, _, record in body if isinstance(body[0], list) else [body]:
                         assert self.usage.setdefault((boot, seq), record) == record
-                        await client.publish(DN + "ack", cbor2.dumps([boot, seq]), qos=1)
+                        await client.publish(f"{root}/dn/ack", cbor2.dumps([boot, seq]), qos=1)
                 async with self.changed:
                     self.seen.append((kind, body, message.retain))
                     self.changed.notify_all()
