@@ -26,6 +26,7 @@ lint: spec ## Style and likely mistakes (ruff), and what `make spec` checks
 
 spec: $(READY) ## Every sentence of protocol/SPEC.md with an id has a test, no id is used twice
 	@$(BIN)/evergrow spec check
+	@$(BIN)/evergrow registry check
 
 types: $(READY) $(STUBS) ## Type check: host code, and portable code against each board's MicroPython stubs
 	@echo "types: host code, CPython's standard library"

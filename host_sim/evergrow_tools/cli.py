@@ -33,6 +33,7 @@ COMMANDS = (
     Command("feature", "evergrow_tools.feature_cli", "Build, sign, inspect and push features.", "cloud"),
     Command("key", "evergrow_tools.key_cli", "Make and inspect signing keys.", "cloud"),
     Command("spec", "evergrow_tools.spec_cli", "Check that every sentence of SPEC.md is proven.", "dev"),
+    Command("registry", "evergrow_tools.registry_cli", "Check and generate from the registry of ids.", "dev"),
     Command("budgets", "evergrow_tools.budgets", "Measure sizes and compare them with budgets.toml.", "sim"),
     Command("bench", "evergrow_tools.bench", "Measure speed and memory.", "cloud,sim"),
 )

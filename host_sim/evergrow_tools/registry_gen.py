@@ -1,14 +1,8 @@
-"""Generates the portable tables of the registry: `python -m evergrow_tools.registry_gen [--check]`.
+"""The portable tables of the registry, for `evergrow registry write`: numbers alone, and for a board only those of its class."""
 
-A board gets numbers alone, and only those of its own class. A test holds the generated files against registry.toml.
-"""
-
-import argparse
 from collections.abc import Iterable
-from pathlib import Path
 
-import evergrow_protocol
-from evergrow_protocol.registry import Entry, Registry, load
+from evergrow_protocol.registry import Entry, Registry
 
 
 def render(registry: Registry) -> dict[str, str]:
@@ -49,25 +43,4 @@ def _constants(prefix: str, entries: Iterable[Entry]) -> list[str]:
 
 
 def _source(title: str, lines: list[str]) -> str:
-    return "\n".join([f'"""{title} Generated from registry.toml by evergrow_tools.registry_gen: do not edit."""', "", *lines, ""])
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Generate the portable tables of the registry.")
-    parser.add_argument("--check", action="store_true", help="only say whether they are current")
-    check = parser.parse_args().check
-    folder = Path(evergrow_protocol.__file__).parent
-    stale = []
-    for name, source in render(load()).items():
-        path = folder / name
-        if not path.exists() or path.read_text(encoding="utf-8") != source:
-            stale.append(name)
-            if not check:
-                path.write_text(source, encoding="utf-8")
-    if stale:
-        print(f"{'stale' if check else 'written'}: {', '.join(stale)}")
-    return 1 if check and stale else 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    return "\n".join([f'"""{title} Generated from registry.toml by `evergrow registry write`: do not edit."""', "", *lines, ""])

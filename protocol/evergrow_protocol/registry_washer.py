@@ -1,4 +1,4 @@
-"""Ids of the class `washer`. Generated from registry.toml by evergrow_tools.registry_gen: do not edit."""
+"""Ids of the class `washer`. Generated from registry.toml by `evergrow registry write`: do not edit."""
 
 CLASS_ID = 1
 
@@ -18,6 +18,7 @@ ACTUATOR_DRAIN = 2
 ACTUATOR_HEATER = 3
 ACTUATOR_DRUM_RPM = 4
 ACTUATOR_DOOR_LOCK = 5
+ACTUATOR_BUZZER = 11
 
 PROGRAMME_COTTON = 1
 PROGRAMME_ECO = 2

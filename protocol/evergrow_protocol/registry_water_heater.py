@@ -1,0 +1,20 @@
+"""Ids of the class `water_heater`. Generated from registry.toml by `evergrow registry write`: do not edit."""
+
+CLASS_ID = 7
+
+SIGNAL_TEMP = 2  # 0.1 degC
+SIGNAL_POWER_W = 4
+SIGNAL_ENERGY_WH = 7
+SIGNAL_WATER_IN_ML = 8
+SIGNAL_PHASE = 9
+SIGNAL_REMAINING_S = 10
+SIGNAL_TANK_PERCENT = 22
+SIGNAL_HOT_WATER_ML = 27
+
+ACTUATOR_HEATER = 3
+ACTUATOR_BUZZER = 11
+ACTUATOR_TANK_SET = 18  # 0.1 degC
+
+PROGRAMME_TANK_NORMAL = 22
+PROGRAMME_TANK_ECO = 23
+PROGRAMME_TANK_BOOST = 24
