@@ -13,7 +13,7 @@ reused or redefined; those from 1000 up belong to features. *Matter* names the c
 means the same, read in the data model of project-chip/connectedhomeip; *x10* says that Matter's integer is ten times ours.
 """
 
-_SHARED = ("outcomes", "phases", "events", "errors", "usage")
+_SHARED = ("usage", "outcomes", "phases", "events", "errors", "wishes", "scenes")
 _OWN = ("signals", "actuators", "programmes")
 
 
