@@ -22,6 +22,7 @@ from evergrow_agent.journal import Journal
 from evergrow_agent.ledger import Ledger
 from evergrow_agent.link import Link
 from evergrow_agent.runner import IDLE, Runner
+from evergrow_agent.settings import Settings
 from evergrow_agent.state import State
 from evergrow_agent.telemetry import SignalSet, Telemetry
 from evergrow_agent.timebase import Timebase
@@ -71,17 +72,17 @@ class Agent:
         journal = Journal(board.flash, min(_SEGMENT_BYTES, config.usage_bytes), config.usage_bytes, config.reserve_bytes)
         self.ledger = Ledger(board.flash, journal)
         self.cycle = Cycle(self.runner, self.guard, self.ledger, board.flash, self.timebase)
+        self.settings = Settings(board.flash)
+        self.settings.apply = self._apply
         self.events = Events(self.timebase)
         self.alarms = Alarms(self.guard, self.events)
-        self.state = State(self.runner, board.appliance, self.events)
+        self.state = State(self.runner, board.appliance, self.events, self.settings)
         self.home = Home(identity.device, self.timebase)
         self.telemetry = Telemetry(self._read, self.timebase)
-        if config.telemetry_signals:
-            bands = {signal: 0 for signal in config.telemetry_signals}
-            self.telemetry.configure([SignalSet(config.telemetry_s, config.telemetry_s, False, bands)])
+        self._served = False  # features, installer and link are there
+        self._apply(None)
         self._flags = 0
         self._booted = False
-        self._served = False  # features, installer and link are there
         self._over = asyncio.Event()
 
     @property
@@ -95,7 +96,8 @@ class Agent:
             return
         self._booted = True
         # What lost power is reported first: its boot number may have been drawn, and this boot's must be later.
-        for step in (self.ledger.load, self.cycle.recover, self._count, self.ledger.settle, self._make_services):
+        counted = (self.ledger.load, self.cycle.recover, self._count, self.ledger.settle)
+        for step in counted + (self.settings.load, self._make_services):
             try:
                 self.board.watchdog.feed()
                 step()
@@ -201,6 +203,20 @@ class Agent:
             self._make_services()
         await self.installer.run()
 
+    def _apply(self, sets: "list[SignalSet] | None") -> None:
+        """Another configuration is in force."""
+        config = self.config
+        if sets is None:
+            bands = {signal: 0 for signal in config.telemetry_signals}
+            sets = [SignalSet(config.telemetry_s, config.telemetry_s, False, bands)] if bands else []
+        self.telemetry.configure(sets)
+        if self._served:
+            self._configure(self.link)
+
+    def _configure(self, link: "Link") -> None:
+        link.set_keepalive(self.settings.keepalive_s)
+        link.join(self.settings.home or self.config.home)
+
     def _make_services(self) -> None:
         """The parts that the appliance can do without."""
         board, config, identity = self.board, self.config, self.identity
@@ -220,7 +236,7 @@ class Agent:
             self.voice,
             self.home,
         )
-        link.join(config.home)
+        self._configure(link)
         self.voice.on_said = link.wake
         self.installer = Installer(
             self.features,
@@ -235,7 +251,7 @@ class Agent:
             config.block_bytes,
         )
         link.receive = Inbox(
-            self.timebase, self.ledger, commands, self.installer, self.voice, self.home, link, board.clock
+            self.timebase, self.ledger, commands, self.installer, self.voice, self.home, self.settings, link, board.clock
         ).receive
         link.birth = self._birth
         link.state = self.state.body

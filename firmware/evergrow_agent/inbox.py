@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from evergrow_agent.install import Installer
     from evergrow_agent.ledger import Ledger
     from evergrow_agent.link import Link
+    from evergrow_agent.settings import Settings
     from evergrow_agent.timebase import Timebase
     from evergrow_agent.voice import Voice
 
@@ -27,6 +28,7 @@ class Inbox:
         installer: "Installer",
         voice: "Voice",
         home: "Home",
+        settings: "Settings",
         link: "Link",
         clock: "Any",
     ) -> None:
@@ -35,12 +37,14 @@ class Inbox:
         self._commands = commands
         self._installer = installer
         self._voice = voice
+        self._settings = settings
         self._link = link
         self._clock = clock
         self._kinds = {
             "welcome": self._welcome,
             "ack": self._ack,
             "cmd": self._command,
+            "cfg": self._config,
             "offer": self._offer,
             "block": self._block,
             "heard": self._heard,
@@ -68,6 +72,10 @@ class Inbox:
 
     def _command(self, payload: memoryview) -> None:
         self._link.answer(*self._commands.handle(payload, self._clock.ticks_ms()))
+
+    def _config(self, payload: memoryview) -> None:
+        self._settings.receive(payload)
+        self._link.publish_state()  # also when nothing has changed: who asks again has not heard
 
     def _offer(self, payload: memoryview) -> None:
         self._installer.on_offer(*messages.parse_offer(payload))

@@ -113,8 +113,10 @@ class Link:
             "will": (self._up["state"], will, 1, True),
         }
         settings.update(config.mqtt)
+        self._keepalive_s = self._next_keepalive_s = config.keepalive_s
+        self._mqtt = MqttConfig(identity.device, config.host, config.port, **settings)
         self._client = Client(
-            MqttConfig(identity.device, config.host, config.port, **settings),
+            self._mqtt,
             board.net,
             board.random,
             self._on_message,
@@ -161,6 +163,12 @@ class Link:
         self._home_id = home_id
         self._home_due = bool(home_id)
         self._work.set()
+
+    def set_keepalive(self, keepalive_s: int) -> None:
+        """The keepalive from the next connect on; 0: the one that the link was made with."""
+        self._next_keepalive_s = keepalive_s or self._keepalive_s
+        if not self._client.connected:
+            self._mqtt.keepalive_s = self._next_keepalive_s
 
     def is_current_birth(self, boot: int, seq: int) -> bool:
         """Whether a welcome answers the last birth of this boot: an older one brings an old time."""
@@ -360,6 +368,7 @@ class Link:
 
     def _on_disconnect(self, error: Exception) -> None:
         self._online.clear()
+        self._mqtt.keepalive_s = self._next_keepalive_s
         self.last_error = str(error)
 
     # -- down

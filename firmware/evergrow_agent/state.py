@@ -10,12 +10,14 @@ if TYPE_CHECKING:
 
     from evergrow_agent.events import Events
     from evergrow_agent.runner import Runner
+    from evergrow_agent.settings import Settings
 
 
 class State:
-    """Watches `runner`, the appliance's remote enable and the alarms in `events`."""
+    """Watches `runner`, the appliance's remote enable, the alarms in `events`, and which configuration is in force."""
 
-    def __init__(self, runner: "Runner", appliance: "Any", events: "Events") -> None:
+    def __init__(self, runner: "Runner", appliance: "Any", events: "Events", settings: "Settings") -> None:
+        self._settings = settings
         self._runner = runner
         self._appliance = appliance
         self._events = events
@@ -24,7 +26,8 @@ class State:
     def changed(self) -> bool:
         """Whether something that must be published has changed since the last call (EG-STATE-002)."""
         runner = self._runner
-        now = (runner.state, runner.programme_id, runner.phase, self._remote(), runner.error, self._events.raised())
+        alarms, config = self._events.raised(), self._settings.reported()
+        now = (runner.state, runner.programme_id, runner.phase, self._remote(), runner.error, alarms, config)
         if now == self._seen:
             return False
         self._seen = now
@@ -44,6 +47,7 @@ class State:
             self._remote(),
             runner.error,
             self._events.raised(),
+            self._settings.reported(),
         )
 
     def _remote(self) -> bool:

@@ -26,6 +26,7 @@ from evergrow_cloud.cli_common import (
     registry_id,
     sentences,
 )
+from evergrow_cloud.config_cli import app as config_app
 from evergrow_cloud.conversation_cli import scene, show_events, voice
 from evergrow_cloud.enrol_cli import enrol
 from evergrow_cloud.errors import CommandTimeout
@@ -51,6 +52,7 @@ app.command(epilog="Example: evergrow cloud enrol acme/washer-1 --out washer-1.k
 app.command("events", epilog="Example: evergrow cloud events acme/fridge-1 --limit 20 --json")(show_events)
 app.command(epilog="Examples: evergrow cloud voice --tenant acme; evergrow cloud voice --forget acme/washer-1")(voice)
 app.command(epilog="Example: evergrow cloud scene acme/home-7 night")(scene)
+app.add_typer(config_app, name="config")
 
 
 @app.command(epilog="Example: evergrow cloud run --broker mqtts://cloud@broker.example:8883 --ca ca.pem --db fleet.db")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from evergrow_cloud import commands, devices, events, offers, telemetry, usage, voices, wire
+from evergrow_cloud import commands, configs, devices, events, offers, telemetry, usage, voices, wire
 from evergrow_cloud.blocks import BlockService
 from evergrow_cloud.errors import WireError
 from evergrow_cloud.limits import Buckets, Limits
@@ -169,9 +169,11 @@ class Ingest:
                     welcome = wire.welcome(header.boot, header.seq, int(now_s))
                     outcome.outgoing.append(Outgoing(topics.dn(item.tenant, item.device, "welcome"), welcome, 1))
                     offers.repeat_open(store, device_id)
+                    configs.born(store, device_id)
                     outcome.due = True
             case State():
-                devices.record_state(store, device_id, message, item.raw)
+                if devices.record_state(store, device_id, message, item.raw) and configs.reported(store, device_id, message):
+                    outcome.due = True
             case Sync():
                 devices.record_sync(store, device_id, message)
             case Telemetry():

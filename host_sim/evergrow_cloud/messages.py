@@ -60,6 +60,14 @@ class Birth:
         return bool(self.flags & 2)
 
 
+class ConfigReport(NamedTuple):
+    """`version` of the configuration that is in force, 0 for none; `code` of the last that came, and its version if not OK."""
+
+    version: int
+    code: int
+    refused: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     header: Header
@@ -71,6 +79,7 @@ class State:
     remote_enable: bool | None
     error: int | None
     alarms: tuple[int, ...] = ()
+    config: ConfigReport | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,6 +170,20 @@ MIGRATIONS = (
         created_s INTEGER NOT NULL
     );
     """,
+    """
+    -- What each device is to be configured as, and what it said of it last.
+    CREATE TABLE configs (
+        device_id INTEGER PRIMARY KEY REFERENCES devices (id),
+        version INTEGER NOT NULL,
+        message BLOB NOT NULL,
+        set_s INTEGER NOT NULL,
+        due INTEGER NOT NULL DEFAULT 1,
+        applied INTEGER,
+        code INTEGER,
+        refused INTEGER
+    );
+    CREATE INDEX configs_due ON configs (device_id) WHERE due = 1;
+    """,
 )
 
 

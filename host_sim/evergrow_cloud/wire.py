@@ -15,6 +15,7 @@ from evergrow_cloud.fields import MAX_UINT32, array, identifier, integer, mappin
 from evergrow_cloud.messages import (
     Birth,
     BlockRequest,
+    ConfigReport,
     EntitlementAnswer,
     Event,
     Feature,
@@ -65,6 +66,11 @@ def ack(boot: int, seq: int, later: bytes = b"") -> bytes:
 def command(id: int, command: int, args: dict[int, Any], deadline_utc_s: int | None = None) -> bytes:
     """dn/cmd."""
     return strict.dumps([id, command, args] if deadline_utc_s is None else [id, command, args, deadline_utc_s])
+
+
+def config(version: int, values: dict[int, Any]) -> bytes:
+    """dn/cfg: the whole configuration that is desired."""
+    return strict.dumps([version, values])
 
 
 def offer(transfer: int, envelope_bytes: int, content: int = 0) -> bytes:
@@ -150,7 +156,7 @@ def _birth(header: Header, body: Any) -> Birth:
 
 
 def _state(header: Header, body: Any) -> State:
-    fields = mapping(body, "state", range(7))
+    fields = mapping(body, "state", range(8))
     remote = fields.get(5)
     if remote is not None and not isinstance(remote, bool):
         raise WireError(codes.BAD_TYPE, "remote enable is true or false")
@@ -163,7 +169,17 @@ def _state(header: Header, body: Any) -> State:
         remaining_s=maybe(fields, 4, "remaining_s"),
         remote_enable=remote,
         error=maybe(fields, 6, "error"),
+        config=None if fields.get(7) is None else _config_report(fields[7]),
         alarms=tuple(uint(item, "alarm", MAX_UINT32) for item in array(fields.get(8, []), 0, "alarms", MAX_ALARMS)),
+    )
+
+
+def _config_report(item: Any) -> ConfigReport:
+    version, code, *rest = array(item, 2, "a report of the configuration")
+    return ConfigReport(
+        uint(version, "version", MAX_UINT32),
+        uint(code, "code", MAX_UINT32),
+        uint(rest[0], "refused version", MAX_UINT32) if rest else None,
     )
 
 

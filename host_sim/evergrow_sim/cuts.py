@@ -28,6 +28,7 @@ SCENARIOS = {
     "feature": "upgrade, install and remove features",
     "features-many": "the same with a directory of more than one pair of blocks",
     "voice": "take what users say, and let go of what the cloud has heard",
+    "config": "configurations that arrive and are replaced",
 }
 """Name: what is done while power is cut. The scenarios themselves are in `evergrow_sim.cutscenarios`."""
 

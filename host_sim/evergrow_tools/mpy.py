@@ -24,6 +24,7 @@ PORTABLE = (
     "evergrow_sim.board",
     "evergrow_sim.clock",
     "evergrow_sim.cutpoints",
+    "evergrow_sim.cutscenario_config",
     "evergrow_sim.cutscenario_voice",
     "evergrow_sim.cutscenarios",
     "evergrow_sim.device",

@@ -49,6 +49,10 @@ CONTENT_REVOCATIONS = 2
 
 ENTITLEMENT_MAX = 512  # bytes
 
+CONFIG_TELEMETRY = 1
+CONFIG_KEEPALIVE = 2
+CONFIG_HOME = 3
+
 USAGE_MERGED = 9  # In a usage record: how many cycles it stands for, when there was no room for each of them.
 
 _UINT_MAX = 0xFFFFFFFF
@@ -107,11 +111,17 @@ def state(
     remote: bool = False,
     error: int = 0,
     alarms: "list[int] | None" = None,
+    config: "list[int] | None" = None,
 ) -> "dict[int, Any]":
-    """Body of `up/state`; an offline one says nothing but that. `alarms`: ids of those that are raised, ascending."""
+    """Body of `up/state`; an offline one says nothing but that. `alarms`: ids of those that are raised, ascending.
+
+    `config`: [version in force, code, ? refused version].
+    """
     if link == LINK_OFFLINE:
         return {0: LINK_OFFLINE}
     body: "dict[int, Any]" = {0: link, 1: operation, 2: programme, 3: phase, 4: remaining_s, 5: remote, 6: error}
+    if config:
+        body[7] = config
     if alarms:
         body[8] = alarms
     return body
@@ -191,6 +201,15 @@ def command_fields(fields: "list[Any]") -> "tuple[int, dict[int, Any], int | Non
         raise ProtocolError(MALFORMED, "a command is [id, command, args, ? deadline]")
     deadline_s = _uint(fields[2], "deadline") if len(fields) > 2 and fields[2] is not None else None
     return _uint(fields[0], "command"), check_map(fields[1]), deadline_s
+
+
+def parse_config(data: "Buffer") -> "tuple[int, Any]":
+    """`dn/cfg` -> (version, map of values). The map is not checked: with the version, what is wrong in it can be reported."""
+    fields = _array(data, 2)
+    version = _uint(fields[0], "version")
+    if not version:
+        raise ProtocolError(OUT_OF_RANGE, "versions of a configuration count from 1")
+    return version, fields[1]
 
 
 def parse_acknowledge(args: "dict[int, Any]") -> int:

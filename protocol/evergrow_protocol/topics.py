@@ -23,6 +23,7 @@ DN = {
     "welcome": (1, False),
     "ack": (1, False),
     "cmd": (1, False),
+    "cfg": (1, False),
     "offer": (1, False),
     "block": (0, False),
     "ent": (1, False),

@@ -42,7 +42,7 @@ BIRTH = {
 USAGE = {0: 1, 1: 0, 2: 7265, 4: 941, 5: 51240, 6: 602, 7: 1000}
 GOOD: dict[str, Any] = {
     "birth": BIRTH,
-    "state": {0: 1, 1: 1, 2: 1, 3: 4, 4: 600, 5: True, 6: 0},
+    "state": {0: 1, 1: 1, 2: 1, 3: 4, 4: 600, 5: True, 6: 0, 7: [8, 0]},
     "sync": [1500, 1_795_339_200],
     "usage": USAGE,
     "tele": {0: 10, 1: {1: bytes.fromhex("c8010a0d"), 2: bytes(3)}},
@@ -221,6 +221,9 @@ def test_an_unknown_critical_key_is_refused(kind: str) -> None:
         ("get", payload("get", [5, 1, 0, 0, b"\x01"]), codes.OUT_OF_RANGE),
         ("get", payload("get", [5, 1, 512, 0, 1]), codes.BAD_TYPE),
         ("get", payload("get", [5, 1, 512, 0, bytes(129)]), codes.TOO_LARGE),
+        ("state", payload("state", k7=[1]), codes.MALFORMED),
+        ("state", payload("state", k7=7), codes.BAD_TYPE),
+        ("state", payload("state", k7=[1, -1]), codes.OUT_OF_RANGE),
         ("tele", payload("tele", k1={n: b"0" for n in range(65)}), codes.TOO_LARGE),
         ("tele", payload("tele", k1={1: bytes(4097)}), codes.TOO_LARGE),
         ("tele", payload("tele", k1={-1: b"0"}), codes.UNSUPPORTED),
@@ -310,7 +313,7 @@ def test_the_cloud_reads_what_the_device_writes() -> None:
     found = wire.decode("birth", from_device(birth, [1234]))
     assert isinstance(found, Birth)
     assert (found.header, found.model, found.heap_free_bytes) == (Header(700, 300, None, 1234), "wm-8", 90_000)
-    for state in (messages.state(0), messages.state(1, 1, 1, 4, 600, True, 0)):
+    for state in (messages.state(0), messages.state(1, 1, 1, 4, 600, True, 0), messages.state(1, config=[5, 8, 6])):
         assert isinstance(wire.decode("state", from_device(state)), State)
     (usage,) = wire.decode("usage", from_device(USAGE | {messages.USAGE_MERGED: 3}))  # type: ignore[misc]
     assert usage.merged_cycles == 3
@@ -324,6 +327,7 @@ def test_the_device_reads_what_the_cloud_writes() -> None:
     assert (boot, seq, bytes(bitmap)) == (7, 3, b"\x02")
     number, fields = messages.parse_command(wire.command(2**32 - 1, 1, {0: 3}, 1_795_339_200))
     assert (number, *messages.command_fields(fields)) == (2**32 - 1, 1, {0: 3}, 1_795_339_200)
+    assert messages.parse_config(wire.config(7, {2: 60})) == (7, {2: 60})
     assert messages.parse_offer(wire.offer(1_795_339_200, 16_384)) == (1_795_339_200, 16_384, 0)
     assert messages.parse_offer(wire.offer(6, 2680, messages.CONTENT_GRANT)) == (6, 2680, 1)
     assert bytes(messages.parse_entitlement(wire.entitlement(b"abc"))) == b"abc"

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "portable"))
 from _lane import micropython_launcher
 
 # How many operations are skipped between two that are cut. `evergrow_sim.cuts` as a program skips none.
-SAMPLES = {"usage": 4, "usage-blocks": 4, "boot": 1, "cycle": 6, "feature": 3, "features-many": 8, "voice": 1}
+SAMPLES = {"usage": 4, "usage-blocks": 4, "boot": 1, "cycle": 6, "feature": 3, "features-many": 8, "voice": 1, "config": 1}
 
 
 @pytest.mark.parametrize("scenario", cuts.SCENARIOS)

@@ -34,7 +34,7 @@ async def test_after_a_connect_come_birth_state_and_the_sync_pair():
         (sync,) = cloud.of("sync")
         mono_ms, utc_s = sync[3]
         assert abs(utc_s - mono_ms // 1000 - NOW_S) <= 1 and sync[2] == utc_s
-        assert cloud.of("state") == [[1, 1, cloud.of("state")[0][2], {0: 1, 1: 0, 2: 0, 3: 0, 4: 0, 5: False, 6: 0}]]
+        assert cloud.of("state") == [[1, 1, cloud.of("state")[0][2], {0: 1, 1: 0, 2: 0, 3: 0, 4: 0, 5: False, 6: 0, 7: [0, 0]}]]
 
     await device.live(story)
     assert sum(device.agent.crashes.values()) == 0, device.agent.last_crash

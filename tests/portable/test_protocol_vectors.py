@@ -5,6 +5,7 @@ Run in the project's folder, as `make test` does.
 
 import json
 
+from evergrow_agent import settings
 from evergrow_protocol import messages, topics
 from evergrow_protocol.cbor import dumps, loads
 from evergrow_protocol.errors import ProtocolError
@@ -38,6 +39,10 @@ def read(kind, data):
         return (command_id,) + messages.command_fields(fields)
     if kind == "ent":
         return bytes(messages.parse_entitlement(data))
+    if kind == "cfg":
+        version, values = messages.parse_config(data)
+        sets, keepalive_s, home = settings.check(values)
+        return version, sets and len(sets), keepalive_s, home
     return tuple([bytes(value) if isinstance(value, memoryview) else value for value in PARSERS[kind](data)])
 
 

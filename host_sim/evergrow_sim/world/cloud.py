@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from typing import Any
 
-from evergrow_cloud import commands, devices, offers, wire
+from evergrow_cloud import commands, configs, devices, offers, wire
 from evergrow_cloud.ingest import Incoming, Ingest, Outgoing
 from evergrow_cloud.limits import Limits
 from evergrow_cloud.store import Store
@@ -121,6 +121,19 @@ class CloudEnd:
         self._due.set()
         return number
 
+    def configure(self, device: str, values: dict[int, Any], tenant: str = "acme") -> int:
+        """Desire a configuration of a device. Returns its version."""
+        with self.store.transaction():
+            device_id = devices.ensure(self.store, tenant, device)
+        version = configs.put(self.store, device_id, values)
+        self._due.set()
+        return version
+
+    def configured(self, device: str) -> configs.Desired | None:
+        """What is desired of a device, and what became of it."""
+        row = self.store.row("SELECT id FROM devices WHERE device = ?", device)
+        return configs.get(self.store, row[0]) if row else None
+
     def answer(self, number: int) -> tuple[int, Any] | None:
         """(code, result) of a command; None while there is none."""
         return commands.result(self.store, number)
@@ -216,6 +229,10 @@ class CloudEnd:
                 await self._publish(client, [Outgoing(topics.dn(command.tenant, command.device, "cmd"), command.message, 1)])
                 await self._disk()
                 commands.sent(self.store, command.id)
+            for config in configs.due(self.store, _DUE_LIMIT):
+                await self._publish(client, [Outgoing(topics.dn(config.tenant, config.device, "cfg"), config.message, 1)])
+                await self._disk()
+                configs.sent(self.store, config.device_id, config.version)
             await self._due.wait()
 
     async def _poll(self) -> None:

@@ -19,6 +19,7 @@ _DN = {
     "welcome": messages.parse_welcome,
     "ack": messages.parse_ack,
     "cmd": messages.parse_command,
+    "cfg": messages.parse_config,
     "offer": messages.parse_offer,
     "block": messages.parse_block,
     "ent": lambda data: (messages.parse_entitlement(data),),

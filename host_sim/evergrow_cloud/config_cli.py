@@ -1,0 +1,69 @@
+"""`evergrow cloud config`: what a device is to be configured as, and whether it is."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from evergrow_cloud import config_file, configs, devices, view
+from evergrow_cloud.cli_common import DEFAULT_DATABASE, Database, DeviceName, Json, existing, fail, print_json, sentences
+from evergrow_protocol import registry
+
+app = typer.Typer(
+    help="Configure devices: telemetry, keepalive, home.",
+    epilog="Example: evergrow cloud config set acme/washer-1 washer.toml",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+
+@app.command("set", epilog="Example: evergrow cloud config set acme/washer-1 washer.toml")
+def set_config(
+    device: DeviceName,
+    file: Annotated[Path, typer.Argument(help="TOML: keepalive_s, home, telemetry; see docs/configuration.md.", metavar="FILE")],
+    db: Database = DEFAULT_DATABASE,
+    as_json: Json = False,
+) -> None:
+    """Desire a configuration of a device. The running cloud sends it, until the device says that it is in force."""
+    names = registry.load()
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}")
+    with sentences(), existing(db) as store:
+        values = config_file.parse(text, names)
+        tenant, name = devices.address(store, device)
+        with store.transaction():
+            device_id = devices.ensure(store, tenant, name)
+        version = configs.put(store, device_id, values)
+    if as_json:
+        print_json({"device": f"{tenant}/{name}", "version": version})
+    else:
+        print(f"{tenant}/{name}: configuration {version} is desired")
+
+
+@app.command(epilog="Example: evergrow cloud config show acme/washer-1 --json")
+def show(device: DeviceName, db: Database = DEFAULT_DATABASE, as_json: Json = False) -> None:
+    """Show what is desired of a device, and what it made of it."""
+    names = registry.load()
+    with sentences(), existing(db) as store:
+        row = devices.find(store, device)
+        found = configs.get(store, row.id)
+    if found is None:
+        fail(f"nothing is desired of {row.name}.", "`evergrow cloud config set` does that.")
+    told: dict[str, Any] = {
+        "device": row.name,
+        "version": found.version,
+        "set": view.iso(found.set_s),
+        "in_force": found.in_force,
+        "applied_version": found.applied,
+        "code": found.code,
+        "code_name": None if found.code is None else view.code_name(found.code),
+        "refused_version": found.refused,
+        "values": config_file.describe(found.values, names),
+    }
+    if as_json:
+        print_json(told)
+        return
+    for key, value in told.items():
+        print(f"{key + ':':18} {'-' if value is None else view.clean(value)}")
