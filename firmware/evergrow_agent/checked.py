@@ -21,3 +21,12 @@ def load(flash: "Any", name: str) -> "bytes | None":
         return None
     content = data[_CHECK:]
     return content if sha256(content).digest()[:_CHECK] == data[:_CHECK] else b""
+
+
+def replace(flash: "Any", name: str, content: bytes) -> None:
+    """As `save`; an OSError after which the new content is there all the same is none."""
+    try:
+        save(flash, name, content)
+    except OSError:
+        if load(flash, name) != content:
+            raise

@@ -1,4 +1,4 @@
-"""COSE_Sign1 with a detached payload (RFC 9052 sections 4.2 and 4.4), signed with HSS-LMS (RFC 8778).
+"""COSE_Sign1 (RFC 9052 sections 4.2 and 4.4), signed with HSS-LMS (RFC 8778).
 
 The algorithm belongs to the key: a header that names another one is refused, and nothing is chosen by what a message says.
 The key id may stand in either header. It only picks the key to try, and what counts is that the signature verifies under
@@ -41,13 +41,14 @@ class Key:
 
 
 class Sign1:
-    """A parsed COSE_Sign1_Tagged (or untagged). `protected`, `kid` and `signature` are views of the input; `alg` is the
-    protected header's; `alg` and `kid` are None when absent.
+    """A parsed COSE_Sign1_Tagged (or untagged). `protected`, `kid`, `payload` and `signature` are views of the input; `alg` is
+    the protected header's; `alg` and `kid` are None when absent. The payload is detached, and then empty, or to be `attached`.
 
-    Raises ProtocolError: MALFORMED, NOT_DETERMINISTIC, BAD_TYPE, or UNSUPPORTED for a critical header or an attached payload.
+    Raises ProtocolError: MALFORMED, NOT_DETERMINISTIC, BAD_TYPE, or UNSUPPORTED for a critical header or a payload that must
+    be detached.
     """
 
-    def __init__(self, buf: "Buffer") -> None:
+    def __init__(self, buf: "Buffer", attached: bool = False) -> None:
         self.alg: int | None = None
         self.kid: memoryview | None = None
         self._labels: list[object] = []
@@ -61,7 +62,10 @@ class Sign1:
             self._header(header, True)
             finish(header)
         self._header(reader, False)
-        if reader.peek() != OTHER or reader.decode() is not None:
+        self.payload = memoryview(b"")
+        if attached:
+            self.payload = reader.read_bytes()
+        elif reader.peek() != OTHER or reader.decode() is not None:
             raise ProtocolError(UNSUPPORTED, "the payload must be detached", reader.offset)
         self.signature = reader.read_bytes()
         finish(reader)
@@ -100,12 +104,12 @@ def verify_steps(block: Sign1, payload: "Buffer", key: Key) -> "Generator[int, N
     if block.alg != key.alg or key.alg != ALG_HSS_LMS:
         raise ProtocolError(NOT_AUTHORISED, "the algorithm is not the key's")
     # Sig_structure: ["Signature1", protected, external_aad, payload]
-    parts = (b"\x84\x6aSignature1", _head(block.protected), block.protected, b"\x40", _head(payload), payload)
+    parts = (b"\x84\x6aSignature1", head(block.protected), block.protected, b"\x40", head(payload), payload)
     return (yield from lms.verify_steps(key.public, parts, block.signature))
 
 
-def _head(content: "Buffer") -> bytes:
-    """Head of a byte string with this content, below 64 KB."""
+def head(content: "Buffer") -> bytes:
+    """Head of an encoded byte string with this content, below 64 KB."""
     size = len(content)
     if size < 24:
         return bytes((0x40 | size,))

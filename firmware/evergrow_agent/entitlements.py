@@ -1,0 +1,170 @@
+"""What this device may use: entitlements, their uses and their time (SPEC section 13).
+
+    file `ent.P.F`   [claims, uses, boot, seq] of publisher P's feature F: how many uses were counted, and the cycle counted last
+
+One `checked` file each, replaced whole: a power cut leaves the old or the new entitlement and count (EG-ENT-010). Since the cycle
+stands beside the count, counting one again changes nothing (EG-ENT-009).
+"""
+
+from evergrow_agent import checked
+from evergrow_protocol import entitlement
+from evergrow_protocol.cbor import dumps, loads
+from evergrow_protocol.errors import BAD_DIGEST, NOT_AUTHORISED, NOT_ENTITLED, OK, STALE, STORAGE, TOO_LARGE, ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from evergrow_agent.seentime import SeenTime
+    from evergrow_protocol.entitlement import Entitlement
+
+    Buffer = bytes | bytearray | memoryview
+
+PREFIX = "ent."
+MAX_HELD = 24
+_MAX_JUMP = 1 << 26
+
+
+class Held:
+    """One entitlement and what was used of it. `boot`, `seq`: the cycle that was counted last."""
+
+    def __init__(self, what: "Entitlement", used: int = 0, boot: int = 0, seq: int = 0) -> None:
+        self.what = what
+        self.used = used
+        self.boot = boot
+        self.seq = seq
+
+
+class Entitlements:
+    """Reads what is on `flash`; never raises for what it finds there. `key`: the subkey for entitlements, None for none.
+    `subject`: "tenant/device". `problems`: codes of what was found damaged, and does not hold."""
+
+    def __init__(self, flash: "Any", key: "bytes | None", subject: str, seen: "SeenTime") -> None:
+        self.problems: "list[int]" = []
+        self._flash = flash
+        self._key = key
+        self._subject = subject
+        self._seen = seen
+        self._held: "dict[tuple[int, int], Held]" = {}
+        try:
+            for name in flash.names():
+                if name.startswith(PREFIX):
+                    self._load(name)
+        except OSError:
+            self.problems.append(STORAGE)
+        self._note_need()
+
+    def take(self, token: "Buffer") -> "list[int]":
+        """Take what came in `dn/ent`; returns what `up/ent` answers: [publisher, feature, sequence, code]. Never raises."""
+        answer = [0, 0, 0, OK]
+        try:
+            if self._key is None:
+                raise ProtocolError(NOT_AUTHORISED, "this device has no key")
+            claims = entitlement.authentic(token, self._key)
+            new = entitlement.parse(claims)
+            if new.subject != self._subject:
+                raise ProtocolError(NOT_AUTHORISED, f"issued to {new.subject}")
+            answer = [new.publisher, new.feature, new.sequence, OK]
+            self._take(new, bytes(claims))
+        except ProtocolError as exc:
+            answer[3] = exc.code
+        except OSError:
+            answer[3] = STORAGE
+        except MemoryError:
+            answer[3] = TOO_LARGE
+        return answer
+
+    def check(self, publisher: int, feature: int, sequence: int) -> None:
+        """Raises ProtocolError NOT_ENTITLED unless an entitlement holds now for this version of a feature (EG-ENT-006)."""
+        held = self._held.get((publisher, feature))
+        why = "there is none" if held is None else self._why_not(held, sequence)
+        if why:
+            raise ProtocolError(NOT_ENTITLED, f"feature {publisher}/{feature}: {why}")
+
+    def trial(self, publisher: int, feature: int) -> bool:
+        """Whether it is used under a trial."""
+        held = self._held.get((publisher, feature))
+        return held is not None and held.what.trial
+
+    def counts(self, publisher: int, feature: int) -> bool:
+        """Whether its uses are counted."""
+        held = self._held.get((publisher, feature))
+        return held is not None and held.what.uses != entitlement.UNLIMITED
+
+    def held(self) -> "list[tuple[tuple[int, int], Held]]":
+        """[((publisher, feature), what is held)], to be read."""
+        return sorted(self._held.items(), key=_first)
+
+    def use(self, publisher: int, feature: int, boot: int, seq: int) -> None:
+        """Count a use by the cycle (boot, seq), once, durably (EG-ENT-009). Raises OSError: it is counted in RAM alone."""
+        held = self._held.get((publisher, feature))
+        if held is None or held.what.uses == entitlement.UNLIMITED or (held.boot, held.seq) == (boot, seq):
+            return
+        content = checked.load(self._flash, _name(publisher, feature))
+        held.used += 1
+        held.boot, held.seq = boot, seq
+        if content:
+            claims = loads(content)[0]
+            checked.replace(self._flash, _name(publisher, feature), dumps([claims, held.used, boot, seq]))
+
+    # -- how
+
+    def _take(self, new: "Entitlement", claims: bytes) -> None:
+        at = (new.publisher, new.feature)
+        name = _name(*at)
+        old = self._held.get(at)
+        if old:
+            content = checked.load(self._flash, name)
+            if new.sequence == old.what.sequence and content and loads(content)[0] == claims:
+                return
+            if not 0 < new.sequence - old.what.sequence <= _MAX_JUMP:
+                raise ProtocolError(STALE, f"sequence {new.sequence} does not follow {old.what.sequence}")
+        elif len(self._held) >= MAX_HELD:
+            raise ProtocolError(STORAGE, f"{MAX_HELD} entitlements are the limit")
+        self._seen.tick()
+        self._seen.learn(new.issued)
+        if new.expires is not None:
+            self._seen.save()  # first: what it holds until must not be measured with an earlier time
+        checked.replace(self._flash, name, dumps([claims, 0, 0, 0]))
+        self._held[at] = Held(new)
+        self._note_need()
+
+    def _why_not(self, held: Held, sequence: int) -> str:
+        what = held.what
+        if not what.first <= sequence <= what.last:
+            return f"it is for versions {what.first} to {what.last}, not {sequence}"
+        if what.uses != entitlement.UNLIMITED and held.used >= what.uses:
+            return f"all {what.uses} uses are used up"
+        seen = self._seen
+        seen.tick()
+        if seen.now_s < what.not_before:
+            return f"it begins at {what.not_before}, it is {seen.now_s}"
+        if what.expires is None:
+            return ""
+        if seen.now_s > what.expires + what.grace_s:
+            return f"it ended at {what.expires}, it is {seen.now_s}"
+        if seen.offline_s > what.grace_s:
+            return f"UTC is unknown for {seen.offline_s} s, allowed are {what.grace_s}"
+        return ""
+
+    def _load(self, name: str) -> None:
+        content = checked.load(self._flash, name)
+        try:
+            if content is None:
+                return
+            claims, used, boot, seq = loads(content)
+            what = entitlement.parse(claims)
+            self._held[(what.publisher, what.feature)] = Held(what, used, boot, seq)
+        except (ProtocolError, TypeError, ValueError):
+            self.problems.append(BAD_DIGEST)
+
+    def _note_need(self) -> None:
+        self._seen.needed = any([held.what.expires is not None or held.what.not_before for held in self._held.values()])
+
+
+def _first(item: "tuple[tuple[int, int], Held]") -> "tuple[int, int]":
+    return item[0]
+
+
+def _name(publisher: int, feature: int) -> str:
+    return f"{PREFIX}{publisher}.{feature}"
