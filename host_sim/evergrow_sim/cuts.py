@@ -29,6 +29,8 @@ SCENARIOS = {
     "features-many": "the same with a directory of more than one pair of blocks",
     "voice": "take what users say, and let go of what the cloud has heard",
     "config": "configurations that arrive and are replaced",
+    "trust": "update grants, revoke features and publishers",
+    "entitlement": "issue, use, renew and end entitlements",
 }
 """Name: what is done while power is cut. The scenarios themselves are in `evergrow_sim.cutscenarios`."""
 

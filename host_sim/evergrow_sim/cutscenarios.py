@@ -13,6 +13,7 @@ from evergrow_agent.timebase import Timebase
 from evergrow_protocol import registry_common as common
 from evergrow_protocol.cbor import dumps, loads
 from evergrow_protocol.messages import USAGE_MERGED
+from evergrow_sim import cuttrust
 from evergrow_sim.cutscenario_config import Configurations
 from evergrow_sim.cutscenario_voice import Sayings
 
@@ -342,3 +343,4 @@ SCENARIOS = {
     "voice": Sayings,
     "config": Configurations,
 }
+SCENARIOS.update(cuttrust.SCENARIOS)

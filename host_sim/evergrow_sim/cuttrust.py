@@ -7,6 +7,7 @@ from evergrow_agent.seentime import SeenTime
 from evergrow_protocol import hmac
 from evergrow_protocol.cbor import Tag, dumps
 from evergrow_protocol.cose import ALG_HSS_LMS
+from evergrow_protocol.errors import ProtocolError
 from evergrow_protocol.grant import GRANT, REVOCATIONS
 from evergrow_sim.publisher import Signer
 
@@ -44,7 +45,7 @@ def _list(sequence: int, publishers: "list[int]", features: "list[list[int]]") -
 
 
 class Trust:
-    """Grants and lists: updated, added, revoked; each wholly or not at all, and nothing comes back (EG-TRUST-008, EG-TRUST-013)."""
+    """Grants and lists: updated, added, revoked; each wholly or not at all; nothing comes back (EG-TRUST-008, EG-TRUST-013)."""
 
     # (sequences, what publisher P may drive, the list's sequence, P's feature is revoked, Q is revoked) after each change
     stages = (
@@ -106,7 +107,7 @@ class Trust:
         except StopIteration:
             if refused:
                 self._wrong = "an older one was accepted"
-        except grants.ProtocolError:
+        except ProtocolError:
             if not refused:
                 raise
 

@@ -61,7 +61,7 @@ class Signer:
         return dumps(Tag(18, [header, unprotected or {}, None, signature]))
 
     def message(self, payload: bytes, alg: "int | None" = None, kid: "bytes | None" = None) -> bytes:
-        """-> an encoded COSE_Sign1 with the payload inside, as a root signs grants. A root's id is the start of its key's digest."""
+        """-> an encoded COSE_Sign1 with the payload inside, as a root signs grants; its id is the start of its key's digest."""
         kid = sha256(self.key.public).digest()[:8] if kid is None else kid
         header = dumps({1: self.key.alg if alg is None else alg, 4: kid})
         return dumps(Tag(18, [header, {}, payload, self.sign(dumps(["Signature1", header, b"", payload]))]))

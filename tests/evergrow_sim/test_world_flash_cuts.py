@@ -13,11 +13,13 @@ from _lane import micropython_launcher
 
 # How many operations are skipped between two that are cut. `evergrow_sim.cuts` as a program skips none.
 SAMPLES = {"usage": 4, "usage-blocks": 4, "boot": 1, "cycle": 6, "feature": 3, "features-many": 8, "voice": 1, "config": 1}
+SAMPLES |= {"trust": 1, "entitlement": 1}
 
 
 @pytest.mark.parametrize("scenario", cuts.SCENARIOS)
 def test_a_power_cut_leaves_the_old_or_the_new_and_a_second_boot_changes_nothing(scenario: str) -> None:
-    """EG-USE-002, EG-USE-003, EG-ENV-001, EG-ENV-003, EG-ACK-003, EG-FEAT-007"""
+    """EG-USE-002, EG-USE-003, EG-ENV-001, EG-ENV-003, EG-ACK-003, EG-FEAT-007, EG-TRUST-008, EG-TRUST-013,
+    EG-ENT-009, EG-ENT-010"""
     micropython_launcher()
     result = cuts.run(scenario, jobs=2, every=SAMPLES[scenario])
     print(f"{result.cut_points} + {result.recovery_cut_points} cut points, {result.points_per_s:.0f} each second")

@@ -15,8 +15,8 @@ from evergrow_protocol.errors import (
 from faultyflash import MODES, FaultyFlash, PowerCut
 from installkit import DRUM, signer
 from support import raises
-from trustkit import NOW, PUBLISHER, accept, grant_of, list_of, provisioned, with_grant
 from tinyappliance import TinyAppliance, programme
+from trustkit import NOW, PUBLISHER, accept, grant_of, list_of, provisioned, with_grant
 
 HEAP = "1M"
 
@@ -34,7 +34,8 @@ def code(call, *args, **more):
 
 
 def kids(store):
-    return [key.kid for key in store.keys()]
+    keys = store.keys()
+    return [key.kid for key in keys]
 
 
 def test_a_grant_makes_its_key_trusted_for_its_publisher_and_prefix():
@@ -83,7 +84,7 @@ def test_a_key_belongs_to_one():
 
 def test_validity_limits_publishing_and_not_use():
     """EG-TRUST-005"""
-    flash, store = with_grant(payload=grant_of(k12=NOW - 10, k13=NOW + 10))
+    _, store = with_grant(payload=grant_of(k12=NOW - 10, k13=NOW + 10))
     assert code(store.check_time, PUBLISHER, NOW) == 0
     assert code(store.check_time, PUBLISHER, NOW - 11) == EXPIRED
     assert code(store.check_time, PUBLISHER, NOW + 11) == EXPIRED

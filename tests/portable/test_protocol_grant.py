@@ -1,5 +1,6 @@
 """Grants and revocation lists as bytes: evergrow_protocol.grant."""
 
+from evergrow_agent.grants import root_key
 from evergrow_protocol import cose, grant
 from evergrow_protocol.cbor import Tag, dumps
 from evergrow_protocol.errors import (
@@ -13,7 +14,6 @@ from evergrow_protocol.errors import (
     UNSUPPORTED,
     ProtocolError,
 )
-from evergrow_agent.grants import root_key
 from support import raises
 from trustkit import grant_of, list_of, root, run
 
