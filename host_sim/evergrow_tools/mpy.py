@@ -27,6 +27,7 @@ PORTABLE = (
     "evergrow_sim.cutscenario_config",
     "evergrow_sim.cutscenario_voice",
     "evergrow_sim.cutscenarios",
+    "evergrow_sim.cuttrust",
     "evergrow_sim.device",
     "evergrow_sim.lfs",
     "evergrow_sim.publisher",
