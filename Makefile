@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 STUBS := $(VENV)/.stubs
 BOARDS := esp32 rp2
+FUZZ_S := 60
 PACKAGES := $(wildcard protocol/evergrow_*/__init__.py firmware/evergrow_*/__init__.py host_sim/evergrow_*/__init__.py)
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint spec types budgets bench clean venv broker
+.PHONY: help demo test lint spec types budgets bench fuzz clean venv broker
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -38,10 +39,14 @@ types: $(READY) $(STUBS) ## Type check: host code, and portable code against eac
 			--cache-dir .mypy_cache/$$board --custom-typeshed-dir $(VENV)/stubs/$$board $$modules || exit 1; \
 	done
 
+fuzz: $(READY) ## Fuzz every parser of hostile bytes, FUZZ_S seconds each (60)
+	@$(BIN)/python tests/fuzz/run.py all build/fuzz -max_total_time=$(FUZZ_S) -rss_limit_mb=1024
+
 budgets: $(READY) ## Measure sizes and compare them with budgets.toml
 	@$(BIN)/evergrow budgets
 
 bench: $(READY) ## Measure speed and memory
+	@$(PIP) install -c requirements/constraints.txt --no-build-isolation --editable '.[bench]'
 	@$(BIN)/evergrow bench --write docs/benchmarks.md
 
 clean: ## Remove everything that was made, .venv too

@@ -1,0 +1,186 @@
+"""How large patches are: real edits, as they stand in this repository's history, beside bsdiff4 and detools with heatshrink.
+
+Each edit is one commit's change of a portable module, once as source and once as the byte code that ships. Every patch of ours is
+also applied on the real MicroPython, and must give the new content.
+"""
+
+import io
+import json
+import subprocess
+import sysconfig
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from evergrow_tools import mpy, patch
+
+MOST_EDITS = 60
+_LARGEST = 16_000  # bytes: what the window of 2**14 holds
+_HEATSHRINK = ((8, 7), (10, 5), (11, 4), (12, 5))  # (window, lookahead) bits; the best is taken, for each patch
+_LIMIT_S = 300
+_SOURCES = Path(__file__).parents[2]
+_PACKAGES = ("protocol/evergrow_protocol", "firmware/evergrow_mqtt", "firmware/evergrow_agent")
+
+_PROGRAM = """
+import sys
+import gc
+import json
+import time
+from hashlib import sha256
+case = json.load(open(sys.argv[1]))
+sys.path.insert(0, case["path"])
+from evergrow_agent import delta
+
+def reader(file):
+    def read(offset, buf):
+        file.seek(offset)
+        return file.readinto(buf)
+    return read
+
+took_us = made = right = 0
+for name, old_size, patch_size, size, digest in case["patches"]:
+    old = open(case["path"] + "/" + name + ".old", "rb")
+    change = open(case["path"] + "/" + name + ".patch", "rb")
+    gc.collect()
+    hasher = sha256()
+    start = time.ticks_us()
+    for piece in delta.apply(reader(old), old_size, reader(change), patch_size, size):
+        hasher.update(piece)
+        made += len(piece)
+    took_us += time.ticks_diff(time.ticks_us(), start)
+    right += hasher.digest().hex() == digest
+print(json.dumps({"right": right, "ms": took_us / 1000, "bytes": made}))
+"""
+
+
+class BenchError(Exception):
+    """The benchmark could not run; the text says what is missing."""
+
+
+EXPECTED = (BenchError, mpy.MpyError)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One content that became another. `form`: source or byte code."""
+
+    form: str
+    old: bytes
+    new: bytes
+
+
+def run() -> dict[str, Any]:
+    """Sizes in bytes, summed over the edits of each form; how often each kind of patch is the smallest or as small."""
+    try:
+        import bsdiff4
+        import detools
+    except ImportError as error:
+        raise BenchError(f"{error.name} is not installed: run pip install 'evergrow[bench]'") from None
+    edits = list(_edits())
+    rows: dict[str, dict[str, Any]] = {}
+    patches = []
+    for edit in edits:
+        sizes = {"deflate": len(patch.make(edit.old, edit.new)), "bsdiff4": len(bsdiff4.diff(edit.old, edit.new))}
+        sizes["detools"] = min(_detools(detools, edit, window, ahead) for window, ahead in _HEATSHRINK)
+        row = rows.setdefault(edit.form, {"edits": 0, "whole": 0, "no_larger_than_detools": 0, "no_larger_than_bsdiff4": 0})
+        row["edits"] += 1
+        row["whole"] += len(edit.new)
+        for name, size in sizes.items():
+            row[name] = row.get(name, 0) + size
+        for peer in ("detools", "bsdiff4"):
+            row[f"no_larger_than_{peer}"] += sizes["deflate"] <= sizes[peer]
+        patches.append(edit)
+    return {"forms": rows, "device": _on_device(patches)}
+
+
+def _edits() -> Iterator[Edit]:
+    """From the newest on, as long as there is a history."""
+    log = _git("log", "--no-renames", "--diff-filter=M", "--raw", "--abbrev=40", "--format=", "--", *_PACKAGES).decode()
+    found = 0
+    for line in log.splitlines():
+        fields, _, name = line.partition("\t")
+        _, _, old, new, _ = fields.split()
+        if not name.endswith(".py") or found >= MOST_EDITS:
+            continue
+        texts = [_git("cat-file", "blob", blob) for blob in (old, new)]
+        forms = {"source": texts}
+        with suppress(mpy.MpyError):  # a version that was not for boards
+            forms["byte code"] = [_compile(text) for text in texts]
+        for form, (before, after) in forms.items():
+            if before != after and 0 < len(before) <= _LARGEST and 0 < len(after) <= _LARGEST:
+                found += form == "source"
+                yield Edit(form, before, after)
+    if not found:
+        raise BenchError("this clone has no history to take edits from: fetch it, git fetch --unshallow")
+
+
+def _git(*arguments: str) -> bytes:
+    try:
+        return subprocess.run(["git", "-C", str(_SOURCES), *arguments], capture_output=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        raise BenchError("the edits are taken from this repository's history, and git cannot read it here") from None
+
+
+def _compile(text: bytes) -> bytes:
+    with TemporaryDirectory() as folder:
+        source = Path(folder) / "module.py"
+        source.write_bytes(text)
+        unit = mpy.Module("module", source, "module.mpy")
+        return mpy.compile_all(Path(folder) / "out", [unit])[0].path.read_bytes()
+
+
+def _detools(detools: Any, edit: Edit, window: int, ahead: int) -> int:
+    made = io.BytesIO()
+    detools.create_patch(
+        io.BytesIO(edit.old),
+        io.BytesIO(edit.new),
+        made,
+        compression="heatshrink",
+        heatshrink_window_sz2=window,
+        heatshrink_lookahead_sz2=ahead,
+    )
+    return len(made.getvalue())
+
+
+def _on_device(edits: list[Edit]) -> dict[str, Any]:
+    launcher = Path(sysconfig.get_path("scripts")) / "micropython"
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        compiled = mpy.build(folder, ["evergrow_protocol", "evergrow_agent"])
+        rows = []
+        for number, edit in enumerate(edits):
+            data = patch.make(edit.old, edit.new)
+            (folder / f"{number}.old").write_bytes(edit.old)
+            (folder / f"{number}.patch").write_bytes(data)
+            rows.append([str(number), len(edit.old), len(data), len(edit.new), sha256(edit.new).hexdigest()])
+        (folder / "case.json").write_text(json.dumps({"path": name, "patches": rows}))
+        (folder / "program.py").write_text(_PROGRAM)
+        command = [str(launcher), "-X", "heapsize=256K", str(folder / "program.py"), str(folder / "case.json")]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise BenchError(f"cannot run {launcher.name}: {error}") from None
+        if done.returncode:
+            raise BenchError(f"{launcher.name} failed: {done.stderr or done.stdout}")
+        size = next(module.size for module in compiled if module.module.name == "evergrow_agent.delta")
+        return {"patches": len(rows), "mpy_bytes": size, **json.loads(done.stdout)}
+
+
+def format(result: dict[str, Any]) -> str:
+    """A table of sums, and what the device made of it."""
+    lines = [f"{'':<12}{'edits':>6}{'whole':>10}{'ours':>9}{'detools':>9}{'bsdiff4':>9}   no larger than detools, bsdiff4"]
+    for form, row in result["forms"].items():
+        better = f"{row['no_larger_than_detools']:>6} of {row['edits']}, {row['no_larger_than_bsdiff4']} of {row['edits']}"
+        sizes = f"{row['whole']:>10}{row['deflate']:>9}{row['detools']:>9}{row['bsdiff4']:>9}"
+        lines.append(f"{form:<12}{row['edits']:>6}{sizes}{better}")
+    device = result["device"]
+    kib = device["bytes"] / 1024
+    lines.append(
+        f"On MicroPython {device['right']} of {device['patches']} patches give the new content: {device['ms'] / kib:.2f} ms"
+        f" for each KiB of it; delta.mpy has {device['mpy_bytes']} B."
+    )
+    return "\n".join(lines)
