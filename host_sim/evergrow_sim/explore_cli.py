@@ -2,6 +2,7 @@
 
 import os
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -56,11 +57,15 @@ def replay(
     shrink: Annotated[bool, typer.Option("--shrink", help="Leave out faults for as long as it still fails.")] = False,
     faults: Annotated[str, typer.Option(help="Only these faults, by number: 3,7 or none.")] = "",
     hours: Hours = 0,
+    record: Annotated[
+        Path | None, typer.Option(help="Write every message to this file, for `evergrow decode` and `validate`.")
+    ] = None,
 ) -> None:
     """Run one seed again: the same events in the same order, which the digest shows.
 
     Exit code 1 when something was not as it must be.
     """
+    from evergrow_protocol import traffic
     from evergrow_sim.world import explore as explored
     from evergrow_sim.world.run import run
     from evergrow_sim.world.shrink import shrink as smallest
@@ -69,10 +74,17 @@ def replay(
     console = Console(highlight=False)
     chosen = _numbers(faults)
     told = Story(story) if story and not shrink else None
+    messages: list[str] = []
+    recorder = (lambda message: messages.append(traffic.to_line(message))) if record else None
     try:
-        result = run(seed, str(fault_level), chosen, sink=told, hours=hours)
+        result = run(seed, str(fault_level), chosen, sink=told, hours=hours, record=recorder)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--faults") from None
+    if record:
+        try:
+            record.write_text("\n".join([*messages, ""]), encoding="utf-8")
+        except OSError as error:
+            raise typer.BadParameter(f"{record} cannot be written: {error.strerror}", param_hint="--record") from None
     if shrink and not result.ok:
         with Progress(console=console, transient=True) as progress:
             bar = progress.add_task(f"{len(result.chosen)} faults", total=None)

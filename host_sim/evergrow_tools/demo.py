@@ -34,6 +34,7 @@ from evergrow_sim.launch import DeviceError, DeviceProcess, DeviceTask, Event
 from evergrow_tools import feature_bad, feature_files, keys, mpy, suit_build
 from evergrow_tools.brokers import BrokerError, IotCore
 from evergrow_tools.demo_view import View
+from evergrow_tools.tap import Recorder, topic_filter
 
 TENANT = "acme"
 DEVICE = "washer-1"
@@ -47,6 +48,7 @@ HEAP_KIB = 240
 SPEED = 1000
 TELEMETRY_SIGNALS = (washer.SIGNAL_WATER_ML, washer.SIGNAL_TEMP, washer.SIGNAL_DRUM_RPM, washer.SIGNAL_POWER_W)
 SUMMARY = "summary.json"
+TRAFFIC = "traffic.jsonl"
 OUT = Path("build/demo")
 FEATURES = feature_files.examples()
 
@@ -122,8 +124,10 @@ class Demo:
             await self._make_keys()
             await self._build_features()
             store = stack.enter_context(Store(self._database))
-            cloud = Cloud(store, url, tenant=TENANT, tls=TlsOptions(ca=str(self._ca) if self._ca else None))
-            async with cloud, self._device(url) as device:
+            tls = TlsOptions(ca=str(self._ca) if self._ca else None)
+            recorder = Recorder(url, topic_filter(TENANT), tls, self._out / TRAFFIC)
+            cloud = Cloud(store, url, tenant=TENANT, tls=tls)
+            async with recorder, cloud, self._device(url) as device:
                 await cloud.connected()
                 birth = await self._boot(store, device)
                 await self._wash_as_sold(cloud, store, device)
@@ -144,10 +148,12 @@ class Demo:
             "refused": self._refused,
             "installed": self._installed,
             "ledger": totals,
+            "messages": recorder.count,
         }
         (self._out / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
         self._show.line("")
         self._show.line(f"every figure above: {self._out / SUMMARY}")
+        self._show.line(f"every message, to look at with `evergrow decode`: {self._out / TRAFFIC}")
         return summary
 
     # -- the stage

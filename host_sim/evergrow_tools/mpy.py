@@ -46,6 +46,7 @@ HOST_ONLY = (
     "evergrow_protocol.message_tree",
     "evergrow_protocol.message_words",
     "evergrow_protocol.registry",
+    "evergrow_protocol.traffic",
 )
 """The modules within portable packages that only host programs import: they are neither compiled nor checked as portable."""
 

@@ -58,7 +58,8 @@ def find_kind(table: MessageTable, name: str) -> Kind:
     """A kind by "up/usage", or by "usage" alone. Raises Flaw 3."""
     found = [kind for kind in table.kinds.values() if name in (kind.name, kind.name.partition("/")[2])]
     if len(found) != 1:
-        raise Flaw(UNKNOWN_KIND, "EG-TOP-005", f"no kind {name[:40]!r}; there are {', '.join(table.kinds)}", 0)
+        names = ", ".join(kind.name for kind in found) or f"no kind {name[:40]!r}; there are {', '.join(table.kinds)}"
+        raise Flaw(UNKNOWN_KIND, "EG-TOP-005", f"{name} can be {names}: say which" if found else names, 0)
     return found[0]
 
 

@@ -16,8 +16,12 @@ def demo(*options: str) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.fixture(scope="module")
-def summary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    out = tmp_path_factory.mktemp("demo") / "out"
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo") / "out"
+
+
+@pytest.fixture(scope="module")
+def summary(out: Path) -> dict[str, object]:
     done = demo("--runtime", "cpython", "--json", "--out", str(out))
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout) == json.loads((out / "summary.json").read_text())
@@ -48,6 +52,15 @@ def test_the_ledger_adds_up_per_feature_and_publisher(summary: dict[str, object]
     assert ledger["cycles"] == len(cycles) == 2  # type: ignore[index, arg-type]
     assert ledger["energy_wh"] == sum(cycle["energy_wh"] for cycle in cycles)  # type: ignore[index, attr-defined]
     assert [(row["publisher"], row["feature"], row["cycles"]) for row in ledger["features"]] == [(1, 1002, 1), (2, 1001, 1)]  # type: ignore[index]
+
+
+def test_every_message_of_the_demo_is_in_the_grammar(summary: dict[str, object], out: Path) -> None:
+    """EG-ENC-001, EG-ENC-007"""
+    recording = out / "traffic.jsonl"
+    assert len(recording.read_text().splitlines()) == summary["messages"] > 100  # type: ignore[operator]
+    code = "from evergrow_tools.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code, "validate", str(recording)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_broker_that_is_not_there_is_said_in_a_sentence(tmp_path: Path) -> None:

@@ -41,18 +41,22 @@ class Heard:
 class Tap:
     """To be the broker's `observe`. `report(device, what)` is called with what may not be.
 
-    `on_birth(device, birth)`: called with each birth; `on_message(device, kind)`: may be set, and is called with each message.
+    `on_birth(device, birth)`: called with each birth; `on_message(device, kind)` and `on_publish(publish)` may be set, and are
+    called with each message.
     `heard`: by device.
     """
 
     def __init__(self, world: World, report: Callable[[str, str], None], on_birth: Callable[[str, Birth], None]) -> None:
         self.heard: dict[str, Heard] = {}
         self.on_message: Callable[[str, str], None] | None = None
+        self.on_publish: Callable[[Publish], None] | None = None
         self._world = world
         self._report = report
         self._on_birth = on_birth
 
     def __call__(self, client_id: str, publish: Publish) -> None:
+        if self.on_publish is not None:
+            self.on_publish(publish)
         try:
             _, device, direction, kind = topics.parse(publish.topic)
         except ProtocolError as error:

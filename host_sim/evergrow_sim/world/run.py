@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 
+from evergrow_protocol.traffic import Message
 from evergrow_sim.world import faults, scenario
 from evergrow_sim.world.breaking import Breaker
+from evergrow_sim.world.broker_packets import Publish
 from evergrow_sim.world.faults import Fault
 from evergrow_sim.world.house import House
 from evergrow_sim.world.invariants import Violation, Watch
@@ -55,11 +57,12 @@ def run(
     plant_bugs: Iterable[Bug] = (),
     sink: Sink | None = None,
     hours: float = 0,
+    record: Callable[[Message], None] | None = None,
 ) -> Result:
     """Run a seed. `chosen`: numbers of the faults that shall happen, None for all. `hours`: see `scenario.make`.
 
-    `plant_bugs`: context managers that break something on purpose. `sink` is called with each event. ValueError for a level or
-    a fault number that does not exist.
+    `plant_bugs`: context managers that break something on purpose. `sink` is called with each event,
+    `record` with each message that the broker let in. ValueError for a level or a fault number that does not exist.
     """
     plan = scenario.make(seed, hours)
     planned = faults.plan(seed, level, plan)
@@ -71,6 +74,8 @@ def run(
         world = stack.enter_context(World(seed, sink=sink))
         stack.enter_context(_logged(world, watch))
         house = House(world, plan, watch.report)
+        if record is not None:
+            house.tap.on_publish = _recorded(world, record)
         breaker = Breaker(house, picked)
         watch.attend(house, breaker)
         try:
@@ -101,6 +106,15 @@ def _live(house: House, breaker: Breaker, watch: Watch) -> None:
     while world.loop.now_ms < end_ms and any(house.cloud.answer(number) is None for number in numbers.values()):
         world.run(until_ms=world.loop.now_ms + _STEP_MS)
     watch.finish({name: (number, house.cloud.answer(number)) for name, number in numbers.items()})
+
+
+def _recorded(world: World, record: Callable[[Message], None]) -> Callable[[Publish], None]:
+    """`time_s` of what is recorded are virtual seconds since the run began."""
+
+    def publish(one: Publish) -> None:
+        record(Message(one.topic, bytes(one.payload), world.loop.now_ms / 1000, one.qos, bool(one.retain)))
+
+    return publish
 
 
 def _stats(house: House) -> dict[str, int]:
