@@ -21,7 +21,7 @@ BENCHES = {
     "cli": ("evergrow_tools.bench_cli", "Start-up of the command"),
     "cbor": ("evergrow_tools.bench_cbor", "CBOR on MicroPython, beside its C json and a straightforward CBOR"),
     "delta": ("evergrow_tools.bench_delta", "Patches of real edits, beside bsdiff4 and detools with heatshrink"),
-    "lms": ("evergrow_tools.bench_lms", "Signature verification on MicroPython, beside its bare hashing"),
+    "lms": ("evergrow_tools.bench_lms", "Signature verification on MicroPython, beside Ed25519 and its bare hashing"),
     "cloud": ("evergrow_tools.bench_cloud", "Usage records into the cloud's ledger"),
     "world": ("evergrow_tools.bench_world", "The deterministic world: speed, memory, power cuts"),
     "heap": ("evergrow_tools.bench_heap", "Heap of the agent on MicroPython"),

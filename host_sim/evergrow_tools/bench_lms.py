@@ -1,17 +1,19 @@
-"""How long a device takes to verify a feature's signature: HSS/LMS W4 H10, on the real MicroPython, beside its own floor.
+"""How long a device takes to verify a feature's signature: HSS/LMS W4 H10, on the real MicroPython, beside its floor and Ed25519.
 
-The floor is what the hashing alone costs: as many bare `sha256` calls in the same process, over 55 bytes (one step of a hash
-chain) and over 64. What lies between is the interpreter.
+Ed25519 is what a board without it in C would run, `bench_ed25519`, in the same process. The floor is what the hashing alone
+costs: as many bare `sha256` calls in the same process, over 55 bytes (one step of a hash chain) and over 64. What lies between is
+the interpreter.
 """
 
 import json
+import shutil
 import subprocess
 import sysconfig
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from evergrow_tools import keys, mpy
+from evergrow_tools import bench_ed25519, ed25519_keys, keys, mpy
 
 ROUNDS = 20
 MESSAGE = b"the encoded digest of a manifest"
@@ -27,6 +29,7 @@ from hashlib import sha256
 case = json.load(open(sys.argv[1]))
 sys.path.insert(0, case["path"])
 from evergrow_protocol import lms
+import bench_ed25519
 public, message, signature = [binascii.unhexlify(case[name]) for name in ("public", "message", "signature")]
 counts = []
 for count in lms.verify_steps(public, (message,), signature):
@@ -49,9 +52,11 @@ def floor(size):
             sha256(block).digest()
     return best(work)
 
+edwards = [binascii.unhexlify(case["ed25519"][name]) for name in ("public", "message", "signature")]
 good = lms.verify(public, (message,), signature)
 print(json.dumps({
-    "verified": good,
+    "verified": good and bench_ed25519.verify(*edwards) and not bench_ed25519.verify(edwards[0], b"", edwards[2]),
+    "ed25519_ms": best(lambda: bench_ed25519.verify(*edwards)),
     "hash_calls": counts[-1],
     "yields": len(counts),
     "max_hashes_between_yields": max(steps),
@@ -77,11 +82,21 @@ def run() -> dict[str, Any]:
         key = keys.new_key(folder, "bench", 1, "bench")
         signature = key.sign(MESSAGE)
         compiled = mpy.build(folder / "mpy", ["evergrow_protocol"])
+        peer = mpy.compile_all(folder / "peer", [mpy.Module("bench_ed25519", Path(bench_ed25519.__file__), "bench_ed25519.mpy")])[
+            0
+        ]
+        shutil.copy(peer.path, folder / "mpy")
+        second = ed25519_keys.new_key(folder, "second", 1, "bench")
         case = {
             "path": str(folder / "mpy"),
             "public": key.public.public.hex(),
             "message": MESSAGE.hex(),
             "signature": signature.hex(),
+            "ed25519": {
+                "public": second.public.public.hex(),
+                "message": MESSAGE.hex(),
+                "signature": second.sign(MESSAGE).hex(),
+            },
             "rounds": ROUNDS,
         }
         (folder / "case.json").write_text(json.dumps(case))
@@ -94,17 +109,30 @@ def run() -> dict[str, Any]:
         if done.returncode:
             raise BenchError(f"{launcher.name} failed: {done.stderr or done.stdout}")
         result: dict[str, Any] = json.loads(done.stdout)
+        if not result["verified"]:
+            raise BenchError("a signature that should verify did not, or one that should not did")
         size = next(module.size for module in compiled if module.module.name == "evergrow_protocol.lms")
-    return {"parameters": "LMS H10 W4", "signature_bytes": len(signature), "mpy_bytes": size, **result}
+    return {
+        "parameters": "LMS H10 W4",
+        "signature_bytes": len(signature),
+        "mpy_bytes": size,
+        "ed25519_mpy_bytes": peer.size,
+        **result,
+    }
 
 
 def format(result: dict[str, Any]) -> str:
     """The result of `run` as text, one line for each figure."""
     floor = result["sha256_55_ms"]
+    peer = result["ed25519_ms"]
     rows = (
         ("verify", f"{result['verify_ms']:8.3f} ms, {result['hash_calls']} hash calls"),
         ("sha256 of 55 B, as many", f"{floor:8.3f} ms: verifying is {result['verify_ms'] / floor:.2f} x the bare hashing"),
         ("sha256 of 64 B, as many", f"{result['sha256_64_ms']:8.3f} ms"),
+        (
+            "Ed25519 in Python",
+            f"{peer:8.3f} ms: {peer / result['verify_ms']:.1f} x LMS; {result['ed25519_mpy_bytes']} B of .mpy",
+        ),
         ("yields", f"{result['yields']:8d}, at most {result['max_hashes_between_yields']} hashes between two"),
     )
     sizes = f"signature {result['signature_bytes']} B, lms.mpy {result['mpy_bytes']} B"
