@@ -8,11 +8,14 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from evergrow_agent import bootcount
+from evergrow_agent import bootcount, ledger
+from evergrow_agent.commands import Commands
 from evergrow_agent.cycle import Cycle
 from evergrow_agent.features import Features
 from evergrow_agent.install import Installer
 from evergrow_agent.journal import Journal
+from evergrow_agent.ledger import Ledger
+from evergrow_agent.link import Link
 from evergrow_cloud import usage
 from evergrow_mqtt.backoff import Backoff
 from evergrow_mqtt.session import Session
@@ -197,6 +200,40 @@ def appliance_task_waits_for_the_link() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def ack_frees_all_that_was_announced() -> Iterator[None]:
+    """Of the boot that it names, whatever seq and bitmap say."""
+    with mock.patch.object(ledger, "_covers", lambda seq, bitmap, one: True):
+        yield
+
+
+@contextmanager
+def commands_are_forgotten_with_power() -> Iterator[None]:
+    """A start that the broker delivers again after a power cut starts the appliance again."""
+    with mock.patch.object(Commands, "_save", lambda self: None):
+        yield
+
+
+@contextmanager
+def birth_is_said_once() -> Iterator[None]:
+    """PUBACK is believed: a birth that the broker loses leaves the device offline for the cloud."""
+    say = Link._say_birth
+
+    async def once(self: Link) -> None:
+        await say(self)
+        self._birth_retry_due_ms = -1
+
+    with mock.patch.object(Link, "_say_birth", once):
+        yield
+
+
+@contextmanager
+def refused_records_wait_for_the_next_cycle() -> Iterator[None]:
+    """What the flash refused is stored only when another cycle begins, or an ack comes: perhaps never."""
+    with mock.patch.object(Ledger, "mend", lambda self: None):
+        yield
+
+
 BUGS: dict[str, Bug] = {
     bug.__name__: bug
     for bug in (
@@ -211,5 +248,9 @@ BUGS: dict[str, Bug] = {
         interlocks_of_the_door_are_forgotten,
         journal_writes_two_records_at_a_time,
         appliance_task_waits_for_the_link,
+        ack_frees_all_that_was_announced,
+        commands_are_forgotten_with_power,
+        birth_is_said_once,
+        refused_records_wait_for_the_next_cycle,
     )
 }

@@ -86,6 +86,8 @@ def test_a_cycle_that_lost_power_may_cost_one_checkpoint_interval_and_no_more(lo
     long = Cycle(1, 11, 0, 1_000_000, energy_wh=100, water_ml=1000)
     assert explain([long], [record(1, 1, OUTCOME_POWER_LOST, wh=69, ml=690)], log) == ""
     assert "checkpoint too old" in explain([long], [record(1, 1, OUTCOME_POWER_LOST, wh=60, ml=690)], log)
+    long.hung = True
+    assert explain([long], [record(1, 1, OUTCOME_POWER_LOST, wh=68, ml=680)], log) == ""
     long.losable = "the flash failed"
     assert explain([long], [record(1, 1, OUTCOME_POWER_LOST, wh=0, ml=0)], log) == ""
 
@@ -169,7 +171,7 @@ def tapped(*messages: tuple[str, object]) -> list[str]:
     """What a tap says to messages of `w1`: (`up/kind`, what is encoded as its payload, or bytes)."""
     said: list[str] = []
     with World(1) as world:
-        tap = Tap(world, lambda device, what: said.append(what), lambda device, birth: None)
+        tap = Tap(world, lambda device, what: said.append(what), lambda device, birth: None, lambda device, answer: None)
         for kind, content in messages:
             payload = content if isinstance(content, bytes) else dumps(content)
             tap("w1", Publish(f"eg1/acme/w1/{kind}", payload, 0 if kind in ("up/get", "dn/block") else 1, kind in RETAINED))
@@ -201,9 +203,17 @@ def test_messages_outside_the_grammar_do_not(messages: list[tuple[str, object]],
     assert any(why in said for said in tapped(*messages))
 
 
-def test_a_birth_reaches_who_wants_to_know() -> None:
+def test_births_and_answers_reach_who_wants_to_know() -> None:
     births: list[tuple[str, Birth]] = []
     with World(1) as world:
-        tap = Tap(world, lambda device, what: None, lambda device, birth: births.append((device, birth)))
+        answers: list[int] = []
+        tap = Tap(
+            world,
+            lambda device, what: None,
+            lambda device, birth: births.append((device, birth)),
+            lambda device, answer: answers.append(answer.code),
+        )
         tap("w1", Publish("eg1/acme/w1/up/birth", dumps([1, 1, [5], {**BIRTH, 6: [[1, 1002, 3]]}]), 1, True))
+        tap("w1", Publish("eg1/acme/w1/up/rsp", dumps([1, 1, [5], [77, 11]]), 1, False))
     assert [(name, birth.features[0].sequence) for name, birth in births] == [("w1", 3)]
+    assert answers == [11]

@@ -1,11 +1,15 @@
-"""Bugs that seeds have found, each with the seed that found it. What was wrong has a test of its own beside its module, too."""
+"""Bugs that seeds have found, each with a seed that finds it. What was wrong has a test of its own beside its module, too.
+
+When scenarios or faults are extended, a seed lives another day. Where the defect can be planted again (`planted`), the seed is
+then looked for again.
+"""
 
 import pytest
 
 from evergrow_sim.world.run import run
 
 
-@pytest.mark.parametrize("seed", [20, 41])
+@pytest.mark.parametrize("seed", [8, 20, 41])
 def test_merged_cycles_are_told_without_another_cycle(seed: int) -> None:
     """What the flash had refused was stored only when the next cycle began, or the next ack came: perhaps never."""
     assert run(seed, "heavy").violations == []
@@ -13,4 +17,4 @@ def test_merged_cycles_are_told_without_another_cycle(seed: int) -> None:
 
 def test_a_birth_that_the_broker_lost_is_said_again() -> None:
     """EG-BIRTH-005: the cloud had it from the will that the device was offline, and never heard that it was back."""
-    assert run(551, "heavy").violations == []
+    assert run(47, "heavy").violations == []

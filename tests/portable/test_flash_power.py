@@ -130,6 +130,18 @@ def test_bits_decay_and_the_log_is_rolled_back():
     assert flash.read("x") == bytes([11])
 
 
+def test_what_can_be_undone_is_told_up_to_a_file_that_must_stay():
+    times = [5]
+    flash = PowerFlash(undo_max=8, stamp=lambda: times[-1])
+    flash.write("x", b"1")
+    flash.write("boot.0", b"1")
+    for at in (7, 9):
+        times.append(at)
+        flash.write("x", bytes([at]))
+    assert flash.undoable("boot.") == [9, 7]
+    assert flash.undoable("x") == [] and flash.undoable("y") == [9, 7, 5, 5]
+
+
 def test_the_rule_of_names_is_that_of_the_real_port():
     path = f"/tmp/evergrow-test-{os.urandom(6).hex()}"
     real, model = FsFlash(path), PowerFlash()

@@ -2,17 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from evergrow_protocol import registry_washer as ids
 from evergrow_sim.lfs import BLOCK_BYTES, CUT_BEFORE
 from evergrow_sim.world.broker_settings import Switches
-from evergrow_sim.world.faults import CLOUD, Fault
+from evergrow_sim.world.faults import CLOUD, DID_COMMAND, Fault
 from evergrow_sim.world.flashwear import INLINE_MAX
 from evergrow_sim.world.house import House, Resident
 from evergrow_sim.world.net import Link
 
 _BALLAST = "ballast"
+_BOOT = "boot."
+_COMMANDS = "commands"
 _CLOUD_DELAY_MS = 20
 _METERS = (ids.SIGNAL_ENERGY_WH, ids.SIGNAL_WATER_IN_ML)
 _SAFE_LEFT_BYTES = 8192
@@ -32,6 +35,8 @@ class Breaker:
         self._over = False
         self._armed: list[tuple[Fault, int, Callable[[], object]]] = []  # wait for a message, and so many events more
         house.tap.on_message = self._on_message
+        for resident in house.residents.values():
+            resident.orders.on_handled = partial(self._on_message, resident.name, DID_COMMAND)
 
     def start(self) -> None:
         for number, fault in enumerate(self._faults):
@@ -92,6 +97,7 @@ class Breaker:
             "appliance": self._break_appliance,
             "flash full": self._fill_flash,
             "flash rot": self._rot,
+            "flash back": self._roll_back,
             "flash fails": self._fail_flash,
             "flash unreadable": self._hide_flash,
             "echo": self._echo,
@@ -215,6 +221,11 @@ class Breaker:
     def _break_appliance(self, resident: Resident, fault: Fault) -> Callable[[], None] | None:
         washer = resident.device.appliance
         how = fault.text("how")
+        if how == "dead actuator":
+            actuator = sorted(washer.limits)[fault["signal"] % len(washer.limits)]
+            washer.write(actuator, washer.safe_state[actuator])  # its relay drops
+            washer.dead_actuators.add(actuator)
+            return lambda: washer.dead_actuators.discard(actuator)
         if how != "dead sensor":
             name = how.replace(" ", "_")
             setattr(washer, name, True)
@@ -237,6 +248,7 @@ class Breaker:
     def _fill_flash(self, resident: Resident, fault: Fault) -> Callable[[], None]:
         flash = resident.device.flash
         began_ms = self._world.loop.now_ms
+        resident.may_forget = resident.may_forget or fault["left_bytes"] < _SAFE_LEFT_BYTES
         flash.files.pop(_BALLAST, None)
         room = flash.capacity() - flash.used() - fault["left_bytes"]
         # Not by the port: somebody else's data, written long ago.
@@ -245,7 +257,6 @@ class Breaker:
         def heal() -> None:
             flash.files.pop(_BALLAST, None)
             if fault["left_bytes"] < _SAFE_LEFT_BYTES:
-                resident.may_forget = True
                 resident.log.excuse("the flash was full", began_ms)
 
         return heal
@@ -259,6 +270,7 @@ class Breaker:
         name = names[fault["bit"] % len(names)]
         flash.rot(name, fault["bit"] % (8 * len(flash.files[name])))
         resident.may_rot = True
+        resident.may_forget = resident.may_forget or name == _COMMANDS
         self._world.note(resident.name, "rot", name)
         if name.startswith("use."):
             told = self._house.told(resident)
@@ -266,6 +278,21 @@ class Breaker:
             for cycle in resident.log.ended():
                 if cycle.boot >= last[0]:  # of those that the cloud has, none can be lost any more
                     cycle.losable = cycle.losable or "a bit of its record flipped"
+
+    def _roll_back(self, resident: Resident, fault: Fault) -> None:
+        """Power fails, and then the newest entries of the file system's log cannot be read: it falls back to those before.
+
+        Not behind the number of this boot: nobody on the device could tell that it had been used.
+        """
+        flash = resident.device.flash
+        stamps = flash.undoable(_BOOT)[: fault["operations"]]
+        if not resident.device.on or not stamps:
+            return
+        resident.device.reboot(fault.for_ms)
+        flash.roll_back(len(stamps))
+        resident.may_forget = resident.undone = True
+        resident.log.excuse("its flash fell back", stamps[-1])
+        self._world.note(resident.name, "fell back", len(stamps), stamps[-1])
 
     def _fail_flash(self, resident: Resident, fault: Fault) -> Callable[[], None]:
         flash = resident.device.flash
@@ -277,11 +304,11 @@ class Breaker:
             return rand.chance(chance)
 
         flash.fail, flash.fail_how = fails, fault["how"]
+        resident.may_forget = True
 
         def heal() -> None:
             if flash.fail is fails:  # else another such fault has taken over
                 flash.fail = None
-            resident.may_forget = True
             resident.log.excuse("the flash failed", began_ms)
 
         return heal
@@ -292,11 +319,11 @@ class Breaker:
         prefix = fault.text("name")
         hidden = [name for name in flash.files if name.startswith(prefix)] if prefix else [""]
         flash.fail_reads = hidden
+        resident.may_forget = True
 
         def heal() -> None:
             if flash.fail_reads is hidden:
                 flash.fail_reads = ()
-            resident.may_forget = True
             resident.log.excuse("the flash could not be read", began_ms)
 
         return heal

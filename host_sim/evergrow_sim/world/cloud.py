@@ -1,7 +1,7 @@
 """The cloud end in the world: the reference cloud's own store, ingest, offers and commands, on the project's MQTT client.
 
-It does what `evergrow_cloud.service` does, without threads and with virtual time for the disk. One thing differs: a PUBACK
-leaves when a message is in the inbox, not after the commit. Nothing may depend on it, since PUBACK proves nothing (EG-ACK-001).
+It does what `evergrow_cloud.service` does, without threads and with virtual time for the disk: messages are taken in batches,
+stored in one transaction each, PUBACKed and answered after the commit.
 
 A crash takes everything but the database: what was in the inbox, what was stored and not yet answered, every wait.
 """
@@ -15,10 +15,10 @@ from evergrow_cloud.ingest import Incoming, Ingest, Outgoing
 from evergrow_cloud.limits import Limits
 from evergrow_cloud.store import Store
 from evergrow_mqtt.backoff import Backoff
-from evergrow_mqtt.client import Client
 from evergrow_mqtt.config import Config
 from evergrow_mqtt.errors import MqttError
 from evergrow_protocol import topics
+from evergrow_sim.world.cloud_client import CommittingClient
 from evergrow_sim.world.loop import Group
 from evergrow_sim.world.world import World
 
@@ -41,7 +41,7 @@ class CloudEnd:
     """One reference cloud. Off at first: `start`. `store`: its database, which survives every crash.
 
     `connects`: how often it got through to the broker. `failures`: sessions that ended with something nobody expects.
-    `off_s`: how much its clock is wrong. `version`: of MQTT.
+    `inbox`: (message, packet id to acknowledge or 0). `off_s`: how much its clock is wrong. `version`: of MQTT.
     """
 
     def __init__(self, world: World, host: str, port: int, version: int = 5, limits: Limits | None = None) -> None:
@@ -50,7 +50,7 @@ class CloudEnd:
         self.connects = 0
         self.failures: list[str] = []
         self.off_s = 0
-        self.inbox: deque[Incoming] = deque()
+        self.inbox: deque[tuple[Incoming, int]] = deque()
         self._host = host
         self._port = port
         self._version = version
@@ -58,7 +58,7 @@ class CloudEnd:
         self._rand = world.rand(NAME)
         self._starts = 0
         self._group: Group | None = None
-        self._client: Client | None = None
+        self._client: CommittingClient | None = None
         self._ingest = Ingest(self.store, self._limits)
         self._arrived = asyncio.Event()
         self._due = asyncio.Event()
@@ -166,7 +166,8 @@ class CloudEnd:
             version=self._version,
         )
         self.inbox.clear()
-        client = self._client = Client(config, self.world.network.port_for(NAME, boot=self._starts), self._rand, self._take)
+        net = self.world.network.port_for(NAME, boot=self._starts)
+        client = self._client = CommittingClient(config, net, self._rand, self._take)
         over = asyncio.Event()
         before = self.connects
 
@@ -185,13 +186,13 @@ class CloudEnd:
             await asyncio.sleep(0)
         return self.connects > before
 
-    def _take(self, topic: str, payload: Any, retain: bool, dup: bool) -> None:
+    def _take(self, topic: str, payload: bytes, retain: bool, packet_id: int) -> None:
         if len(self.inbox) >= INBOX_MESSAGES:
             raise InboxFull(f"{len(self.inbox)} messages wait")
-        self.inbox.append(Incoming(topic, bytes(payload), retain))
+        self.inbox.append((Incoming(topic, payload, retain), packet_id))
         self._arrived.set()
 
-    async def _serve(self, client: Client) -> None:
+    async def _serve(self, client: CommittingClient) -> None:
         started_ms = 1000 * self.utc_s()
         await client.subscribe("eg1/+/+/up/#", 1)
         self.connects += 1
@@ -204,20 +205,24 @@ class CloudEnd:
             for task in tasks:
                 task.cancel()
 
-    async def _receive(self, client: Client) -> None:
+    async def _receive(self, client: CommittingClient) -> None:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
             while self.inbox:
                 batch = [self.inbox.popleft() for _ in range(min(len(self.inbox), self._limits.batch_messages))]
                 await self._disk()
-                outcome = self._ingest.apply(batch, self.utc_s() + self.world.loop.now_us % 1_000_000 / 1_000_000)
+                now_s = self.utc_s() + self.world.loop.now_us % 1_000_000 / 1_000_000
+                outcome = self._ingest.apply([message for message, _ in batch], now_s)
                 await self._disk()  # It is stored, and nobody has been told yet.
+                for _, packet_id in batch:
+                    if packet_id:
+                        await client.acknowledge(packet_id)
                 if outcome.due:
                     self._due.set()
                 await self._publish(client, outcome.outgoing)
 
-    async def _send_due(self, client: Client) -> None:
+    async def _send_due(self, client: CommittingClient) -> None:
         while True:
             self._due.clear()
             for offer in offers.due(self.store, _DUE_LIMIT):
@@ -240,7 +245,7 @@ class CloudEnd:
             await asyncio.sleep(_POLL_S)
             self._due.set()
 
-    async def _ask_for_rebirth(self, client: Client, since_ms: int) -> None:
+    async def _ask_for_rebirth(self, client: CommittingClient, since_ms: int) -> None:
         """As the service does: who may have said something in the meantime is asked to say it again (EG-BIRTH-004)."""
         await asyncio.sleep(_REBIRTH_DELAY_S)
         after = 0
@@ -254,7 +259,7 @@ class CloudEnd:
     async def _disk(self) -> None:
         await self.world.loop.sleep_us(self._rand.below(_DISK_US))
 
-    async def _publish(self, client: Client, messages: list[Outgoing]) -> None:
+    async def _publish(self, client: CommittingClient, messages: list[Outgoing]) -> None:
         if len(messages) == 1:
             await client.publish(messages[0].topic, messages[0].payload, messages[0].qos)
         elif messages:

@@ -14,6 +14,8 @@ LEVELS = ("none", "light", "heavy")
 
 CLOUD = "cloud"
 BROKER = "broker"
+DID_COMMAND = "did cmd"
+"""As a moment: the device has just handled a command, and its broker does not know yet."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,11 @@ _LIGHT = (
 _HEAVY = (
     *_LIGHT, "power", "flash cut", "link half open", "link refuse", "link dns", "link split", "link jumpy", "broker poor",
     "broker slow", "cloud crash", "stall", "flash full", "flash rot", "flash fails", "flash unreadable", "hold", "clock",
-    "broker refuses", "appliance", "appliance", "lose", "lose",
+    "broker refuses", "appliance", "appliance", "lose", "lose", "flash back",
 )  # fmt: skip
-_APPLIANCE = ("door forced", "inlet blocked", "heater dead", "drain blocked", "door forced", "dead sensor")
+_APPLIANCE = ("door forced", "inlet blocked", "heater dead", "drain blocked", "door forced", "dead sensor", "dead actuator")
 _JUMPS_S = (-86_400, -3600, -5, 5, 3600, 400 * 86_400, -1_795_339_200)  # the last one: back to 1970
-_MOMENTS = ("", "", "usage", "usage", "ack", "birth", "feat", "cmd", "cmd", "rsp")
+_MOMENTS = ("", "", "usage", "usage", "ack", "birth", "feat", "cmd", DID_COMMAND, "rsp")
 """After the next message of which kind it happens, so many events later; "" for at once."""
 _POOR = ("no will", "no retained", "no sessions", "silent", "ignore receive maximum")
 
@@ -130,11 +132,13 @@ def _fault(rand: Rand, kind: str, target: str, at_ms: int) -> Fault:
             how, after = rand.choice(_APPLIANCE), rand.choice(("", "state", "state"))
             return made(lasting_ms, how=how, signal=rand.between(1, 8), after=after)
         case "lose":
-            return made(lasting_ms, percent=rand.between(30, 100))
+            return made(lasting_ms * rand.between(1, 5), percent=rand.choice((100, rand.between(30, 100))))
         case "flash full":
             return made(lasting_ms, left_bytes=rand.choice((0, 4096, 8192, 12288)))
         case "flash rot":
             return made(bit=rand.below(1 << 16))
+        case "flash back":
+            return made(off_ms, operations=rand.between(1, 4))
         case "flash fails":
             return made(lasting_ms, percent=rand.choice((20, 50, 100)), how=rand.below(3))
         case "flash unreadable":

@@ -50,7 +50,8 @@ def after_cut(operation: str, old: "Content", data: "Content") -> "tuple[Content
 class PowerFlash:
     """The flash port, of `block_count` blocks. `files` {name: bytes} is the flash itself: it survives, RAM does not.
 
-    `prefixes`: a torn append may leave a part. `undo_max`: how many operations `roll_back` can undo, at most.
+    `prefixes`: a torn append may leave a part. `undo_max`: how many operations `roll_back` can undo, at most. `stamp()` is noted
+    with each of them, see `undoable`.
 
     `ops` counts the operations that change something, `wear` estimates what they cost. For faults:
     `fail(op) -> bool`: where it is true, operation number `op` raises OSError EIO, with the effect that `fail_how` says.
@@ -58,7 +59,12 @@ class PowerFlash:
     """
 
     def __init__(
-        self, files: "dict[str, bytes] | None" = None, block_count: int = 128, prefixes: bool = False, undo_max: int = 0
+        self,
+        files: "dict[str, bytes] | None" = None,
+        block_count: int = 128,
+        prefixes: bool = False,
+        undo_max: int = 0,
+        stamp: "Callable[[], int]" = lambda: 0,
     ) -> None:
         self.files: "dict[str, bytes]" = {} if files is None else files
         self.block_count = block_count
@@ -74,7 +80,8 @@ class PowerFlash:
         self._how = CUT_BEFORE
         self._kept = -1
         self._undo_max = undo_max
-        self._undo: "list[tuple[tuple[str, Content], ...]]" = []  # newest last
+        self._stamp = stamp
+        self._undo: "list[tuple[int, list[tuple[str, Content]]]]" = []  # (stamp, what was there before), newest last
 
     # Power and decay
 
@@ -108,10 +115,19 @@ class PowerFlash:
         """Undo the last operations: what decay of LittleFS2's log does, to all files. Returns how many it could."""
         count = 0
         while count < operations and self._undo:
-            for name, content in self._undo.pop():
+            for name, content in self._undo.pop()[1]:
                 self._put(name, content)
             count += 1
         return count
+
+    def undoable(self, prefix: str) -> "list[int]":
+        """The stamps of the operations that `roll_back` can undo, newest first, up to one that changed a file of such a name."""
+        found = []
+        for stamp, changes in reversed(self._undo):
+            if any(name.startswith(prefix) for name, _ in changes):
+                break
+            found.append(stamp)
+        return found
 
     # The port
 
@@ -230,7 +246,7 @@ class PowerFlash:
         if source:
             undo.append((source, self.files.pop(source)))
         self._put(name, content)
-        self._undo.append(tuple(undo))
+        self._undo.append((self._stamp(), undo))
         if len(self._undo) > self._undo_max:
             del self._undo[0]
 

@@ -41,18 +41,25 @@ class Heard:
 class Tap:
     """To be the broker's `observe`. `report(device, what)` is called with what may not be.
 
-    `on_birth(device, birth)`: called with each birth; `on_message(device, kind)` and `on_publish(publish)` may be set, and are
-    called with each message.
+    `on_birth(device, birth)`: called with each birth; `on_response(device, response)`: with each answer;
+    `on_message(device, kind)` and `on_publish(publish)` may be set, and are called with each message.
     `heard`: by device.
     """
 
-    def __init__(self, world: World, report: Callable[[str, str], None], on_birth: Callable[[str, Birth], None]) -> None:
+    def __init__(
+        self,
+        world: World,
+        report: Callable[[str, str], None],
+        on_birth: Callable[[str, Birth], None],
+        on_response: Callable[[str, Response], None],
+    ) -> None:
         self.heard: dict[str, Heard] = {}
         self.on_message: Callable[[str, str], None] | None = None
         self.on_publish: Callable[[Publish], None] | None = None
         self._world = world
         self._report = report
         self._on_birth = on_birth
+        self._on_response = on_response
 
     def __call__(self, client_id: str, publish: Publish) -> None:
         if self.on_publish is not None:
@@ -89,6 +96,8 @@ class Tap:
         self._world.note(device, f"says {kind}", header.boot, header.seq, *_words(message))
         if isinstance(message, Birth):
             self._born(device, heard, message)
+        elif isinstance(message, Response):
+            self._on_response(device, message)
         if header.seq and header.boot == heard.boot and heard.said.setdefault((kind, header.seq), payload) != payload:
             self._report(device, f"two messages up/{kind} {header.boot}/{header.seq}")
 

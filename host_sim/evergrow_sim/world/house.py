@@ -6,7 +6,7 @@ from evergrow_agent import devicekey, trust
 from evergrow_agent.board import Config, Identity
 from evergrow_cloud import devicekeys, voices, wire
 from evergrow_cloud.errors import CloudError
-from evergrow_cloud.messages import Birth, Usage
+from evergrow_cloud.messages import Birth, Response, Usage
 from evergrow_protocol import errors as codes
 from evergrow_sim.world import stored
 from evergrow_sim.world.broker import Broker
@@ -17,7 +17,9 @@ from evergrow_sim.world.cloud import NAME as CLOUD
 from evergrow_sim.world.cloud import CloudEnd
 from evergrow_sim.world.device import NOBODY, WorldDevice
 from evergrow_sim.world.features import CLASS_ID, VENDOR_ID, Offer, catalogue, keyring
+from evergrow_sim.world.flash import PowerFlash
 from evergrow_sim.world.grammar import Tap
+from evergrow_sim.world.orders import Orders
 from evergrow_sim.world.rand import Rand
 from evergrow_sim.world.safety import WatchedWasher
 from evergrow_sim.world.sayings import Said
@@ -27,6 +29,7 @@ from evergrow_sim.world.world import World
 
 HOST, PORT = "broker", 1883
 TENANT = "acme"
+_UNDO_MAX = 8
 
 _ACL = (
     f"topic readwrite eg1/{TENANT}/home/h1/#",
@@ -69,10 +72,10 @@ class EchoingBroker(Broker):
 class Resident:
     """A device of the house: `device` itself, its `washer`, the `log` of its cycles.
 
-    `offered`: {transfer: offer}. `commands`: ids of the commands sent to it. `stalls`: how often its watchdog has reason to bite.
-    `starts`: how often a person started a programme. `may_rot`: bits of its flash flipped; `may_forget`: what it
-    should remember of commands may not have reached the flash. `attempts`: how often it tried to connect. `key`: what it shares
-    with the cloud. `said`: what its users said.
+    `offered`: {transfer: offer}. `orders`: the commands sent to it, and what came of them. `said`: what its users said.
+    `stalls`: how often its watchdog has reason to bite. `may_rot`: bits of its flash flipped; `may_forget`: what it should
+    remember of commands may not have reached the flash; `undone`: its flash fell back to what it was some operations before.
+    `attempts`: how often it tried to connect. `key`: what it shares with the cloud.
     """
 
     def __init__(self, world: World, spec: DeviceSpec, report: Callable[[str, str, str], None]) -> None:
@@ -94,14 +97,15 @@ class Resident:
             mqtt={"version": spec.version},
         )
         identity = Identity(TENANT, spec.name, "evergrow-w1", "0.1.0", VENDOR_ID, CLASS_ID)
-        self.device = WorldDevice(world, spec.name, config, identity, self.washer, drift_ppm=spec.drift_ppm, rtc=spec.rtc)
+        flash = PowerFlash(undo_max=_UNDO_MAX, stamp=lambda: world.loop.now_ms)
+        self.device = WorldDevice(world, spec.name, config, identity, self.washer, flash, spec.drift_ppm, spec.rtc)
         self.log = CycleLog(world.loop, self.device.plant, self.washer, spec.tick_ms)
+        self.orders = Orders(self.device.plant, lambda what: report("commands", spec.name, what), lambda: self.may_forget)
         self.offered: dict[int, Offer] = {}
-        self.commands: list[int] = []
-        self.starts = 0
         self.stalls = 0
         self.may_rot = False
         self.may_forget = False
+        self.undone = False
         self.attempts = 0
         self.said = Said()
         link = world.network.link(spec.name)
@@ -122,7 +126,7 @@ class House:
         self.world = world
         self.scenario = scenario
         self.report = report
-        self.tap = Tap(world, lambda device, what: report("grammar", device, what), self._born)
+        self.tap = Tap(world, lambda device, what: report("grammar", device, what), self._born, self._answered)
         broker = self.broker = EchoingBroker(
             lambda: world.loop.now_ms, acl=Acl.parse(_ACL), trace=world.trace, observe=self.tap
         )
@@ -178,13 +182,15 @@ class House:
     def command(self, resident: Resident, command: int, args: dict[int, int]) -> int:
         """Send a command; returns its id."""
         number = self.cloud.command(resident.name, command, args)
-        resident.commands.append(number)
+        resident.orders.send(number, command, args)
         return number
 
     def _act(self, resident: Resident, act: Act) -> None:
         device = resident.device
         if act.what == "start":
-            resident.starts += device.start_programme(int(act.argument)) in (codes.OK, NOBODY)
+            resident.orders.by_person = True
+            device.start_programme(int(act.argument))
+            resident.orders.by_person = False
         elif act.what == "stop":
             device.stop_programme()
         elif act.what == "remote start":
@@ -213,6 +219,9 @@ class House:
         resident.offered[transfer] = offer
         if offer.name == "spin":
             resident.washer.unlocked = True
+
+    def _answered(self, name: str, response: Response) -> None:
+        self.residents[name].orders.answered(response.id, response.code, response.header.boot)
 
     def _born(self, name: str, birth: Birth) -> None:
         resident = self.residents[name]

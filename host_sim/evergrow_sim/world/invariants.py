@@ -5,7 +5,7 @@ interlock   the appliance is never dangerous, by its physics (`safety`)
 balance     water, heat and energy add up; the cloud is never told of more than the appliance used
 usage       every cycle is in the ledger of the cloud or still on flash, exactly once, as it was (`truth`)
 grammar     every message can be read by the other side; boots rise, and (boot, seq) names one message (`grammar`)
-commands    a command runs once at most
+commands    a command runs once at most, and its answer tells what came of it; no cycle is started by nobody (`orders`)
 voice       what users were told was taken is at the cloud in the end, once
 features    nothing is active but what was rightly offered; a good offer ends well or for a good reason, a bad one is refused
 storm       a device that cannot connect tries ever more seldom
@@ -16,7 +16,9 @@ reachable   when the faults are over, each device answers a command, is idle, an
 What may be lost, and when: a cycle that power ends may be told as its last checkpoint, 5 minutes old at most. Of a cycle that
 was under way while its flash refused operations, could not be read or had no room at all, the record may be lost or too small
 when power fails as well; so may that of one which power had ended just before. A bit that flips in the journal may cost the
-records that the cloud has not got yet. A meter that does not answer counts too little. Nothing else costs anything.
+records that the cloud has not got yet. A flash that falls back costs what was written since: the cycles that ended or ran
+meanwhile are told as their last checkpoint or not at all, unless the cloud has them; a command of that time may run again, and what users said then may be lost.
+A meter that does not answer counts too little. Nothing else costs anything.
 """
 
 from dataclasses import dataclass
@@ -105,7 +107,7 @@ class Watch:
             self.report("usage", resident.name, wrong)
         self._check_sums(resident)
         conflicts = self._house.cloud.store.row("SELECT conflicts FROM devices WHERE device = ?", resident.name)
-        if conflicts and conflicts[0]:
+        if conflicts and conflicts[0] and not resident.undone:
             self.report("usage", resident.name, f"{conflicts[0]} records under a taken (boot, seq)")
 
     def _check_sums(self, resident: Resident) -> None:
@@ -161,10 +163,6 @@ class Watch:
             self.report("crash", device.name, agent.last_crash)
         if agent.link.errors:
             self.report("crash", device.name, f"a message was not handled: {agent.link.last_error}")
-        cycles = len([cycle for cycle in resident.log.cycles if cycle.begun])
-        starts = resident.starts + len(resident.commands)
-        if cycles > starts and not resident.may_forget:
-            self.report("commands", device.name, f"{cycles} cycles, and only {starts} starts")
 
     def _check_storm(self, resident: Resident) -> None:
         before, resident_boots = self._before.get(resident.name, (0, 0))
@@ -229,7 +227,7 @@ class Watch:
                 self.report("reachable", resident.name, f"command {number} is answered with {answer}")
             else:
                 self.check_usage(resident)
-                wrong = "" if resident.may_rot else resident.said.explain(self._house.heard(resident))
+                wrong = "" if resident.may_rot or resident.undone else resident.said.explain(self._house.heard(resident))
                 if wrong:
                     self.report("voice", resident.name, wrong)
             self._check_offers(resident)

@@ -17,6 +17,8 @@ from evergrow_sim.world.safety import WatchedWasher
 
 CHECKPOINT_MS = 300_000
 """A power cut may cost this much of what a cycle used, and one look of the controller."""
+HUNG_MS = 8_000
+"""So much more, when the controller hung and the watchdog cut it."""
 
 _MJ_PER_WH = 3_600_000
 _DURATION_SLACK_S = 3
@@ -27,7 +29,7 @@ class Cycle:
     """A cycle as it was. `ended_ms`: 0 while it runs. `complete`: its controller had power to the end.
 
     `begun`: False if power failed while it was being started. `losable`: why it may be missing, or be told too small; "" for
-    not at all. `meter_failed`: one of its meters did not answer for a while.
+    not at all. `meter_failed`: one of its meters did not answer for a while. `hung`: its controller hung when it was cut.
     """
 
     boot: int
@@ -40,6 +42,7 @@ class Cycle:
     begun: bool = True
     losable: str = ""
     meter_failed: bool = False
+    hung: bool = False
 
     def __str__(self) -> str:
         how = "complete" if self.complete else "cut" if self.begun else "cut at its start"
@@ -104,6 +107,7 @@ class CycleLog:
         if truth is not None and cycle is not None:
             cycle.ended_ms = self._loop.now_ms
             cycle.energy_wh, cycle.water_ml, cycle.complete = truth.energy_wh, truth.water_ml, complete
+            cycle.hung = self._washer.stalled
 
     def _watched(self, agent: object) -> None:
         self._watch(agent)
@@ -193,7 +197,8 @@ def _differs(cycle: Cycle, record: Usage, log: CycleLog) -> str:
         return "it did not lose power"
     if cycle.meter_failed:
         return ""
-    least = log.used_at(cycle, cycle.ended_ms - CHECKPOINT_MS - 2 * log.tick_ms)
+    since_ms = CHECKPOINT_MS + 2 * log.tick_ms + (HUNG_MS if cycle.hung else 0)
+    least = log.used_at(cycle, cycle.ended_ms - since_ms)
     return "a checkpoint too old" if energy_wh < least[0] or water_ml < least[1] else ""
 
 
