@@ -16,9 +16,9 @@ reachable   when the faults are over, each device answers a command, is idle, an
 What may be lost, and when: a cycle that power ends may be told as its last checkpoint, 5 minutes old at most. Of a cycle that
 was under way while its flash refused operations, could not be read or had no room at all, the record may be lost or too small
 when power fails as well; so may that of one which power had ended just before. A bit that flips in the journal may cost the
-records that the cloud has not got yet. A flash that falls back costs what was written since: the cycles that ended or ran
-meanwhile are told as their last checkpoint or not at all, unless the cloud has them; a command of that time may run again, and what users said then may be lost.
-A meter that does not answer counts too little. Nothing else costs anything.
+records that the cloud has not got yet. A flash that falls back costs what was written since: cycles of that time are told as
+their last checkpoint or not at all, unless the cloud has them; a command of that time may run again, and what users said may be
+lost. A meter that does not answer counts too little. Nothing else costs anything.
 """
 
 from dataclasses import dataclass
