@@ -29,7 +29,7 @@ CAUGHT = {
     "birth_is_said_once": (47, 3, "reachable"),
     "refused_records_wait_for_the_next_cycle": (8, 3, "reachable"),
 }
-"""All with heavy faults. Seeds are chosen so that the test is quick. From any first seed most take a few times as many; those that
+"""All with heavy faults. Seeds are those with which it is quick. From any first seed most take a few times as many; those that
 need two faults at the right moments (an ack that frees too much, forgotten commands, a birth said once) take about a hundred."""
 
 
