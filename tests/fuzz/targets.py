@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from evergrow_agent import delta
-from evergrow_protocol import cose, feature, lms, suit
+from evergrow_protocol import cose, entitlement, feature, grant, hmac, lms, suit
 from evergrow_protocol.cbor import Tag, dumps
 from evergrow_protocol.errors import ProtocolError
 from evergrow_protocol.suit_envelope import Envelope
@@ -23,6 +23,8 @@ VENDOR, CLASS = bytes(range(16)), bytes(range(16, 32))
 SIGNER = Signer("fuzz", b"acme")
 OLD = bytes(range(256)) * 4
 PATCHED_SIZE = 1000
+KEY = bytes(range(32))
+CLAIMS = dumps({2: "acme/d1", -65537: {0: 7, 1: 1001, 2: 1}})
 MESSAGE = b"the encoded digest of a manifest"
 
 _LINES = 12_000  # a signature that is right in form is hashed through, and a manifest runs eight sections
@@ -103,6 +105,36 @@ def public_key(data: bytes) -> None:
         lms.verify(data[:60], (MESSAGE,), data[60:])
 
 
+def root_message(data: bytes) -> None:
+    """A grant or a revocation list, as it arrives."""
+    steps = grant.open_steps(data, SIGNER.key)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            root_payload(bytes(stop.value))
+            return
+
+
+def root_payload(data: bytes) -> None:
+    """What a root key, or who stole it, can say."""
+    if grant.what(data) == grant.GRANT:
+        assert 1 <= grant.parse_grant(data).publisher <= 0xFFFF
+    else:
+        grant.parse_revocations(data).names(7, 1001, 1)
+
+
+def token(data: bytes) -> None:
+    """An entitlement, as it arrives. None but the cloud's may be authentic."""
+    claims = entitlement.authentic(data, KEY)
+    assert bytes(claims) == CLAIMS
+
+
+def cwt_claims(data: bytes) -> None:
+    found = entitlement.parse(data)
+    assert found.subject and found.publisher and found.first <= found.last
+
+
 def feature_body(data: bytes) -> None:
     feature.parse(data)
 
@@ -132,6 +164,10 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "cose": sign1,
     "lms": signature,
     "lms_key": public_key,
+    "root": root_message,
+    "grant": root_payload,
+    "mac0": token,
+    "cwt": cwt_claims,
     "feature": feature_body,
     "patch": patch,
 }
@@ -156,12 +192,23 @@ def seeds(target: str) -> list[bytes]:
         ),
     ]
     signed = SIGNER.sign(MESSAGE)
+    header = dumps({1: entitlement.ALG_HMAC_256})
+    own = {0: 7, 1: 1001, 2: 1, 3: [0, 9], 4: 3, 5: 60, 6: False, 7: 2}
+    rights: dict[int, Any] = {7: [1, 2], 8: [1], 9: [4], 10: 8192, 11: 0, 12: 5, 13: 9}
+    granted = [
+        dumps({0: 1, 1: 7, 2: 1, 3: b"k", 4: SIGNER.key.alg, 5: SIGNER.key.public, 6: b"acme", **rights}),
+        dumps({0: 2, 1: 1, 2: [b"k"], 3: [8], 4: [[7, 1001, 0, 3]]}),
+    ]
     return {
         "envelope": [SIGNER.envelope(one, {"#feature": body}) for one in manifests],
         "manifest": manifests,
         "cose": [SIGNER.block(MESSAGE), SIGNER.block(b"other"), dumps(Tag(18, [dumps({1: -19, 4: b"k"}), {}, None, bytes(64)]))],
         "lms": [signed],
         "lms_key": [SIGNER.key.public + signed],
+        "root": [SIGNER.message(one) for one in granted],
+        "grant": granted,
+        "mac0": [dumps(Tag(17, [header, {}, CLAIMS, hmac.digest(KEY, dumps(["MAC0", header, b"", CLAIMS]))]))],
+        "cwt": [CLAIMS, dumps({2: "acme/d1", 4: 9, 5: 8, 6: 7, -65537: own})],
         "feature": [body, dumps({0: 2, 1: 1002, 2: "rinse", 3: "1.0", 5: [1002, [{0: 5}]]})],
         "patch": [
             b"\x03\x00",
