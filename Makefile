@@ -11,7 +11,7 @@ PACKAGES := $(wildcard protocol/evergrow_*/__init__.py firmware/evergrow_*/__ini
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint spec types budgets bench fuzz clean venv broker
+.PHONY: help demo test lint spec generate asyncapi types budgets bench fuzz clean venv broker
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +28,16 @@ lint: spec ## Style and likely mistakes (ruff), and what `make spec` checks
 spec: $(READY) ## Every sentence of protocol/SPEC.md with an id has a test, no id is used twice
 	@$(BIN)/evergrow spec check
 	@$(BIN)/evergrow registry check
+
+generate: $(READY) ## All that is made from tables: registry, test vectors, grammar, asyncapi.yaml
+	@$(BIN)/python -m evergrow_tools.registry_gen
+	@$(BIN)/python -m evergrow_tools.vector_gen
+	@$(BIN)/python -m evergrow_tools.grammar_gen
+
+asyncapi: $(READY) ## protocol/asyncapi.yaml is current, and the reference parser (Node.js, installed here) finds nothing
+	@$(BIN)/python -m evergrow_tools.grammar_gen --check
+	@requirements/asyncapi.sh $(VENV)
+	@$(BIN)/node $(VENV)/asyncapi/validate.mjs protocol/asyncapi.yaml
 
 types: $(READY) $(STUBS) ## Type check: host code, and portable code against each board's MicroPython stubs
 	@echo "types: host code, CPython's standard library"

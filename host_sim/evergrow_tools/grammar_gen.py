@@ -1,20 +1,23 @@
-"""Generates `protocol/evergrow.cddl` from the message table: `python -m evergrow_tools.grammar_gen [--check]`.
+"""Generates `protocol/evergrow.cddl` and `asyncapi.yaml`: `python -m evergrow_tools.grammar_gen [--check]`.
 
-It needs a checkout. A test holds the generated file against messages.toml.
+It needs a checkout. A test holds the generated files against messages.toml and, for the examples, against the test vectors.
 """
 
 import argparse
+import json
 from pathlib import Path
+from typing import Any
 
 from evergrow_protocol import message_table
-from evergrow_tools import grammar_cddl
+from evergrow_tools import grammar_asyncapi, grammar_cddl
 
 FOLDER = Path(__file__).parents[2] / "protocol"
 
 
 def render() -> dict[str, str]:
     """{file name: text} of every generated file."""
-    return {"evergrow.cddl": grammar_cddl.render(message_table.load())}
+    table = message_table.load()
+    return {"evergrow.cddl": grammar_cddl.render(table), "asyncapi.yaml": grammar_asyncapi.render(table, _examples())}
 
 
 def stale() -> list[str]:
@@ -22,8 +25,16 @@ def stale() -> list[str]:
     return [name for name, text in render().items() if _read(FOLDER / name) != text]
 
 
+def _examples() -> dict[str, list[tuple[str, Any]]]:
+    found = {}
+    for path in sorted((FOLDER / "vectors").glob("*.json")):
+        data = json.loads(path.read_text(encoding="utf-8"))
+        found[data["kind"]] = [(one["name"], one["message"]) for one in data["vectors"] if one["expect"] == "valid"]
+    return found
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Generate the grammar from the message table.")
+    parser = argparse.ArgumentParser(description="Generate the grammar and the AsyncAPI document.")
     parser.add_argument("--check", action="store_true", help="only say whether it is current")
     check = parser.parse_args().check
     found = stale()

@@ -5,16 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import cbor2
+import fastjsonschema
 import pytest
 from cddl_verifier import Validator
 
 from evergrow_cloud import wire
 from evergrow_cloud.errors import WireError
 from evergrow_protocol import message_json, message_reader, message_table, message_tree, registry
-from evergrow_tools import grammar_gen, vector_gen, vector_source
+from evergrow_tools import grammar_asyncapi, grammar_gen, vector_gen, vector_source
 from evergrow_tools.vector_source import VectorError
 
 TABLE = message_table.load()
+SCHEMAS = {"components": {"schemas": grammar_asyncapi.schemas(TABLE)}}
 GRAMMAR = Validator(grammar_gen.FOLDER / "evergrow.cddl")
 
 
@@ -48,6 +50,12 @@ def test_a_valid_vector_is_deterministic_and_in_the_grammar(kind: str, vector: d
     assert reading.ok
     assert message_json.to_json(reading) == vector["message"]
     assert message_json.from_json(TABLE, registry.load(), TABLE.kinds[kind], vector["message"]) == data
+
+
+@pytest.mark.parametrize(("kind", "vector"), of("valid", "newer"))
+def test_the_json_of_a_valid_vector_fits_the_schema_of_the_asyncapi_document(kind: str, vector: dict[str, Any]) -> None:
+    schema = SCHEMAS | {"$ref": f"#/components/schemas/{TABLE.kinds[kind].rule_name}"}
+    fastjsonschema.validate(schema, vector["message"])
 
 
 @pytest.mark.parametrize(("kind", "vector"), of("invalid"))
