@@ -65,7 +65,8 @@ class Meter:
 
 class Runner:
     """Runs programmes on the appliance behind `guard`. Readable at any time: `state`, `phase` and `error` (registry ids),
-    `outcome`, `step` (index, -1 before the first), `programme_id` (0: none, or recovery).
+    `outcome`, `step` (index, -1 before the first), `programme_id` (0: none, or recovery), `owned` (whether that is due to a
+    feature). `hold_percent`: to how much of them the holds of the programme are shortened; 100 again at the next start.
     """
 
     def __init__(self, guard: "Guard") -> None:
@@ -87,6 +88,11 @@ class Runner:
         self.programme_id = 0
         self.outcome = ids.OUTCOME_FINISHED
         self.error = ids.ERROR_NONE
+        self.hold_percent = 100
+
+    @property
+    def owned(self) -> bool:
+        return bool(self._features)
 
     @property
     def elapsed_s(self) -> int:
@@ -164,6 +170,7 @@ class Runner:
         self.programme_id = programme_id
         self.outcome = ids.OUTCOME_FINISHED
         self.error = ids.ERROR_NONE
+        self.hold_percent = 100
         self.step = -1
         self._released = False
         self._now_ms = self._started_ms = now_ms
@@ -214,7 +221,7 @@ class Runner:
                 return self._next()
             if self._held_ms < 0 and self._until_holds(step):
                 self._held_ms = self._now_ms
-            if self._held_ms >= 0 and self._now_ms - self._held_ms >= step.hold_ms:
+            if self._held_ms >= 0 and self._now_ms - self._held_ms >= self._hold_ms(step):
                 return self._next()
             if self._now_ms - self._entered_ms >= step.limit_ms:
                 return self._overdue(step)
@@ -222,6 +229,9 @@ class Runner:
         except (GuardError, OSError) as failed:
             return self._fault(_error_of(failed))
         return 0
+
+    def _hold_ms(self, step: "Step") -> int:
+        return step.hold_ms * self.hold_percent // 100 if self.state == RUNNING else step.hold_ms
 
     def _overdue(self, step: "Step") -> int:
         if self.state == RUNNING:

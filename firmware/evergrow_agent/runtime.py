@@ -1,0 +1,240 @@
+"""Runs the code of features beside the appliance, and stops what fails (SPEC section 18).
+
+Everything runs in the appliance's own tick, one call after the other: a feature has no task and cannot wait. A call that takes
+longer than it declared, or raises, is a failure; after FAILURES_MAX of them the feature is stopped, which `broken` says, and what
+it drove goes to its safe state at the next safe point. A call that never returns is ended by the watchdog: what was running
+then is counted at the next boot, and after STRIKES_MAX of them no code is run any more.
+
+    file `strikes`   a `checked` byte: resets by the watchdog, since it last ran well for HEALTHY_MS
+"""
+
+import gc
+
+from evergrow_agent import checked, codeload
+from evergrow_agent.featureapi import Api
+from evergrow_agent.guard import GuardError
+from evergrow_protocol import feature_code
+from evergrow_protocol.errors import INVALID_STATE, MALFORMED, TOO_LARGE, ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from evergrow_agent.events import Events
+    from evergrow_agent.guard import Guard
+    from evergrow_agent.home import Home
+    from evergrow_agent.runner import Runner
+    from evergrow_agent.timebase import Timebase
+
+FILE = "strikes"
+FAILURES_MAX = 5
+STRIKES_MAX = 3
+HEALTHY_MS = 60_000
+FEATURES_MAX = 8
+EVENT_MAX_CALLS = 32  # of one tick: the rest waits for the next
+
+
+class Running:
+    """One feature that runs. `failures`: so far; `last`: the last one; `broken`: why it was stopped, "" if it was not."""
+
+    def __init__(self, owner: "tuple[int, int]", api: Api, call_ms: int) -> None:
+        self.owner = owner
+        self.api = api
+        self.call_ms = call_ms
+        self.failures = 0
+        self.last = ""
+        self.broken = ""
+
+
+class Runtime:
+    """`clock`: real time in ms, by which calls are measured. `watchdog`: may have `bitten`: it caused this boot.
+
+    `features`: those that run, in the order in which they were started. `struck`: the watchdog bit too often, and no code is
+    run. `on_broken(owner, text)`: called when a feature was stopped, may be set.
+    """
+
+    def __init__(
+        self,
+        guard: "Guard",
+        runner: "Runner",
+        events: "Events",
+        home: "Home",
+        timebase: "Timebase",
+        clock: "Any",
+        flash: "Any",
+        watchdog: "Any",
+    ) -> None:
+        self.features: "list[Running]" = []
+        self.struck = False
+        self.on_broken: "Callable[[tuple[int, int], str], None]" = _nothing
+        self._guard = guard
+        self._runner = runner
+        self._events = events
+        self._timebase = timebase
+        self._clock = clock
+        self._flash = flash
+        self._heard: "list[tuple[Any, ...]]" = []
+        self._release: "list[int]" = []
+        self._settings: "dict[tuple[int, int], dict[int, int]]" = {}
+        self._started_ms = -1
+        self._strikes = 0
+        home.on_event = lambda device, event, value: self._hear((device, event, value))
+        home.on_scene = lambda scene: self._hear((scene,))
+        try:
+            stored = checked.load(flash, FILE)
+            self._strikes = stored[0] if stored else 0
+            if getattr(watchdog, "bitten", False):
+                self._strikes += 1
+                checked.save(flash, FILE, bytes((min(self._strikes, 255),)))
+        except OSError:
+            pass
+        self.struck = self._strikes >= STRIKES_MAX
+
+    def start(self, owner: "tuple[int, int]", needs_data: "Any", code: "Any") -> None:
+        """Load the code of a feature and call its `start(api)`. One of this owner that runs is stopped first.
+
+        ProtocolError: TOO_LARGE for more heap than declared, or too many features; MALFORMED without `start`; INVALID_STATE while
+        `struck`; as `codeload.load`. Anything that the code itself raises; it does not run then.
+        """
+        self.stop(owner)
+        if self.struck:
+            raise ProtocolError(INVALID_STATE, f"the watchdog ended {self._strikes} starts: no code is run")
+        if len(self.features) >= FEATURES_MAX:
+            raise ProtocolError(TOO_LARGE, f"over {FEATURES_MAX} code features")
+        needs = feature_code.parse(needs_data)
+        before = _allocated()
+        api = Api(owner, needs, self._guard, self._runner, self._events, self._timebase.utc_s)
+        self._apply_settings(owner, api)
+        running = Running(owner, api, needs.call_ms)
+        start = codeload.load(f"feature_{owner[0]}_{owner[1]}", code).get("start")
+        if start is None:
+            raise ProtocolError(MALFORMED, "the code has no function start(api)")
+        start(api)
+        taken = _allocated() - before
+        if taken > needs.heap_bytes:
+            self._hand_back(running)
+            raise ProtocolError(TOO_LARGE, f"takes {taken} bytes of heap, declared {needs.heap_bytes}")
+        self.features.append(running)
+
+    def stop(self, owner: "tuple[int, int]") -> bool:
+        """It is called no more; what it drove goes to its safe state at the next safe point. False: it does not run."""
+        for running in self.features:
+            if running.owner == owner:
+                self.features.remove(running)
+                self._hand_back(running)
+                return True
+        return False
+
+    def configure(self, settings: "dict[tuple[int, int], dict[int, int]]") -> None:
+        """What the cloud has set, by owner. A value outside its bounds, or that no feature declares, is left out."""
+        self._settings = settings
+        for running in self.features:
+            self._apply_settings(running.owner, running.api)
+
+    def tick(self, now_ms: int, event: int) -> None:
+        """To be called with each tick of the appliance, and what happened in it, or 0. Never raises."""
+        if self._started_ms < 0:
+            self._started_ms = now_ms
+        if self._strikes and now_ms - self._started_ms >= HEALTHY_MS and not self.struck:
+            self.forgive()
+        if self._release and self._runner.state == 0:
+            self._let_go()
+        heard, self._heard = self._heard, []
+        for running in self.features[:]:
+            self._run(running, now_ms, event, heard)
+
+    def begin_cycle(self) -> None:
+        """Meters count for this cycle from here on."""
+        for running in self.features:
+            running.api._used = False
+            running.api._counted.clear()
+
+    def used(self) -> "list[tuple[tuple[int, int], dict[int, int]]]":
+        """(owner, {meter: count}) of the features that took part in the cycle."""
+        return [(running.owner, running.api._counted) for running in self.features if running.api._used]
+
+    def _hear(self, message: "tuple[Any, ...]") -> None:
+        if len(self._heard) < EVENT_MAX_CALLS:
+            self._heard.append(message)
+
+    def _run(self, running: Running, now_ms: int, event: int, heard: "list[tuple[Any, ...]]") -> None:
+        api = running.api
+        for wanted, call in api._handlers:
+            if event and wanted in (0, event):
+                self._call(running, call, event)
+        for message in heard:
+            handler = api._scene if len(message) == 1 else api._home
+            if handler:
+                self._call(running, handler, *message)
+        for timer in api._timers[:]:
+            if timer[0] is None:
+                timer[0] = now_ms + timer[1]
+            elif now_ms >= timer[0]:
+                if timer[2]:
+                    timer[0] = max(timer[0] + timer[2], now_ms)
+                else:
+                    api._timers.remove(timer)
+                self._call(running, timer[3])
+
+    def _call(self, running: Running, call: "Callable[..., None]", *args: "Any") -> None:
+        if running.broken:
+            return
+        started_ms = self._clock.ticks_ms()
+        text = ""
+        try:
+            call(*args)
+        except Exception as exc:
+            text = repr(exc)[:80]
+        took_ms = self._clock.ticks_ms() - started_ms
+        if not text and took_ms > running.call_ms:
+            text = f"a call took {took_ms} ms, declared {running.call_ms}"
+        if not text:
+            return
+        running.failures += 1
+        running.last = text
+        if running.failures >= FAILURES_MAX:
+            running.broken = text
+            self.stop(running.owner)
+            self.on_broken(running.owner, text)
+
+    def _hand_back(self, running: Running) -> None:
+        self._release += [actuator for actuator in running.api._driven if actuator not in self._release]
+
+    def _let_go(self) -> None:
+        release, self._release = self._release, []
+        for actuator in release:
+            for running in self.features:
+                if actuator in running.api._driven:
+                    break
+            else:
+                try:
+                    self._guard.write(actuator, self._guard.appliance.safe_state[actuator])
+                except (GuardError, OSError):
+                    self._release.append(actuator)
+
+    def _apply_settings(self, owner: "tuple[int, int]", api: Api) -> None:
+        for setting, (least, most, default) in api._needs.settings.items():
+            value = self._settings.get(owner, {}).get(setting, default)
+            api._settings[setting] = value if isinstance(value, int) and least <= value <= most else default
+
+    def forgive(self) -> None:
+        """Forget what the watchdog did: it went well for a while, or what was at fault is gone."""
+        try:
+            self._flash.remove(FILE)
+            self._strikes = 0
+            self.struck = False
+        except OSError:
+            pass  # at the next tick
+
+
+def _allocated() -> int:
+    """Bytes of heap in use; 0 where the heap has no bound."""
+    if not hasattr(gc, "mem_alloc"):
+        return 0
+    gc.collect()
+    return int(gc.mem_alloc())
+
+
+def _nothing(owner: "tuple[int, int]", text: str) -> None:
+    pass
