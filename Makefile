@@ -30,7 +30,7 @@ spec: $(READY) ## Every sentence of protocol/SPEC.md with an id has a test, no i
 	@$(BIN)/evergrow registry check
 
 generate: $(READY) ## All that is made from tables: registry, test vectors, grammar, asyncapi.yaml
-	@$(BIN)/python -m evergrow_tools.registry_gen
+	@$(BIN)/evergrow registry write
 	@$(BIN)/python -m evergrow_tools.vector_gen
 	@$(BIN)/python -m evergrow_tools.grammar_gen
 

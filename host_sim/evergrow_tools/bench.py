@@ -20,6 +20,7 @@ from evergrow_tools.mpy import MpyError
 BENCHES = {
     "cli": ("evergrow_tools.bench_cli", "Start-up of the command"),
     "cbor": ("evergrow_tools.bench_cbor", "CBOR on MicroPython, beside its C json and a straightforward CBOR"),
+    "wire": ("evergrow_tools.bench_wire", "Bytes on the wire, beside JSON, SenML and Sparkplug B"),
     "delta": ("evergrow_tools.bench_delta", "Patches of real edits, beside bsdiff4 and detools with heatshrink"),
     "lms": ("evergrow_tools.bench_lms", "Signature verification on MicroPython, beside Ed25519 and its bare hashing"),
     "cloud": ("evergrow_tools.bench_cloud", "Usage records into the cloud's ledger"),
