@@ -1,10 +1,12 @@
 """Runs: a seed and a commit are the same run everywhere, and a run without faults leaves nothing to explain."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,11 +14,18 @@ from evergrow_sim.world import faults, scenario
 from evergrow_sim.world.run import run
 from evergrow_sim.world.story import Story
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+import world_machinery
+
 ROOT = Path(__file__).parents[2]
 SEED = 16
 PYTHONS = ("python3.14", "python3.13", "python3.12", "python3.11")
 
-_SCRIPT = "from evergrow_sim.world.run import run; print(run({seed}, 'heavy').digest)"
+RUNS = ((SEED, "heavy"), (17, "heavy"), (3, "light"), (0, "none"))
+RECORDED = json.loads((Path(__file__).parent / "world_machinery.json").read_text(encoding="utf-8"))
+
+_SCRIPT = "from evergrow_sim.world.run import run; print(*[run(*one).digest for one in {runs}])"
 _STAND_IN = """
 from evergrow_protocol.cbor import dumps, loads
 from evergrow_protocol.errors import ProtocolError as CBORDecodeError
@@ -29,25 +38,27 @@ def digest() -> str:
     return run(SEED, "heavy").digest
 
 
-def elsewhere(python: str, hash_seed: str, more_path: tuple[str, ...] = ()) -> str:
+def elsewhere(python: str, hash_seed: str, more_path: tuple[str, ...] = (), runs: Any = RUNS[:1]) -> list[str]:
+    """The digests of `runs`."""
     path = os.pathsep.join([*more_path, *(str(ROOT / room) for room in ("protocol", "firmware", "host_sim"))])
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": hash_seed}
-    done = subprocess.run([python, "-c", _SCRIPT.format(seed=SEED)], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run([python, "-c", _SCRIPT.format(runs=runs)], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    return done.stdout.split()
 
 
-def another_python() -> str | None:
-    """One of another version than this, with the standard library that the world needs."""
+def other_pythons() -> list[str]:
+    """One of each other version than this, the newest first, with the standard library that the world needs."""
     versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     candidates = [path for name in PYTHONS if (path := shutil.which(name))]
     candidates += [str(path) for name in PYTHONS for path in sorted(versions.glob(f"*/bin/{name}"), reverse=True)]
     script = "import sys, sqlite3; print('%d.%d' % sys.version_info[:2])"
+    found = {"{}.{}".format(*sys.version_info[:2]): ""}
     for python in candidates:
         asked = subprocess.run([python, "-c", script], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        if asked.returncode == 0 and asked.stdout.strip() != "{}.{}".format(*sys.version_info[:2]):
-            return python
-    return None
+        if asked.returncode == 0:
+            found.setdefault(asked.stdout.strip(), python)
+    return [python for python in found.values() if python]
 
 
 def test_a_seed_is_the_same_run_again(digest: str) -> None:
@@ -56,15 +67,23 @@ def test_a_seed_is_the_same_run_again(digest: str) -> None:
 
 
 def test_a_run_does_not_depend_on_the_order_of_hashes(digest: str) -> None:
-    assert elsewhere(sys.executable, "4711") == digest
+    assert elsewhere(sys.executable, "4711") == [digest]
 
 
-def test_a_seed_replays_on_another_version_of_python(digest: str, tmp_path: Path) -> None:
-    python = another_python()
-    if python is None:
-        pytest.skip("there is no second version of Python on this machine")
+def test_a_seed_replays_on_other_versions_of_python(tmp_path: Path) -> None:
+    pythons = other_pythons()
+    if not pythons:
+        pytest.skip("there is no second version of Python on this machine; see the next test")
     (tmp_path / "cbor2.py").write_text(_STAND_IN, encoding="utf-8")
-    assert elsewhere(python, "1", (str(tmp_path),)) == digest
+    digests = [run(seed, level).digest for seed, level in RUNS]
+    for python in pythons:
+        assert elsewhere(python, "1", (str(tmp_path),), RUNS) == digests, python
+
+
+def test_the_machinery_of_the_world_is_what_another_version_of_python_recorded() -> None:
+    """Where there is no second Python. When the machinery is changed on purpose, `world_machinery` says how to record it anew."""
+    assert RECORDED["made_by"] == "CPython 3.13.0"
+    assert world_machinery.digest() == RECORDED["digest"]
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
