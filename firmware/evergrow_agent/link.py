@@ -74,6 +74,7 @@ class Link:
         self._clock = board.net.clock
         self._boot = boot
         self._timebase = timebase
+        self._jumps = 0
         self._ledger = ledger
         self._telemetry = telemetry
         self._events = events
@@ -226,6 +227,10 @@ class Link:
     async def _poll(self) -> None:
         while True:
             await self._clock.sleep_ms(_POLL_MS)
+            self._timebase.utc_s()
+            if self._timebase.jumps > self._jumps:  # EG-TIME-005: a new birth brings a new welcome
+                self._jumps = self._timebase.jumps
+                self._birth_due = True
             if self.busy or self._timebase.sync():
                 self._work.set()
 
@@ -285,8 +290,9 @@ class Link:
         await self._say_usage()
         await self._say_voice()
         batch = self._telemetry.take()
-        if batch:
+        while batch:
             await self._publish("tele", batch)
+            batch = self._telemetry.take()
 
     async def _say_sync(self) -> None:
         pair = self._timebase.sync()

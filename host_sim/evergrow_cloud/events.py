@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import cast
 
 from evergrow_cloud import devices, wire
+from evergrow_cloud.dating import TimeSource, date
 from evergrow_cloud.messages import Event
 from evergrow_cloud.store import Store
-from evergrow_cloud.usage import TimeSource, date
 
 NOTE, RAISED, CLEARED, ACKNOWLEDGED = range(4)
 WHAT_NAMES = {NOTE: "note", RAISED: "raised", CLEARED: "cleared", ACKNOWLEDGED: "acknowledged"}

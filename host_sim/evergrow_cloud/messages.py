@@ -24,12 +24,16 @@ class FeatureVersion(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What all messages share. Exactly one of `utc_s` (seconds) and `mono_ms` (milliseconds since boot) is set."""
+    """What all messages share. Exactly one of `utc_s` (seconds) and `mono_ms` (milliseconds since boot) is set.
+
+    `doubtful_utc_s`: beside `mono_ms`, what a clock believes that nobody has confirmed, or that has jumped (EG-TIME-004).
+    """
 
     boot: int
     seq: int
     utc_s: int | None
     mono_ms: int | None
+    doubtful_utc_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

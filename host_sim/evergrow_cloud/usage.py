@@ -5,23 +5,22 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from evergrow_cloud import devices, wire
-from evergrow_cloud.messages import Header, Id, Usage
+from evergrow_cloud.dating import Bounds, TimeSource, bounds, date
+from evergrow_cloud.messages import Id, Usage
 from evergrow_cloud.store import Store
 
 ACK_WINDOW = 1024
 """How far beyond the contiguous records an ack reaches, in records: 128 bytes of bitmap."""
 
-TimeSource = Literal["device", "sync", "unknown"]
-
-
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A stored record. `utc_s`: when it was made, by the device's clock or the boot's time pair; None while neither is known."""
+    """A stored record. `utc_s`: when it was made, as `time_source` says; None while nothing is known but `bounds`."""
 
     usage: Usage
     utc_s: int | None
     time_source: TimeSource
     received_s: int
+    bounds: Bounds | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,7 @@ def acknowledge(store: Store, device_id: int, boot: int) -> tuple[int, bytes]:
 
 
 def records(store: Store, device_id: int, limit: int = 1000) -> Iterator[Record]:
-    """The newest `limit` records of a device, in the order of (boot, seq), dated as well as is known now (EG-TIME-003)."""
+    """The newest `limit` records of a device, in the order of (boot, seq), dated as well as is known now (EG-TIME-006)."""
     pairs = devices.time_pairs(store, device_id)
     newest = store.rows(
         "SELECT raw, received_s FROM usage WHERE device_id = ? ORDER BY boot DESC, seq DESC LIMIT ?", device_id, limit
@@ -113,17 +112,10 @@ def records(store: Store, device_id: int, limit: int = 1000) -> Iterator[Record]
     for raw, received_s in reversed(newest):
         (usage,) = cast(tuple[Usage], wire.decode("usage", raw))
         utc_s, source = date(usage.header, pairs)
-        yield Record(usage, utc_s, source, received_s)
-
-
-def date(header: Header, pairs: dict[int, devices.TimePair]) -> tuple[int | None, TimeSource]:
-    """When a message was made, and how that is known. What is stored stays as the device said it (EG-TIME-002)."""
-    if header.utc_s is not None:
-        return header.utc_s, "device"
-    pair = pairs.get(header.boot)
-    if pair is None or header.mono_ms is None:
-        return None, "unknown"
-    return pair.utc_at(header.mono_ms), "sync"
+        known = source in ("device", "sync")
+        yield Record(
+            usage, utc_s, source, received_s, None if known else bounds(store, device_id, usage.header.boot, received_s)
+        )
 
 
 def ledger(store: Store, tenant: str | None = None) -> list[Share]:

@@ -61,6 +61,8 @@ def record(row: Record, registry: Registry) -> dict[str, Any]:
         "seq": usage.header.seq,
         "time": iso(row.utc_s),
         "time_source": row.time_source,
+        "time_earliest": iso(row.bounds.earliest_s) if row.bounds else None,
+        "time_latest": iso(row.bounds.latest_s) if row.bounds else None,
         "received": iso(row.received_s),
         "programme": None if merged else registry.programmes.name(usage.programme),
         "outcome": None if merged else registry.outcomes.name(usage.outcome),

@@ -127,12 +127,15 @@ def _envelope(item: Any) -> tuple[Header, Any]:
     boot, seq, time, body = array(item, 4, "an envelope")[:4]
     if len(item) > 4:
         mapping(item[4], "ext")
-    utc_s = mono_ms = None
+    utc_s = mono_ms = doubtful_s = None
     if isinstance(time, list):
         mono_ms = uint(array(time, 1, "t")[0], "mono_ms")
+        if len(time) >= 3:
+            doubtful_s = uint(time[1], "utc_s")
+            uint(time[2], "quality")
     else:
         utc_s = uint(time, "t")
-    return Header(uint(boot, "boot", MAX_UINT32, least=1), uint(seq, "seq", MAX_UINT32), utc_s, mono_ms), body
+    return Header(uint(boot, "boot", MAX_UINT32, least=1), uint(seq, "seq", MAX_UINT32), utc_s, mono_ms, doubtful_s), body
 
 
 def _birth(header: Header, body: Any) -> Birth:

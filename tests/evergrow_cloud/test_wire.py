@@ -96,6 +96,13 @@ def test_utc_and_time_since_boot_are_told_apart() -> None:
     assert sync == Sync(Header(7, 1, 1_795_339_200, None), 1500, 1_795_339_200)
 
 
+def test_a_doubtful_clock_says_so() -> None:
+    """EG-TIME-004"""
+    state = wire.decode("state", payload("state", header=(7, 1, [1500, 1_795_339_200, 1])))
+    assert isinstance(state, State) and state.header == Header(7, 1, None, 1500, 1_795_339_200)
+    assert refusal("state", payload("state", header=(7, 1, [1500, "now", 1]))) == codes.BAD_TYPE
+
+
 def test_usage_keeps_the_bytes_that_came() -> None:
     """EG-USE-005"""
     data = payload("usage", k3=[[1, 1001], [2, 1002]], k12=5)

@@ -16,6 +16,7 @@ from evergrow_agent.install import Installer
 from evergrow_agent.journal import Journal
 from evergrow_agent.ledger import Ledger
 from evergrow_agent.link import Link
+from evergrow_agent.timebase import Timebase
 from evergrow_cloud import usage
 from evergrow_mqtt.backoff import Backoff
 from evergrow_mqtt.session import Session
@@ -234,6 +235,12 @@ def refused_records_wait_for_the_next_cycle() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def any_clock_is_believed() -> Iterator[None]:
+    with mock.patch.object(Timebase, "utc_s", Timebase._shown):
+        yield
+
+
 BUGS: dict[str, Bug] = {
     bug.__name__: bug
     for bug in (
@@ -252,5 +259,6 @@ BUGS: dict[str, Bug] = {
         commands_are_forgotten_with_power,
         birth_is_said_once,
         refused_records_wait_for_the_next_cycle,
+        any_clock_is_believed,
     )
 }

@@ -28,6 +28,7 @@ CAUGHT = {
     "commands_are_forgotten_with_power": (52, 3, "commands"),
     "birth_is_said_once": (47, 3, "reachable"),
     "refused_records_wait_for_the_next_cycle": (8, 3, "reachable"),
+    "any_clock_is_believed": (6, 2, "time"),
 }
 """All with heavy faults. Seeds are those with which it is quick. From any first seed most take a few times as many; those that
 need two faults at the right moments (an ack that frees too much, forgotten commands, a birth said once) take about a hundred."""

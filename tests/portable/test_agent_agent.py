@@ -301,6 +301,22 @@ async def test_a_birth_that_nobody_welcomes_is_said_again_ever_more_slowly():
     await Device(cloud).live(story)
 
 
+async def test_a_clock_that_jumps_while_it_runs_asks_for_the_time():
+    """EG-TIME-005"""
+    cloud = Cloud()
+
+    async def story(device):
+        await device.until(lambda: cloud.of("sync"))
+        device.clock.set_utc_s(NOW_S + 86_400)
+        await device.until(lambda: len(cloud.of("birth")) == 2)
+        assert cloud.of("birth")[1][2][1:] == [cloud.of("birth")[1][2][1], 2]
+        await device.until(lambda: abs((device.agent.timebase.utc_s() or 0) - NOW_S) < 60)
+        await device.clock.sleep_ms(60_000)
+        assert len(cloud.of("birth")) == 2 and len(cloud.of("sync")) == 1
+
+    await Device(cloud).live(story)
+
+
 async def test_commands_are_answered():
     """EG-CMD-002, EG-CMD-004"""
     cloud = Cloud()

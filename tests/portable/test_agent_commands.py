@@ -35,6 +35,9 @@ class Clock:
     def utc_s(self):
         return self.utc
 
+    def set_utc_s(self, utc_s):
+        self.utc = utc_s
+
 
 class Bench:
     def __init__(self, flash=None, remote=True):
@@ -44,7 +47,7 @@ class Bench:
         self.clock = Clock()
         guard = Guard(self.appliance)
         self.runner = Runner(guard)
-        timebase = Timebase(self.clock)
+        timebase = self.timebase = Timebase(self.clock)
         ledger = Ledger(self.flash)
         ledger.load()
         self.cycle = Cycle(self.runner, guard, ledger, self.flash, timebase)
@@ -188,10 +191,12 @@ def test_a_command_after_its_deadline_is_refused():
     """EG-CMD-003"""
     bench = Bench()
     assert bench.send(1, START, {0: 1}, NOW_S) == EXPIRED  # UTC is not known
-    bench.clock.utc = NOW_S + 1
+    bench.clock.utc = NOW_S
+    assert bench.send(4, START, {0: 1}, NOW_S) == EXPIRED  # EG-TIME-004: nobody has confirmed it
+    bench.timebase.set_utc_s(NOW_S + 2)
     assert bench.send(2, START, {0: 1}, NOW_S) == EXPIRED
     assert bench.runner.state == IDLE
-    bench.clock.utc = NOW_S
+    bench.timebase.set_utc_s(NOW_S)
     assert bench.send(3, START, {0: 1}, NOW_S) == OK
 
 

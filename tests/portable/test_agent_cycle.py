@@ -61,7 +61,8 @@ class Bench:
         self.guard = Guard(self.appliance)
         self.runner = Runner(self.guard)
         self.ledger = Ledger(flash, journal)
-        self.cycle = Cycle(self.runner, self.guard, self.ledger, flash, Timebase(self.clock), features)
+        self.timebase = Timebase(self.clock)
+        self.cycle = Cycle(self.runner, self.guard, self.ledger, flash, self.timebase, features)
         self.ledger.load()
         self.cycle.recover()
         self.boot, _ = bump(flash, Random(), self.ledger.newest_boot)
@@ -100,6 +101,7 @@ def test_a_finished_cycle_leaves_one_record_and_no_checkpoint():
     """EG-USE-002"""
     bench = Bench(FaultyFlash())
     bench.clock.utc = 1_795_339_200
+    bench.timebase.set_utc_s(1_795_339_200)
     bench.run_cycle()
     ((boot, seq, t, body),) = bench.records()
     assert (boot, seq, t) == (1, 1, 1_795_339_200)

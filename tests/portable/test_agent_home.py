@@ -131,7 +131,9 @@ class Clock:
 
 def test_what_was_meant_long_ago_is_stale_where_the_time_is_known():
     """EG-HOME-004"""
-    home = Home("d1", Timebase(Clock()))
+    timebase = Timebase(Clock())
+    timebase.set_utc_s(NOW_S)
+    home = Home("d1", timebase)
     home.receive_scene(dumps([1, NOW_S - STALE_S]))
     raises_code(STALE, home.receive_scene, dumps([1, NOW_S - STALE_S - 1]))
     raises_code(STALE, home.receive_event, dumps(["d2", [1, 1, NOW_S + STALE_S + 1, {0: 3, 1: 0}]]))

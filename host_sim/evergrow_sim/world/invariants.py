@@ -4,6 +4,7 @@ rule        what is held to be true
 interlock   the appliance is never dangerous, by its physics (`safety`)
 balance     water, heat and energy add up; the cloud is never told of more than the appliance used
 usage       every cycle is in the ledger of the cloud or still on flash, exactly once, as it was (`truth`)
+time        what a record tells of when its cycle was is right, wherever it says that it knows
 grammar     every message can be read by the other side; boots rise, and (boot, seq) names one message (`grammar`)
 commands    a command runs once at most, and its answer tells what came of it; no cycle is started by nobody (`orders`)
 voice       what users were told was taken is at the cloud in the end, once
@@ -24,7 +25,7 @@ lost. A meter that does not answer counts too little. Nothing else costs anythin
 from dataclasses import dataclass
 
 from evergrow_agent.runner import IDLE
-from evergrow_cloud import offers
+from evergrow_cloud import offers, usage
 from evergrow_protocol import errors as codes
 from evergrow_sim.world.breaking import Breaker
 from evergrow_sim.world.house import House, Resident
@@ -42,6 +43,8 @@ ATTEMPTS_PER_BOOT = 12
 _ALWAYS_FAIR = (codes.BUSY, codes.EXPIRED, codes.STORAGE)  # to refuse an offer
 _TASKS_MAX = 24
 _QUIET_MS = 30_000
+TIME_SLACK_S = 120
+"""A clock that drifts by 500 ppm, jumps that are too small to be seen, and a welcome that was long under way."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +108,26 @@ class Watch:
         wrong = explain(resident.log.ended(), self._house.accounts(resident), resident.log)
         if wrong:
             self.report("usage", resident.name, wrong)
+        self._check_times(resident)
         self._check_sums(resident)
         conflicts = self._house.cloud.store.row("SELECT conflicts FROM devices WHERE device = ?", resident.name)
         if conflicts and conflicts[0] and not resident.undone:
             self.report("usage", resident.name, f"{conflicts[0]} records under a taken (boot, seq)")
+
+    def _check_times(self, resident: Resident) -> None:
+        """Records that are dated for sure, against the cycles of their boot; a cut one may be as old as its last checkpoint."""
+        world = self._house.world
+        began_s = world.utc_s() - world.loop.now_ms // 1000
+        device = self._house.cloud.store.row("SELECT id FROM devices WHERE device = ?", resident.name)
+        for record in usage.records(self._house.cloud.store, device[0]) if device else ():
+            told = record.usage
+            if record.bounds is not None or told.merged_cycles is not None:
+                continue
+            at_s = (record.utc_s or 0) - began_s
+            what = (told.header.boot, told.programme)
+            spans = [(one.started_ms, one.ended_ms) for one in resident.log.ended() if (one.boot, one.programme) == what]
+            if not any(start // 1000 - TIME_SLACK_S <= at_s <= end // 1000 + TIME_SLACK_S for start, end in spans):
+                self.report("time", resident.name, f"record {told.header} is dated {at_s} s, when no such cycle was")
 
     def _check_sums(self, resident: Resident) -> None:
         """What the cloud's ledger adds up is what its records say."""
