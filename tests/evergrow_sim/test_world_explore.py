@@ -14,7 +14,7 @@ from evergrow_sim.world.explore import command, explore
 from evergrow_sim.world.run import run
 from evergrow_sim.world.shrink import minimal, shrink
 
-HEAVY, LIGHT = range(0, 140), range(1000, 1060)
+HEAVY, LIGHT = range(0, 260), range(1000, 1120)
 
 
 @contextmanager
