@@ -8,7 +8,7 @@ import io
 import sys
 
 from evergrow_agent import codecheck
-from evergrow_protocol.errors import UNSUPPORTED, ProtocolError
+from evergrow_protocol.errors import MALFORMED, UNSUPPORTED, ProtocolError
 
 try:
     import vfs
@@ -25,21 +25,34 @@ _MOUNT = "/feature"
 _MAGIC = 0x4D  # "M", the first byte of a .mpy
 
 
+def check(code: "Buffer") -> None:
+    """Look the code through. ProtocolError: NOT_AUTHORISED, UNSUPPORTED, MALFORMED, TOO_LARGE."""
+    if code[0] == _MAGIC:
+        if vfs is None:
+            raise ProtocolError(UNSUPPORTED, "byte code needs MicroPython")
+        codecheck.check_byte_code(code)
+    else:
+        codecheck.check_source(_text(code))
+
+
 def load(name: str, code: "Buffer") -> "dict[str, Any]":
     """Run the module's top level; returns its globals. `name`: an identifier, for tracebacks.
 
     ProtocolError: NOT_AUTHORISED, UNSUPPORTED, MALFORMED, TOO_LARGE, before any of it is run. Anything that the code raises.
     """
+    check(code)
     if code[0] == _MAGIC:
-        if vfs is None:
-            raise ProtocolError(UNSUPPORTED, "byte code needs MicroPython")
-        codecheck.check_byte_code(code)
         return _import(name, code)
-    text = bytes(code).decode()
-    codecheck.check_source(text)
     space: "dict[str, Any]" = {"__name__": name}
-    exec(compile(text, name + ".py", "exec"), space)
+    exec(compile(_text(code), name + ".py", "exec"), space)
     return space
+
+
+def _text(code: "Buffer") -> str:
+    try:
+        return bytes(code).decode()
+    except ValueError:
+        raise ProtocolError(MALFORMED, "source that is no UTF-8")
 
 
 def _import(name: str, code: "Buffer") -> "dict[str, Any]":

@@ -3,6 +3,7 @@
     DIR/feature.toml   ->   NAME.suit      the SUIT envelope: manifest, signatures, and the body of an unlock inside
                             NAME.suit.1    the body of a programme, which devices pull in blocks as 'evergrow:1'
                             NAME.suit.2    a patch that makes it of an older body, for devices that have that one
+                            NAME.suit.3, 4 the same of code as source; 1 and 2 are byte code then (see feature_code)
 
 feature.toml, in names of the registry:
 
@@ -19,7 +20,8 @@ feature.toml, in names of the registry:
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ from evergrow_protocol.errors import ProtocolError
 from evergrow_protocol.registry import Registry, RegistryError, load
 from evergrow_protocol.suit_envelope import Envelope
 from evergrow_protocol.suit_manifest import Manifest
-from evergrow_tools import patch, suit_build
+from evergrow_tools import feature_code, patch, suit_build
 from evergrow_tools.feature_files import Built, FeatureError
 from evergrow_tools.programme_toml import ProgrammeSourceError, compile_programme
 
@@ -38,10 +40,12 @@ SOURCE = "feature.toml"
 INTEGRATED = "#feature"
 DETACHED = "evergrow:1"
 _BODY, _PATCH = 1, 2  # payload numbers
+_SOURCE_BODY, _SOURCE_PATCH = 3, 4
+_BYTE_CODE, _SOURCE_SLOT = 6, 0  # EG-SUIT-006
 
-_KINDS = {"unlock": body_format.UNLOCK, "programme": body_format.PROGRAMME}
+_KINDS = {"unlock": body_format.UNLOCK, "programme": body_format.PROGRAMME, "code": body_format.CODE}
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
-_TABLES = {"feature", "target", "unlock", "programme"}
+_TABLES = {"feature", "target", "unlock", "programme", "code"}
 _KEYS = {
     "feature": {"id": int, "name": str, "version": str, "kind": str, "prefix": str, "sequence": int},
     "target": {"vendor": str, "class": str, "registry_version": int},
@@ -61,12 +65,12 @@ def build(directory: Path, registry: Registry | None = None, older: Built | None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FeatureError(f"{path} is not TOML: {error}") from None
     try:
-        return _compile(table, registry or load(), older)
+        return _compile(table, directory, registry or load(), older)
     except (FeatureError, ProgrammeSourceError, ProtocolError, RegistryError) as error:
         raise FeatureError(f"{path}: {error}") from None
 
 
-def _compile(table: Mapping[str, Any], registry: Registry, older: Built | None) -> Built:
+def _compile(table: Mapping[str, Any], directory: Path, registry: Registry, older: Built | None) -> Built:
     unknown = sorted(set(table) - _TABLES)
     if unknown:
         raise FeatureError(f"unknown table [{unknown[0]}]; there are {', '.join(sorted(_TABLES))}")
@@ -86,40 +90,67 @@ def _compile(table: Mapping[str, Any], registry: Registry, older: Built | None) 
     if not 1 <= target["registry_version"] <= registry.version:
         raise FeatureError(f"[target] registry_version {target['registry_version']} is outside 1..{registry.version}")
     body: dict[int, Any] = {0: _KINDS[kind], 1: head["id"], 2: head["name"], 3: head["version"]}
+    requirements = {6: [needs.id, target["registry_version"]]}
     if kind == "unlock":
         body[4] = _unlocks(table["unlock"], target["class"], registry)
-    else:
+        forms = [_Form(_encode(body | requirements), None, _BODY, _PATCH)]
+    elif kind == "programme":
         body[5] = _programme(table["programme"], head["id"], target["class"], registry)
-    body[6] = [needs.id, target["registry_version"]]
+        forms = [_Form(_encode(body | requirements), None, _BODY, _PATCH)]
+    else:
+        code = feature_code.compile_code(table["code"], directory, target["class"], registry)
+        body |= requirements | {10: loads(code.needs)}
+        forms = [
+            _Form(_encode(body | {11: code.byte_code}), _BYTE_CODE, _BODY, _PATCH),
+            _Form(_encode(body | {11: code.source}), _SOURCE_SLOT, _SOURCE_BODY, _SOURCE_PATCH),
+        ]
+    return _package(head, target, forms, older, integrated=kind == "unlock")
+
+
+@dataclass(frozen=True)
+class _Form:
+    """A body as it is shipped; `number` and `patch`: of its payload, and of a patch that makes it."""
+
+    body: bytes
+    slot: int | None
+    number: int
+    patch: int
+
+
+def _encode(body: Mapping[int, Any]) -> bytes:
     encoded = dumps(body)
     body_format.parse(encoded)
-    return _package(head, target, encoded, older, integrated=kind == "unlock")
+    return encoded
 
 
-def _package(head: Mapping[str, Any], target: Mapping[str, Any], body: bytes, older: Built | None, *, integrated: bool) -> Built:
+def _package(
+    head: Mapping[str, Any], target: Mapping[str, Any], forms: Sequence[_Form], older: Built | None, *, integrated: bool
+) -> Built:
     component = (head["prefix"].encode(), head["name"].encode())
-    patches: tuple[suit_build.Patch, ...] = ()
-    if older is not None:
-        old = _older_body(older, component, head["sequence"])
-        data = patch.make(old, body)
-        if not integrated and old != body and len(data) < len(body):
-            patches = (suit_build.Patch(old, data, _PATCH),)
-    image = suit_build.Image(body, INTEGRATED if integrated else DETACHED, patches=patches)
+    images = []
+    for form in forms:
+        patches: tuple[suit_build.Patch, ...] = ()
+        if older is not None:
+            old = _older_body(older, component, head["sequence"], form.number)
+            data = patch.make(old, form.body)
+            if not integrated and old != form.body and len(data) < len(form.body):
+                patches = (suit_build.Patch(old, data, form.patch),)
+        images.append(suit_build.Image(form.body, INTEGRATED if integrated else f"evergrow:{form.number}", form.slot, patches))
     vendor = suit_build.vendor_id(target["vendor"])
     klass = suit_build.class_id(target["vendor"], target["class"])
-    manifest = suit_build.build_manifest(component, [image], head["sequence"], vendor, klass)
-    envelope = suit_build.build_envelope(manifest, {INTEGRATED: body} if integrated else {})
-    payloads = {} if integrated else {_BODY: body}
-    return Built(head["name"], envelope, payloads | {one.number: one.data for one in patches})
+    manifest = suit_build.build_manifest(component, images, head["sequence"], vendor, klass)
+    envelope = suit_build.build_envelope(manifest, {INTEGRATED: forms[0].body} if integrated else {})
+    payloads = {} if integrated else {form.number: form.body for form in forms}
+    return Built(head["name"], envelope, payloads | {one.number: one.data for image in images for one in image.patches})
 
 
-def _older_body(older: Built, component: tuple[bytes, ...], sequence: int) -> bytes:
+def _older_body(older: Built, component: tuple[bytes, ...], sequence: int, number: int) -> bytes:
     manifest = Manifest(Envelope(older.envelope))
     if manifest.components != (component,) or manifest.sequence >= sequence:
         raise FeatureError(f"{older.name} is no older version of this feature: a patch needs its component and a lower sequence")
-    body = older.payloads.get(_BODY) or bytes(Envelope(older.envelope).payloads.get(INTEGRATED, b""))
+    body = older.payloads.get(number) or bytes(Envelope(older.envelope).payloads.get(INTEGRATED, b""))
     if not body:
-        raise FeatureError(f"{older.name} has lost its payload {_BODY}: a patch is made from it")
+        raise FeatureError(f"{older.name} has lost its payload {number}: a patch is made from it")
     return body
 
 

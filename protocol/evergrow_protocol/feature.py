@@ -1,4 +1,4 @@
-"""Feature body: what a feature's payload says, a deterministic CBOR map of at most 8 KB.
+"""Feature body: what a feature's payload says, a deterministic CBOR map of at most 8 KB, of 16 KB for code.
 
     {0: kind, 1: feature id, 2: name, 3: version, ? 4: {actuator: new maximum}, ? 5: programme, ? 6: [class id, registry version]}
 
@@ -19,7 +19,8 @@ UNLOCK = 1
 PROGRAMME = 2
 CODE = 3
 
-MAX_BODY = 8192
+MAX_BODY = 16384
+MAX_DATA_BODY = 8192  # of kinds other than CODE
 _MAX_TEXT = 32
 _MAX_UNLOCKS = 8
 FIRST_ID = 1000
@@ -31,7 +32,8 @@ class Feature:
     """A parsed feature body.
 
     `kind`; `id` 1000..65535; `name` and `version`: text of up to 32 characters; `unlocks`: {actuator id: maximum}; `programme`:
-    view of the encoded programme, or None; `class_id` and `registry_version`: what the feature needs, or 0 for anything.
+    view of the encoded programme, or None; `class_id` and `registry_version`: what the feature needs, or 0 for anything;
+    `needs` and `code`: views of a code feature's declaration, encoded, and of its code (SPEC section 18), or None.
     """
 
     def __init__(self) -> None:
@@ -43,6 +45,8 @@ class Feature:
         self.programme: memoryview | None = None
         self.class_id = 0
         self.registry_version = 0
+        self.needs: memoryview | None = None
+        self.code: memoryview | None = None
 
 
 def parse(buf: "Buffer") -> Feature:
@@ -77,6 +81,10 @@ def parse(buf: "Buffer") -> Feature:
             elements(reader, 2, 2)
             feature.class_id = integer(reader, 1, _MAX_ID)
             feature.registry_version = integer(reader, 1, _MAX_ID)
+        elif key == 10:
+            feature.needs = reader.read_raw()
+        elif key == 11:
+            feature.code = reader.read_bytes()
         elif isinstance(key, int) and key > 0:
             reader.skip()
         else:
@@ -84,9 +92,14 @@ def parse(buf: "Buffer") -> Feature:
     finish(reader)
     if not UNLOCK <= feature.kind <= CODE:
         raise ProtocolError(UNKNOWN_KIND, f"feature kind {feature.kind}")
+    if feature.kind != CODE and len(buf) > MAX_DATA_BODY:
+        raise ProtocolError(TOO_LARGE, f"feature body of {len(buf)} bytes, limit {MAX_DATA_BODY}")
     whole = feature.id and feature.name and feature.version
+    is_code = feature.kind == CODE
     if (
         not whole
+        or is_code != bool(feature.code)
+        or is_code != (feature.needs is not None)
         or (feature.kind == UNLOCK) != bool(feature.unlocks)
         or (feature.kind == PROGRAMME) != (feature.programme is not None)
     ):

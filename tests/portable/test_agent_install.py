@@ -222,7 +222,7 @@ async def test_an_envelope_of_an_impossible_size_is_refused_without_a_request():
 async def test_a_payload_whose_signed_size_is_too_large_is_refused_before_a_byte_is_stored():
     """EG-FEAT-002"""
     world = World()
-    await refusal(signed(unlock(), size=8193), TOO_LARGE, world)
+    await refusal(signed(unlock(), size=16385), TOO_LARGE, world)
     assert world.flash.count == 0
     await refusal(signed(unlock(), size=0), TOO_LARGE)
 
@@ -240,8 +240,8 @@ async def test_a_body_that_is_no_feature_is_refused():
     await refusal(signed(unlock(more={0: 9})), UNKNOWN_KIND)
 
 
-async def test_a_feature_of_kind_code_is_refused():
-    await refusal(signed(dumps({0: 3, 1: 1001, 2: "code", 3: "1"})), UNSUPPORTED)
+async def test_a_code_feature_without_code_is_refused():
+    await refusal(signed(dumps({0: 3, 1: 1001, 2: "code", 3: "1"})), MALFORMED)
 
 
 async def test_a_feature_id_below_1000_is_refused():
