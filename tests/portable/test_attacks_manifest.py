@@ -235,10 +235,13 @@ def test_ten_thousand_commands():
 
 
 def test_ten_thousand_commands_by_loops():
-    """EG-SUIT-002: 20 times 20 times 25, in 200 bytes; the device stops at its 65th."""
-    inner = dumps([12, 0] * 25)
-    middle = dumps([32, inner] * 20)
-    assert code(of_commands([32, middle] * 20)) == TOO_LARGE
+    """EG-SUIT-002: 16 times 16 times 40, in 1.5 KB: nested sequences run once for each component. It ends at the 65th."""
+    loop = dumps([12, 0] * 40)
+    for _ in range(2):
+        loop = dumps([12, True, 32, loop] * 4)
+    components = [(b"acme", bytes((i,))) for i in range(4)]
+    looping = of_commands([32, loop], components=components)
+    assert len(looping) < 5000 and code(looping) == TOO_LARGE
     ways = dumps([14, 0])
     assert code(of_commands([15, [ways] * 90])) == TOO_LARGE
 
