@@ -12,13 +12,13 @@ from evergrow_cloud import offers
 from evergrow_cloud.errors import CloudError
 from evergrow_cloud.store import Store
 from evergrow_protocol.errors import ProtocolError
-from evergrow_protocol.registry import load
-from evergrow_tools import ed25519_keys, feature_build, feature_files, keys, signing, suit_inspect
+from evergrow_protocol.registry import RegistryError, load
+from evergrow_tools import ed25519_keys, feature_build, feature_files, feature_new, keys, signing, suit_inspect
 from evergrow_tools.cli import fail
 from evergrow_tools.feature_files import Built, FeatureError
 from evergrow_tools.keys import KeyFileError
 
-EXPECTED = (FeatureError, KeyFileError, CloudError, ProtocolError)
+EXPECTED = (FeatureError, KeyFileError, CloudError, ProtocolError, RegistryError)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,6 +29,26 @@ app = typer.Typer(
 
 File = Annotated[Path, typer.Argument(metavar="FILE.suit", help="A built feature.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+
+@app.command(epilog="Example: evergrow feature new features/quiet-night --kind code --class washer --prefix northwash --id 1004")
+def new(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make; its name is the feature's.")],
+    kind: Annotated[str, typer.Option(help=f"One of {', '.join(feature_new.KINDS)}.")],
+    prefix: Annotated[str, typer.Option(help="Your prefix, as in your key.")],
+    number: Annotated[int, typer.Option("--id", min=1000, max=65534, help="The feature's id, yours for ever.")],
+    klass: Annotated[str, typer.Option("--class", help="Appliance class.")] = "washer",
+    vendor: Annotated[str, typer.Option(help="Vendor domain of the appliances.")] = "evergrow.example",
+    as_json: Json = False,
+) -> None:
+    """Begin a feature: a folder that builds as it is, to be filled in."""
+    files = [str(file) for file in feature_new.create(folder, kind, klass, prefix, vendor, number)]
+    if as_json:
+        _print_json({"files": files})
+        return
+    for file in files:
+        typer.echo(file)
+    typer.echo(f"Next: evergrow feature build {folder}")
 
 
 @app.command(epilog="Example: evergrow feature build firmware/features/spin-1400 -o build/spin-1400.suit")
