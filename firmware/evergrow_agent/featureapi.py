@@ -59,6 +59,11 @@ class Api:
             raise ProtocolError(NOT_AUTHORISED, f"signal {signal} is not declared")
         return int(self._guard.appliance.read(signal))
 
+    def value(self, actuator: int) -> int:
+        """What a declared actuator was last set to, by whomever."""
+        self._check_actuator(actuator)
+        return self._guard.value(actuator)
+
     @property
     def programme(self) -> int:
         """The programme that runs, 0 for none."""
@@ -83,8 +88,7 @@ class Api:
 
     def write(self, actuator: int, value: int) -> int:
         """Drive a declared actuator, within limits and interlocks. Returns the value used."""
-        if actuator not in self._needs.actuators:
-            raise ProtocolError(NOT_AUTHORISED, f"actuator {actuator} is not declared")
+        self._check_actuator(actuator)
         if actuator not in self._driven:
             self._driven.append(actuator)
         self._used = True
@@ -155,6 +159,10 @@ class Api:
         if len(self._timers) >= CALLS_MAX:
             raise ProtocolError(TOO_LARGE, f"over {CALLS_MAX} timers")
         self._timers.append([None, 1000 * seconds, 1000 * period_s, call])
+
+    def _check_actuator(self, actuator: int) -> None:
+        if actuator not in self._needs.actuators:
+            raise ProtocolError(NOT_AUTHORISED, f"actuator {actuator} is not declared")
 
     def _check_event(self, event: int) -> None:
         if event not in self._needs.events:

@@ -8,7 +8,7 @@ In feature.toml, in names of the registry, with ids of its own from 1000 up:
     call_ms = 50                      # how long a call may take
     adjusts = false                   # whether it shortens holds of the appliance's programmes
     signals = ["power_w"]             # read(...)
-    actuators = []                    # write(...)
+    actuators = []                    # write(...), value(...)
     meters = { load_g = 1010 }        # count(...)
     events = { load = 1011 }          # event(...), alarm(...)
     [code.settings]
@@ -36,7 +36,15 @@ from evergrow_tools.feature_files import FeatureError
 
 _REGISTRY = "evergrow_protocol.registry_"
 _KEYS = {"source", "heap", "call_ms", "adjusts", "signals", "actuators", "meters", "events", "settings"}
-_CALLS = {"read": "signals", "write": "actuators", "count": "meters", "event": "events", "alarm": "events", "setting": "settings"}
+_CALLS = {
+    "read": "signals",
+    "write": "actuators",
+    "value": "actuators",
+    "count": "meters",
+    "event": "events",
+    "alarm": "events",
+    "setting": "settings",
+}
 _ADJUST = "hold_percent"
 
 
