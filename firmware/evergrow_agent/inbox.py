@@ -45,6 +45,7 @@ class Inbox:
             "ack": self._ack,
             "cmd": self._command,
             "cfg": self._config,
+            "busy": self._busy,
             "offer": self._offer,
             "block": self._block,
             "heard": self._heard,
@@ -60,9 +61,10 @@ class Inbox:
         handle(payload)
 
     def _welcome(self, payload: memoryview) -> None:
-        boot, seq, utc_s = messages.parse_welcome(payload)
+        boot, seq, utc_s, ext = messages.parse_welcome(payload)
         if self._link.is_current_birth(boot, seq):
             self._timebase.set_utc_s(utc_s)
+            self._link.pacing.grant(ext.get(messages.WELCOME_CREDITS))
             self._link.welcomed()
 
     def _ack(self, payload: memoryview) -> None:
@@ -72,6 +74,9 @@ class Inbox:
 
     def _command(self, payload: memoryview) -> None:
         self._link.answer(*self._commands.handle(payload, self._clock.ticks_ms()))
+
+    def _busy(self, payload: memoryview) -> None:
+        self._link.hold(*messages.parse_busy(payload))
 
     def _config(self, payload: memoryview) -> None:
         self._settings.receive(payload)

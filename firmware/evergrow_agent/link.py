@@ -7,14 +7,16 @@ welcomed the birth. All time here is the network's.
 
 import asyncio
 
+from evergrow_agent import pacing
 from evergrow_agent.journal import RECORD_MAX
+from evergrow_agent.pacing import Pacing
 from evergrow_mqtt.client import Client
 from evergrow_mqtt.config import Config as MqttConfig
 from evergrow_mqtt.errors import LinkError, MqttError, Refused
 from evergrow_mqtt.reasons import PACKET_TOO_LARGE
 from evergrow_protocol import messages, topics
 from evergrow_protocol.cbor import Encoder
-from evergrow_protocol.errors import UNKNOWN_KIND, ProtocolError
+from evergrow_protocol.errors import BUSY, UNKNOWN_KIND, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ _RETRY_MAX_MS = 300_000
 _VOICE_RETRY_MS = 300_000
 
 _POLL_MS = 1_000
+_BUSY_RETRY_S = 10
 _GOODBYE_MS = 2_000
 _MESSAGE_BYTES = 640  # birth is the longest message but a bundle
 _BUNDLE_BYTES = 768
@@ -73,6 +76,7 @@ class Link:
         self.last_error = ""
         self._clock = board.net.clock
         self._boot = boot
+        self.pacing = Pacing(board.net.clock)
         self._timebase = timebase
         self._jumps = 0
         self._ledger = ledger
@@ -165,6 +169,13 @@ class Link:
         self._home_due = bool(home_id)
         self._work.set()
 
+    def hold(self, kind: int, retry_s: int) -> None:
+        """The cloud is busy (EG-BUSY-001): what it did not take of usage is announced again when that is over."""
+        self.pacing.hold(kind, retry_s)
+        if self.pacing.held(pacing.USAGE) and self._ledger.announced:
+            self._retry_ms = RETRY_MS
+            self._retry_due_ms = self._clock.ticks_ms()
+
     def set_keepalive(self, keepalive_s: int) -> None:
         """The keepalive from the next connect on; 0: the one that the link was made with."""
         self._next_keepalive_s = keepalive_s or self._keepalive_s
@@ -209,7 +220,7 @@ class Link:
 
     async def send_get(self, transfer: int, payload: int, block_bytes: int, first: int, wanted: bytes) -> bool:
         """Ask for blocks (`up/get`); False when there is no link."""
-        if not self.online:
+        if not self.online or self.pacing.held(pacing.GET):
             return False
         try:
             await self._send("get", (transfer, payload, block_bytes, first, wanted))
@@ -279,7 +290,8 @@ class Link:
             await self._say_birth()
         while self._answers:
             first = self._answers[0]
-            await self._send("rsp", messages.command_result(first[0], first[1]))
+            retry_s = _BUSY_RETRY_S if first[1] == BUSY else None  # EG-BUSY-005
+            await self._send("rsp", messages.command_result(first[0], first[1], retry_s))
             if self._answers and self._answers[0] is first:
                 self._answers.pop(0)
         if self._state_due:
@@ -289,10 +301,8 @@ class Link:
         await self._say_events()
         await self._say_usage()
         await self._say_voice()
-        batch = self._telemetry.take()
-        while batch:
-            await self._publish("tele", batch)
-            batch = self._telemetry.take()
+        while self._telemetry.ready and self.pacing.take():
+            await self._publish("tele", self._telemetry.take() or b"")
 
     async def _say_sync(self) -> None:
         pair = self._timebase.sync()
@@ -332,6 +342,8 @@ class Link:
             await self._publish("voice", self._voice.next() or b"")
 
     async def _say_usage(self) -> None:
+        if self.pacing.held(pacing.USAGE):
+            return
         now_ms = self._clock.ticks_ms()
         if not self._ledger.announced:
             self._retry_due_ms = -1
@@ -340,6 +352,7 @@ class Link:
             self._ledger.rewind()
         size = self._fill_bundle()
         while size:
+            self.pacing.spend()
             self._retry_due_ms = self._clock.ticks_ms() + self._retry_ms
             try:
                 await self._publish("usage", self._bundle[:size] if self._bundle[0] != 0x81 else self._bundle[1:size])
@@ -347,7 +360,7 @@ class Link:
                 if exc.code == PACKET_TOO_LARGE:
                     self._bundle_bytes = max(self._bundle_bytes // 2, RECORD_MAX + 1)
                 raise
-            size = self._fill_bundle()
+            size = 0 if self.pacing.held(pacing.USAGE) else self._fill_bundle()
 
     def _fill_bundle(self) -> int:
         """Put what the ledger wants to announce behind an array header of one byte; returns the size, 0 for nothing."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from evergrow_cloud import commands, configs, devices, events, offers, telemetry, usage, voices, wire
 from evergrow_cloud.blocks import BlockService
+from evergrow_cloud.busy import BusySigns
 from evergrow_cloud.errors import WireError
 from evergrow_cloud.limits import Buckets, Limits
 from evergrow_cloud.messages import (
@@ -81,6 +82,9 @@ class Ingest:
         self._limits = limits
         self._blocks = BlockService(store, limits)
         self._shares = Buckets(limits.message_burst, limits.messages_per_s, limits.tracked_devices)
+        self._credits = Buckets(limits.telemetry_burst, limits.telemetry_per_hour / 3600, limits.tracked_devices)
+        self._busy = BusySigns(limits.tracked_devices)
+        self._signs: list[Outgoing] = []  # to go out with this batch's answers
         self._log_shares = Buckets(5, 1 / 60, limits.tracked_devices)
 
     def apply(self, batch: Sequence[Incoming], now_s: float) -> Outcome:
@@ -92,6 +96,7 @@ class Ingest:
         rejections: dict[tuple[str, str], list[str]] = defaultdict(list)
         for incoming in batch:
             self._decode(incoming, now_s, items, rejections)
+        signs, self._signs = self._signs, []
         try:
             outcome = self._commit(items, rejections, now_s)
         except (sqlite3.OperationalError, MemoryError):
@@ -99,6 +104,7 @@ class Ingest:
         except Exception:
             log.exception("a batch of %d messages failed, trying one by one", len(items))
             outcome = self._one_by_one(items, rejections, now_s)
+        outcome.outgoing += signs
         for (tenant, device), reasons in rejections.items():
             if self._log_shares.take((tenant, device), 1, now_s):
                 log.warning("%s/%s: %d messages rejected, the last since %s", tenant, device, len(reasons), reasons[-1])
@@ -115,12 +121,23 @@ class Ingest:
         try:
             message = wire.decode(kind, incoming.payload)
             records = len(message) if isinstance(message, tuple) else 1
-            if not self._shares.take((tenant, device), records, now_s):
-                raise WireError(codes.BUSY, f"more than {self._limits.messages_per_s} messages per second")
+            self._pace(tenant, device, kind, records, now_s)
         except WireError as error:
             rejections[tenant, device].append(f"{kind}: {error} (code {error.code})")
         else:
             items.append(_Item(tenant, device, kind, message, incoming.payload, incoming.retained))
+
+    def _pace(self, tenant: str, device: str, kind: str, records: int, now_s: float) -> None:
+        """Hold a device to its share. WireError 7 beyond it; then the device is told so (EG-BUSY-003)."""
+        buckets = [(self._shares, f"more than {self._limits.messages_per_s} messages per second", records)]
+        if kind == "tele":
+            buckets.append((self._credits, f"more than {self._limits.telemetry_per_hour} batches per hour", 1))
+        for bucket, why, amount in buckets:
+            if not bucket.take((tenant, device), amount, now_s):
+                sign = self._busy.sign(tenant, device, kind, bucket.wait_s((tenant, device), amount, now_s), now_s)
+                if sign is not None:
+                    self._signs.append(Outgoing(topics.dn(tenant, device, "busy"), sign, 1))
+                raise WireError(codes.BUSY, why)
 
     def _commit(self, items: Sequence[_Item], rejections: dict[tuple[str, str], list[str]], now_s: float) -> Outcome:
         outcome = Outcome()
@@ -166,7 +183,8 @@ class Ingest:
             case Birth(header=header):
                 devices.record_birth(store, device_id, message, item.raw, retained=item.retained, now_ms=int(now_s * 1000))
                 if not item.retained:  # EG-BIRTH-002
-                    welcome = wire.welcome(header.boot, header.seq, int(now_s))
+                    credits = (self._limits.telemetry_burst, self._limits.telemetry_per_hour)
+                    welcome = wire.welcome(header.boot, header.seq, int(now_s), credits)
                     outcome.outgoing.append(Outgoing(topics.dn(item.tenant, item.device, "welcome"), welcome, 1))
                     offers.repeat_open(store, device_id)
                     configs.born(store, device_id)

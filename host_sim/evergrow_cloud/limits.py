@@ -14,7 +14,9 @@ class Limits:
     batch_block_bytes: int = 4 << 20
     inbox_bytes: int = 32 << 20
     message_burst: int = 5_000  # per device; a usage bundle counts its records
-    messages_per_s: int = 100
+    messages_per_s: float = 100
+    telemetry_burst: int = 1_000  # batches of a device: its credits
+    telemetry_per_hour: int = 3_600
     block_burst_bytes: int = 1 << 20  # per device
     block_bytes_per_s: int = 256 << 10
     blocks_per_request: int = 32
@@ -35,6 +37,12 @@ class Buckets:
         self._per_s = per_s
         self._max_keys = max_keys
         self._levels: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
+
+    def wait_s(self, key: Hashable, amount: float, now_s: float) -> float:
+        """How long until the bucket holds so many tokens, or is full."""
+        level, last_s = self._levels.get(key, (self._burst, now_s))
+        level += max(0.0, now_s - last_s) * self._per_s
+        return max(0.0, min(amount, self._burst) - level) / self._per_s
 
     def take(self, key: Hashable, amount: float, now_s: float) -> bool:
         """Take `amount` tokens; False, and nothing taken, when the bucket does not hold them."""

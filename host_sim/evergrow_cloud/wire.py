@@ -53,9 +53,14 @@ def decode(kind: str, data: bytes) -> Message:
     return decoder(header, body)
 
 
-def welcome(boot: int, birth_seq: int, utc_s: int) -> bytes:
-    """dn/welcome."""
-    return strict.dumps([boot, birth_seq, utc_s])
+def welcome(boot: int, birth_seq: int, utc_s: int, credits: tuple[int, int] | None = None) -> bytes:
+    """dn/welcome. `credits`: batches of telemetry at once, and per hour; None: as many as the device likes."""
+    return strict.dumps([boot, birth_seq, utc_s] if credits is None else [boot, birth_seq, utc_s, {1: list(credits)}])
+
+
+def busy(kind: int, retry_s: int) -> bytes:
+    """dn/busy: hold back 1 telemetry, 2 usage, 3 requests for blocks, or 0 all three, for so long."""
+    return strict.dumps([kind, retry_s])
 
 
 def ack(boot: int, seq: int, later: bytes = b"") -> bytes:

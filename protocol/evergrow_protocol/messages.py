@@ -49,6 +49,9 @@ CONTENT_REVOCATIONS = 2
 
 ENTITLEMENT_MAX = 512  # bytes
 
+WELCOME_CREDITS = 1  # Extensions of a welcome.
+BUSY_KIND_MAX = 3
+
 CONFIG_TELEMETRY = 1
 CONFIG_KEEPALIVE = 2
 CONFIG_HOME = 3
@@ -172,10 +175,27 @@ def command_result(command_id: int, code: int, result: "Any" = None) -> "list[An
 # -- dn
 
 
-def parse_welcome(data: "Buffer") -> "tuple[int, int, int]":
-    """`dn/welcome` -> (boot, seq of the birth it answers, utc_s)."""
+def parse_welcome(data: "Buffer") -> "tuple[int, int, int, dict[int, Any]]":
+    """`dn/welcome` -> (boot, seq of the birth it answers, utc_s, extensions)."""
     fields = _array(data, 3)
-    return _uint(fields[0], "boot"), _uint(fields[1], "seq"), _uint(fields[2], "utc_s")
+    ext = check_map(fields[3]) if len(fields) > 3 else {}
+    if WELCOME_CREDITS in ext:
+        credits = ext[WELCOME_CREDITS]
+        if not isinstance(credits, list):
+            raise ProtocolError(BAD_TYPE, "credits are an array")
+        if len(credits) < 2:
+            raise ProtocolError(MALFORMED, "credits are [at once, per hour]")
+        ext[WELCOME_CREDITS] = (_uint(credits[0], "credits"), _uint(credits[1], "credits per hour"))
+    return _uint(fields[0], "boot"), _uint(fields[1], "seq"), _uint(fields[2], "utc_s"), ext
+
+
+def parse_busy(data: "Buffer") -> "tuple[int, int]":
+    """`dn/busy` -> (kind to hold back, retry_s)."""
+    fields = _array(data, 2)
+    kind, retry_s = _uint(fields[0], "kind"), _uint(fields[1], "retry_s")
+    if kind > BUSY_KIND_MAX or not retry_s:
+        raise ProtocolError(OUT_OF_RANGE, f"busy {kind} for {retry_s} s")
+    return kind, retry_s
 
 
 def parse_ack(data: "Buffer") -> "tuple[int, int, Buffer]":

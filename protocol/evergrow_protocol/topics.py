@@ -24,6 +24,7 @@ DN = {
     "ack": (1, False),
     "cmd": (1, False),
     "cfg": (1, False),
+    "busy": (1, False),
     "offer": (1, False),
     "block": (0, False),
     "ent": (1, False),

@@ -38,7 +38,7 @@ def service(store: Store) -> Ingest:
 def test_a_live_birth_is_welcomed_with_utc(service: Ingest, store: Store) -> None:
     """EG-BIRTH-002 EG-TIME-001"""
     outcome = service.apply([message("birth", envelope(7, 1, BIRTH))], NOW_S)
-    assert answers(outcome) == [("washer-1/dn/welcome", [7, 1, 1_795_339_200])]
+    assert answers(outcome) == [("washer-1/dn/welcome", [7, 1, 1_795_339_200, {1: [1000, 3600]}])]
     assert outcome.outgoing[0].qos == 1
     assert devices.find(store, "washer-1").online
 
@@ -147,7 +147,11 @@ def test_a_full_disk_acks_nothing_and_loses_nothing(tmp_path: Path) -> None:
 def test_a_flood_is_held_to_its_share_and_not_acked(store: Store) -> None:
     service = Ingest(store, Limits(message_burst=10, messages_per_s=1))
     outcome = service.apply([*(record(seq) for seq in range(1, 16)), record(1, device="washer-2")], NOW_S)
-    assert answers(outcome) == [("washer-1/dn/ack", [7, 10]), ("washer-2/dn/ack", [7, 1])]
+    assert answers(outcome) == [
+        ("washer-1/dn/ack", [7, 10]),
+        ("washer-2/dn/ack", [7, 1]),
+        ("washer-1/dn/busy", [2, 1]),
+    ]
     assert devices.find(store, "washer-1").rejected == 5
     assert answers(service.apply([record(11), record(12)], NOW_S + 1)) == [("washer-1/dn/ack", [7, 11])]
 

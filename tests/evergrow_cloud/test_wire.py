@@ -328,7 +328,9 @@ def test_the_cloud_reads_what_the_device_writes() -> None:
 
 
 def test_the_device_reads_what_the_cloud_writes() -> None:
-    assert messages.parse_welcome(wire.welcome(7, 1, 1_795_339_200)) == (7, 1, 1_795_339_200)
+    assert messages.parse_welcome(wire.welcome(7, 1, 1_795_339_200)) == (7, 1, 1_795_339_200, {})
+    assert messages.parse_welcome(wire.welcome(7, 1, 1_795_339_200, (9, 60))) == (7, 1, 1_795_339_200, {1: (9, 60)})
+    assert messages.parse_busy(wire.busy(2, 60)) == (2, 60)
     assert messages.parse_ack(wire.ack(7, 3)) == (7, 3, b"")
     boot, seq, bitmap = messages.parse_ack(wire.ack(7, 3, b"\x02"))
     assert (boot, seq, bytes(bitmap)) == (7, 3, b"\x02")

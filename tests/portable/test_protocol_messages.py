@@ -57,7 +57,7 @@ def test_an_answer_has_a_result_only_if_there_is_one():
 
 
 def test_messages_are_parsed():
-    assert messages.parse_welcome(dumps([3, 1, 1795339200])) == (3, 1, 1795339200)
+    assert messages.parse_welcome(dumps([3, 1, 1795339200])) == (3, 1, 1795339200, {})
     assert messages.parse_ack(dumps([3, 17])) == (3, 17, b"")
     boot, seq, bitmap = messages.parse_ack(memoryview(dumps([3, 17, b"\x05\x01"])))
     assert (boot, seq, bytes(bitmap)) == (3, 17, b"\x05\x01")
@@ -73,7 +73,7 @@ def test_a_block_is_not_copied():
 
 def test_elements_that_this_version_does_not_know_are_ignored():
     """EG-ENC-006"""
-    assert messages.parse_welcome(dumps([3, 1, 1795339200, {0: 1}, "x"])) == (3, 1, 1795339200)
+    assert messages.parse_welcome(dumps([3, 1, 1795339200, {9: 1}, "x"])) == (3, 1, 1795339200, {9: 1})
     assert messages.parse_ack(dumps([3, 17, b"", [1]])) == (3, 17, b"")
     assert messages.parse_offer(dumps([5, 3000, 1, None])) == (5, 3000, 1)
     assert messages.parse_block(dumps([5, 1, 2, b"", 7]))[:3] == (5, 1, 2)

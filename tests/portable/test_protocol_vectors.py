@@ -14,11 +14,11 @@ HEAP = "1M"
 FOLDER = "protocol/vectors/"
 
 PARSERS = {
-    "welcome": messages.parse_welcome,
     "ack": messages.parse_ack,
     "offer": messages.parse_offer,
     "block": messages.parse_block,
     "heard": messages.parse_heard,
+    "busy": messages.parse_busy,
     "home/event": messages.parse_home_event,
     "home/scene": messages.parse_scene,
 }
@@ -39,6 +39,9 @@ def read(kind, data):
         return (command_id,) + messages.command_fields(fields)
     if kind == "ent":
         return bytes(messages.parse_entitlement(data))
+    if kind == "welcome":
+        boot, seq, utc_s, ext = messages.parse_welcome(data)
+        return boot, seq, utc_s, ext.get(messages.WELCOME_CREDITS)
     if kind == "cfg":
         version, values = messages.parse_config(data)
         sets, keepalive_s, home = settings.check(values)

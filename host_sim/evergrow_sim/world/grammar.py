@@ -20,6 +20,7 @@ _DN = {
     "ack": messages.parse_ack,
     "cmd": messages.parse_command,
     "cfg": messages.parse_config,
+    "busy": messages.parse_busy,
     "offer": messages.parse_offer,
     "block": messages.parse_block,
     "ent": lambda data: (messages.parse_entitlement(data),),
