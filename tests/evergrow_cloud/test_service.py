@@ -59,7 +59,7 @@ async def pull(device: ScriptedDevice, transfer: int, payload: int, size: int, b
 async def test_a_device_is_welcomed_counted_and_served(running: MakeCloud, broker_port: int, path: Path) -> None:
     """EG-BIRTH-002 EG-ACK-001 EG-FEAT-009"""
     async with running(broker_port) as cloud, ScriptedDevice(broker_port) as device:
-        boot, seq, utc_s = await device.be_born()
+        boot, seq, utc_s, _ = await device.be_born()
         assert (boot, seq) == (7, 1) and utc_s > 1_700_000_000
         await device.say("sync", [1000, utc_s])
         await device.say("tele", {0: 10, 1: {1: b"\x0a\x02"}})
