@@ -70,7 +70,7 @@ class Agent:
         self.runner = Runner(self.guard)
         self.timebase = Timebase(board.clock)
         journal = Journal(board.flash, min(_SEGMENT_BYTES, config.usage_bytes), config.usage_bytes, config.reserve_bytes)
-        self.ledger = Ledger(board.flash, journal)
+        self.ledger = Ledger(board.flash, journal, tuple([row[0] for row in board.appliance.meters if not row[2]]))
         self.cycle = Cycle(self.runner, self.guard, self.ledger, board.flash, self.timebase)
         self.settings = Settings(board.flash)
         self.settings.apply = self._apply

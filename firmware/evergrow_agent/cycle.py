@@ -14,7 +14,14 @@ from evergrow_agent.programme import Programme
 from evergrow_agent.runner import IDLE
 from evergrow_protocol.errors import INVALID_STATE, OUT_OF_RANGE, ProtocolError
 from evergrow_protocol.messages import decode_envelope
-from evergrow_protocol.registry_common import EVENT_FAULT, EVENT_PHASE_CHANGED, OUTCOME_POWER_LOST, USAGE_FEATURES
+from evergrow_protocol.registry_common import (
+    EVENT_FAULT,
+    EVENT_PHASE_CHANGED,
+    OUTCOME_FINISHED,
+    OUTCOME_POWER_LOST,
+    USAGE_FEATURES,
+    USAGE_OUTCOME,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -146,12 +153,14 @@ class Cycle:
     def _record(self, outcome: "int | None" = None) -> "dict[int, Any]":
         """The runner's record, with the features whose unlock the cycle really used beside that of the programme."""
         record = self._runner.record(outcome)
+        if record[USAGE_OUTCOME] == OUTCOME_FINISHED:
+            del record[USAGE_OUTCOME]  # What is not said is that.
         used = list(record.get(USAGE_FEATURES, ()))
         for actuator, owner in self._owners:
             if actuator in self._guard.over_base and owner not in used:
                 used.append(owner)
         if used:
-            record[USAGE_FEATURES] = used[:_FEATURES_MAX]
+            record[USAGE_FEATURES] = [number for owner in used[:_FEATURES_MAX] for number in owner]
         return record
 
     def _checkpoint(self, now_ms: int) -> None:

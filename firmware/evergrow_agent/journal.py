@@ -1,7 +1,7 @@
 """An append-only journal of small records in bounded segment files on the flash port.
 
     segment  frame*                            file `use.00000001`, in the order of its number
-    frame    length (1) | SHA-256(record)[:4] | record (1..RECORD_MAX, a CBOR array of 4 or 5)
+    frame    length (2) | SHA-256(record)[:4] | record (1..RECORD_MAX, a CBOR array of 4 or 5)
 
 Nothing is ever rewritten in place. A frame that is torn or has decayed is skipped, with whatever lies between it and the next
 good one. RAM holds three numbers for each segment and one chunk of bytes.
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     Buffer = bytes | bytearray | memoryview
 
-RECORD_MAX = 160
-HEAD = 5  # bytes of a frame before its record
+RECORD_MAX = 448  # a merged record with all the features that it has room for; others take about 50
+HEAD = 6  # bytes of a frame before its record
 
-_CHUNK = 3 * (HEAD + RECORD_MAX)
+_CHUNK = 512  # a frame at least
 _STARTS = b"\x84\x85"  # first byte of an envelope: cheap to test before a hash
 
 
@@ -104,7 +104,7 @@ class Journal:
 
     def append(self, record: "Buffer") -> bool:
         """True: the record (1..RECORD_MAX bytes) is durable. False: it is not, and no later load finds it, unless `broken`."""
-        frame = bytes((len(record),)) + sha256(record).digest()[:4] + bytes(record)
+        frame = len(record).to_bytes(2, "big") + sha256(record).digest()[:4] + bytes(record)
         if not self.segments or self.segments[-1].size + len(frame) > self._segment_bytes:
             self.segments.append(Segment(self._next_number, 0))
             self._next_number += 1
@@ -193,9 +193,9 @@ class Journal:
         left = self._chunk_size - at
         if left <= HEAD:
             return 0
-        length = self._chunk[at]
+        length = self._chunk[at] << 8 | self._chunk[at + 1]
         start = at + HEAD
         if not 0 < length <= min(left - HEAD, RECORD_MAX) or self._chunk[start] not in _STARTS:
             return 0
-        good = sha256(self._view[start : start + length]).digest()[:4] == self._chunk[at + 1 : start]
+        good = sha256(self._view[start : start + length]).digest()[:4] == self._chunk[at + 2 : start]
         return length if good else 0

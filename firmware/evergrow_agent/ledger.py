@@ -2,18 +2,24 @@
 
 Records stand in the journal in the order of their (boot, seq). So one pair, the mark, says what is acked: all up to it. Later
 records that were acked out of order are remembered in RAM only; forgetting them costs a repetition, which the cloud acks again.
+In that order they are chained, too (`chain`). The tag of the newest is kept beside the mark, since the next record needs it when
+all before it are freed.
 
-What finds no room is merged into one open record, which is not announced: the sums of duration, energy and water, and how many
-cycles they stand for (EG-USE-006). It joins the journal when there is room. Its id is that of the last cycle in it, so that what
-is left of that cycle's checkpoint is known to be told, however the two came to the flash.
+What finds no room is merged into one open record, which is not announced (EG-USE-006, `merged`). It joins the journal when there
+is room. Its id is that of the last cycle in it, so that what is left of that cycle's checkpoint is known to be told, however the
+two came to the flash. It is the newest records that are merged and not the oldest, since those may have been announced: whatever
+the cloud has of them already would be counted again.
+
+    file `use.ack`      mark: boot (4), seq (4) | newest record: boot (4), seq (4), tag (8), as a checked file
+    file `use.merged`   boot (4) and start_ms (8) of the cycle merged last | envelope, as a checked file
 """
 
-from evergrow_agent import checked
+from evergrow_agent import chain, checked, devicekey, merged
 from evergrow_agent.journal import HEAD, RECORD_MAX, Journal
 from evergrow_protocol import messages
 from evergrow_protocol.cbor import Encoder
 from evergrow_protocol.errors import ProtocolError
-from evergrow_protocol.registry_common import USAGE_DURATION_S, USAGE_ENERGY_WH, USAGE_OUTCOME, USAGE_PROGRAMME, USAGE_WATER_ML
+from evergrow_protocol.registry_common import USAGE_ENERGY_WH, USAGE_MERGED, USAGE_WATER_ML
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +31,7 @@ WINDOW = 16  # records announced and not yet acked, at most
 
 _MARK = "use.ack"
 _MERGED = "use.merged"
-_SUMMED = (USAGE_DURATION_S, USAGE_ENERGY_WH, USAGE_WATER_ML)
+_METERS = (USAGE_ENERGY_WH, USAGE_WATER_ML)
 
 
 class _Sent:
@@ -43,19 +49,24 @@ class _Sent:
 class Ledger:
     """Usage records on `flash`. Call `load` once before anything else; no method raises for what the flash does.
 
-    `last`: (boot, seq) of the newest record, (0, 0) if there never was one. `lost`: records that decayed after `load`.
+    `meters`: the usage fields that add up. `last`: (boot, seq) of the newest record, (0, 0) if there never was one. `lost`:
+    records that decayed after `load`.
     """
 
-    def __init__(self, flash: "Any", journal: "Journal | None" = None) -> None:
+    def __init__(self, flash: "Any", journal: "Journal | None" = None, meters: "tuple[int, ...]" = _METERS) -> None:
         self.last = (0, 0)
         self.lost = 0
         self.journal = journal or Journal(flash)
         self._flash = flash
-        self._mark = (0, 0)
+        self._meters = meters
+        self._mark = self._saved_mark = (0, 0)
+        self._mark_saved = True  # False: what is on flash is older than what segments still there can tell.
         self._hold_mark = False
         self._reserved = False
         self._loaded = False
-        self._encoder = Encoder(bytearray(RECORD_MAX))
+        self._encoder = Encoder(bytearray(RECORD_MAX - chain.ROOM))
+        self._key: "bytes | None" = None
+        self._tag = chain.START  # of the newest record that has one
         # The open merged record: (boot, seq, t), its body, and the cycle last merged into it.
         self._merged: "tuple[int, int, Any] | None" = None
         self._totals: "dict[int, Any]" = {}
@@ -82,7 +93,7 @@ class Ledger:
     @property
     def merged_cycles(self) -> int:
         """Cycles in the open merged record."""
-        return int(self._totals.get(messages.USAGE_MERGED, 0)) if self._merged else 0
+        return int(self._totals.get(USAGE_MERGED, 0)) if self._merged else 0
 
     @property
     def newest_boot(self) -> int:
@@ -92,7 +103,7 @@ class Ledger:
     @property
     def settled(self) -> bool:
         """Whether there is nothing that `settle` or another `load` could do."""
-        return not self._merged and not self.journal.broken
+        return not self._merged and not self.journal.broken and self._mark_saved
 
     @property
     def healthy(self) -> bool:
@@ -106,17 +117,18 @@ class Ledger:
         """
         self._window = []
         self._resend = self._number = self._offset = 0
-        last = self.last
+        last, tag = self.last, self._tag
         try:
-            mark = checked.load(self._flash, _MARK)
-            self._mark = (0, 0)
-            if mark and len(mark) == 8:
-                self._mark = (int.from_bytes(mark[:4], "big"), int.from_bytes(mark[4:], "big"))
-            self.last = self._mark
+            self._key = devicekey.subkey(self._flash, devicekey.USAGE)
+            newest, newest_tag = self._load_mark()
+            self.last, self._tag = self._mark, newest_tag
             self.journal.load(self._visit)
             if self._doubt is not None and self.journal.unread:
                 raise OSError  # What is in doubt may be just there.
-            self.last = max(self.last, last)
+            if newest >= self.last:
+                self.last, self._tag = newest, newest_tag
+            if last >= self.last:
+                self.last, self._tag = last, tag
             self._hold_mark = self.journal.unread > 0
             if not self._loaded:
                 self._load_merged()
@@ -125,12 +137,12 @@ class Ledger:
             self.journal.failures += 1
             self.journal.broken = True
             self.journal.segments = []
-            self.last = last
+            self.last, self._tag = last, tag
         if not self.journal.broken:
             self._clear_doubt()
 
     def encode(self, boot: int, seq: int, t: "int | list[int]", body: "dict[int, Any]") -> memoryview:
-        """The envelope of a usage record; valid until the ledger's next call. CborError: longer than RECORD_MAX."""
+        """The envelope of a usage record, without tag; valid until the ledger's next call. CborError: longer than RECORD_MAX."""
         return messages.encode(self._encoder, boot, seq, t, body)
 
     def begin(self, boot: int) -> int:
@@ -161,16 +173,18 @@ class Ledger:
                 self._doubt = dict(body)
                 self._doubt_id = (boot, seq)
                 self._doubt_cycle = (boot, start_ms)
-            self._totals = {USAGE_PROGRAMME: 0, USAGE_OUTCOME: 0}
+            self._totals = {}
         self._merged = (self.last[0], self.last[1] + 1, t) if late else (boot, seq, t)
-        self._sum(body, 1)
+        merged.add(self._totals, body, self._meters)
         self._merged_cycle = (boot, start_ms)
         return self._save_merged()
 
     def mend(self) -> None:
-        """Try again what the flash refused: to load it, and to settle."""
+        """Try again what the flash refused: to load it, to free what is acked, and to settle."""
         if self.journal.broken:
             self.load()
+        if not self._mark_saved:
+            self._free()
         self.settle()
 
     def settle(self) -> bool:
@@ -237,7 +251,31 @@ class Ledger:
         if found <= self.last:  # acked, or a repetition
             return False
         self.last = found
+        self._tag = chain.tag(record) or self._tag
         return True
+
+    def _load_mark(self) -> "tuple[tuple[int, int], bytes]":
+        """Sets the mark; returns the id of the newest record when it was saved, and the tag."""
+        content = checked.load(self._flash, _MARK)
+        numbers = [0, 0, 0, 0]
+        tag = chain.START
+        if content and len(content) == 24:
+            numbers = [int.from_bytes(content[at : at + 4], "big") for at in (0, 4, 8, 12)]
+            tag = content[16:]
+        self._mark = self._saved_mark = (numbers[0], numbers[1])
+        return (numbers[2], numbers[3]), tag
+
+    def _save_mark(self) -> None:
+        """The mark, unless it is held back, and what the next record is chained to."""
+        mark = self._saved_mark if self._hold_mark else self._mark
+        numbers = b"".join([number.to_bytes(4, "big") for number in mark + self.last])
+        self._mark_saved = False
+        try:
+            checked.save(self._flash, _MARK, numbers + self._tag)
+            self._saved_mark = mark
+            self._mark_saved = True
+        except OSError:
+            self.journal.failures += 1
 
     def _advance(self) -> None:
         """Free the acked records at the front of the window."""
@@ -250,14 +288,16 @@ class Ledger:
             freed += 1
         del self._window[:freed]
         self._resend = max(0, self._resend - freed)
-        # The mark first: power may be cut between the two, and a record without its mark would be announced again.
-        if not self._hold_mark:
-            try:
-                checked.save(self._flash, _MARK, self._mark[0].to_bytes(4, "big") + self._mark[1].to_bytes(4, "big"))
-            except OSError:
-                self.journal.failures += 1
-        for segment in [segment for segment in self.journal.segments if not segment.pending]:
-            self.journal.remove(segment)
+        self._free()
+
+    def _free(self) -> None:
+        """Remove the segments in which all is acked."""
+        # The mark first: power may be cut between the two, and without it records would be announced again and, which is worse,
+        # nobody would know the tag that the next one is chained to.
+        self._save_mark()
+        if self._mark_saved:
+            for segment in [segment for segment in self.journal.segments if not segment.pending]:
+                self.journal.remove(segment)
 
     def _read_on(self, buf: memoryview) -> int:
         """The first record after those of the window."""
@@ -281,22 +321,18 @@ class Ledger:
 
     def _store(self, boot: int, seq: int, t: "int | list[int]", body: "dict[int, Any]") -> bool:
         try:
-            record = self.encode(boot, seq, t, body)
+            record: "bytes | memoryview" = self.encode(boot, seq, t, body)
         except ProtocolError:
             return False  # Longer than any record: its sums are kept.
+        if self._key:
+            record = chain.seal(self._key, self._tag, record)
         if not self.journal.has_room(len(record)):
             return False
         if not self.journal.append(record):
             return False
         self.last = (boot, seq)
+        self._tag = chain.tag(record) or self._tag
         return True
-
-    def _sum(self, body: "dict[int, Any]", sign: int) -> None:
-        """Add what a cycle used to the open merged record, or take it away again."""
-        for key in _SUMMED:
-            self._totals[key] = self._totals.get(key, 0) + sign * body.get(key, 0)
-        merged = messages.USAGE_MERGED
-        self._totals[merged] = self._totals.get(merged, 0) + sign * body.get(merged, 1)
 
     def _clear_doubt(self) -> None:
         """After a load: was the record that the flash would say nothing about stored? Then it must not be merged as well."""
@@ -305,7 +341,7 @@ class Ledger:
             return
         stored = doubt is not None and self._doubt_id <= self.last
         if doubt is not None and stored:
-            self._sum(doubt, -1)
+            merged.add(self._totals, doubt, self._meters, -1)
         if not self.merged_cycles:
             self._merged = None
             self._merged_saved = True
@@ -347,10 +383,10 @@ class Ledger:
         if (boot, seq) <= self.last:
             self._drop_merged()  # It joined the journal just before power was lost.
         elif self._merged:  # The flash could not be read at first, and cycles have ended since.
-            self._sum(body, 1)
+            merged.add(self._totals, body, self._meters)
             cycle = (int.from_bytes(content[:4], "big"), int.from_bytes(content[4:12], "big"))
             if self._doubt is not None and cycle == self._doubt_cycle:  # It lost power when it had just been merged.
-                self._sum(self._doubt, -1)
+                merged.add(self._totals, self._doubt, self._meters, -1)
                 self._doubt = None
         else:
             self._merged = (boot, seq, t)

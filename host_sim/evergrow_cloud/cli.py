@@ -91,7 +91,10 @@ def status(
     names = registry.load()
     with sentences(), existing(db) as store:
         rows = _pages(store) if device is None else iter([devices.find(store, device)])
-        found = [view.device(row, names) | {"transfers": _transfers(store, row.id)} for row in rows]
+        found = [
+            view.device(row, names) | {"unchained": usage.unchained(store, row.id), "transfers": _transfers(store, row.id)}
+            for row in rows
+        ]
     if as_json:
         print_json(found if device is None else found[0])
     elif device is None:

@@ -14,6 +14,17 @@ class Feature(NamedTuple):
     feature: int
 
 
+class Use(NamedTuple):
+    """What the cycles in a merged record used of a feature."""
+
+    publisher: Id
+    feature: int
+    cycles: int
+    duration_s: int
+    energy_wh: int
+    water_ml: int
+
+
 class FeatureVersion(NamedTuple):
     """A feature as birth and reports name it: `sequence` is that of its manifest."""
 
@@ -126,7 +137,8 @@ class Usage:
     """One cycle. `raw` is the envelope as it arrived; meters the appliance does not have are None; `temp_max` in 0.1 degC.
 
     With `merged_cycles` it is the sum of that many cycles, for each of which the device had no room; programme and outcome then
-    mean nothing (EG-USE-006).
+    mean nothing (EG-USE-006). `uses` are its sums by feature, and `unlisted` counts the uses that are not in them.
+    `tag` chains the record to the one before it, `tagged` is what the tag is over (EG-CHAIN-001); None and empty without one.
     """
 
     header: Header
@@ -140,8 +152,12 @@ class Usage:
     spin_max_rpm: int | None
     error: int | None
     merged_cycles: int | None
+    uses: tuple[Use, ...]
+    unlisted: int
     meters: dict[int, int]
     raw: bytes
+    tag: bytes | None
+    tagged: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,6 +184,22 @@ MIGRATIONS = (
     );
     CREATE INDEX configs_due ON configs (device_id) WHERE due = 1;
     """,
+    """
+    ALTER TABLE usage ADD COLUMN tag BLOB;
+    -- Whether the tag follows on that of the record before: 1 yes, 0 not as far as is known now, NULL without tag or key.
+    ALTER TABLE usage ADD COLUMN chained INTEGER;
+    CREATE INDEX usage_unchained ON usage (device_id, boot, seq) WHERE chained = 0;
+
+    -- What the cycles of the record used that used the feature: all of it, or its share of a merged record.
+    ALTER TABLE usage_features ADD COLUMN cycles INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE usage_features ADD COLUMN finished INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE usage_features ADD COLUMN energy_wh INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE usage_features ADD COLUMN water_ml INTEGER NOT NULL DEFAULT 0;
+    UPDATE usage_features SET (cycles, finished, energy_wh, water_ml) = (
+        SELECT cycles, coalesce(outcome = 0, 0), energy_wh, water_ml FROM usage
+        WHERE usage.device_id = usage_features.device_id AND usage.boot = usage_features.boot AND usage.seq = usage_features.seq
+    );
+    """,
 )
 
 

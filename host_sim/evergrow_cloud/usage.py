@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from evergrow_cloud import devices, wire
+from evergrow_cloud import chain, devices, wire
 from evergrow_cloud.dating import Bounds, TimeSource, bounds, date
 from evergrow_cloud.messages import Id, Usage
 from evergrow_cloud.store import Store
@@ -52,7 +52,7 @@ def record(store: Store, device_id: int, usage: Usage, max_conflicts: int) -> Li
     """
     key = (device_id, usage.header.boot, usage.header.seq)
     merged = usage.merged_cycles is not None
-    insert = "INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+    insert = "INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
     done = store.execute(
         insert,
         *key,
@@ -65,16 +65,34 @@ def record(store: Store, device_id: int, usage: Usage, max_conflicts: int) -> Li
         usage.energy_wh or 0,
         usage.water_ml or 0,
         usage.raw,
+        usage.tag,
+        _chained(store, device_id, usage),
     )
     if done.rowcount:
-        for publisher, feature in usage.features:
-            store.execute("INSERT INTO usage_features VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", *key, publisher, feature)
+        for use in uses(usage):
+            store.execute("INSERT INTO usage_features VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", *key, *use)
+        _chain_next(store, key)
         return "new"
     stored = store.row("SELECT raw FROM usage WHERE device_id = ? AND boot = ? AND seq = ?", *key)
     if stored == (usage.raw,):
         return "again"
     _keep_conflict(store, key, usage.raw, max_conflicts)
     return "conflict"
+
+
+def uses(usage: Usage) -> list[tuple[Id, int, int, int, int, int]]:
+    """(publisher, feature, cycles, finished, energy_wh, water_ml) of each feature that a record tells of."""
+    if usage.merged_cycles is not None:
+        return [(use.publisher, use.feature, use.cycles, 0, use.energy_wh, use.water_ml) for use in usage.uses]
+    used = (1, int(usage.outcome == 0), usage.energy_wh or 0, usage.water_ml or 0)
+    return [(publisher, feature, *used) for publisher, feature in usage.features]
+
+
+def unchained(store: Store, device_id: int) -> int:
+    """How many records do not follow on the one before them, as far as is known now: `audit` says more."""
+    row = store.row("SELECT count(*) FROM usage WHERE device_id = ? AND chained = 0", device_id)
+    assert row is not None
+    return int(row[0])
 
 
 def acknowledge(store: Store, device_id: int, boot: int) -> tuple[int, bytes]:
@@ -121,8 +139,8 @@ def records(store: Store, device_id: int, limit: int = 1000) -> Iterator[Record]
 def ledger(store: Store, tenant: str | None = None) -> list[Share]:
     """Usage per publisher and feature, of all devices or of one tenant's."""
     rows = store.rows(
-        "SELECT publisher, feature, sum(cycles), coalesce(sum(outcome = 0), 0), sum(energy_wh), sum(water_ml)"
-        " FROM usage_features JOIN usage USING (device_id, boot, seq) JOIN devices ON devices.id = device_id"
+        "SELECT publisher, feature, sum(cycles), sum(finished), sum(energy_wh), sum(water_ml)"
+        " FROM usage_features JOIN devices ON devices.id = device_id"
         " WHERE ? IS NULL OR tenant = ? GROUP BY publisher, feature ORDER BY publisher, feature",
         tenant,
         tenant,
@@ -140,6 +158,25 @@ def totals(store: Store, tenant: str | None = None) -> Totals:
     )
     assert row is not None
     return Totals(*row)
+
+
+def _chained(store: Store, device_id: int, usage: Usage) -> int | None:
+    """The column `chained` of a record, by what is before it now."""
+    keys = chain.keys_of(store, device_id) if usage.tag is not None else []
+    if not keys:
+        return None
+    return int(chain.follows(usage, chain.tag_before(store, device_id, usage.header.boot, usage.header.seq), keys))
+
+
+def _chain_next(store: Store, key: tuple[int, int, int]) -> None:
+    """A record came between two others, or before the first: the one behind it has another before it now."""
+    row = store.row(
+        "SELECT raw FROM usage WHERE device_id = ? AND (boot, seq) > (?, ?) AND tag IS NOT NULL ORDER BY boot, seq LIMIT 1", *key
+    )
+    if row:
+        (behind,) = cast(tuple[Usage], wire.decode("usage", row[0]))
+        update = "UPDATE usage SET chained = ? WHERE device_id = ? AND boot = ? AND seq = ?"
+        store.execute(update, _chained(store, key[0], behind), key[0], behind.header.boot, behind.header.seq)
 
 
 def _keep_conflict(store: Store, key: tuple[int, int, int], raw: bytes, most: int) -> None:

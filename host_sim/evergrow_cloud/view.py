@@ -69,6 +69,8 @@ def record(row: Record, registry: Registry) -> dict[str, Any]:
         "cycles": usage.merged_cycles if merged else 1,
         "duration_s": usage.duration_s,
         "features": [feature._asdict() for feature in usage.features],
+        "uses": [use._asdict() for use in usage.uses],
+        "unlisted": usage.unlisted or None,
         "energy_wh": usage.energy_wh,
         "water_ml": usage.water_ml,
         "temp_max_c": None if usage.temp_max is None else usage.temp_max / 10,

@@ -29,6 +29,7 @@ from evergrow_cloud.messages import (
     Sync,
     Telemetry,
     Usage,
+    Use,
     Voice,
 )
 from evergrow_protocol import errors as codes
@@ -40,6 +41,7 @@ MAX_SIGNALS = 64
 MAX_BITMAP_BYTES = 128
 MAX_ALARMS = 64
 MAX_VOICE_BYTES = 140
+TAG_BYTES = 8
 
 
 def decode(kind: str, data: bytes) -> Message:
@@ -49,7 +51,7 @@ def decode(kind: str, data: bytes) -> Message:
     decoder = _DECODERS.get(kind)
     if decoder is None:
         raise WireError(codes.UNKNOWN_KIND, f"no kind up/{kind[:32]}")
-    header, body = _envelope(strict.loads(data))
+    header, body, _ = _envelope(strict.loads(data))
     return decoder(header, body)
 
 
@@ -112,7 +114,7 @@ def without_text(voice: bytes) -> bytes:
 def home_event(data: bytes) -> tuple[str, Event]:
     """home/event -> (the device that says it, its event). Raises WireError."""
     device, event = array(strict.loads(data), 2, "a home event")[:2]
-    return text(device, "device"), _event(*_envelope(event))
+    return text(device, "device"), _event(*_envelope(event)[:2])
 
 
 def to_bitmap(offsets: Iterable[int]) -> bytes:
@@ -128,10 +130,17 @@ def from_bitmap(bitmap: bytes) -> Iterator[int]:
     return (8 * i + bit for i, byte in enumerate(bitmap) for bit in range(8) if byte >> bit & 1)
 
 
-def _envelope(item: Any) -> tuple[Header, Any]:
-    boot, seq, time, body = array(item, 4, "an envelope")[:4]
-    if len(item) > 4:
-        mapping(item[4], "ext")
+def _envelope(item: Any) -> tuple[Header, Any, int]:
+    """(header, body, how many bytes at the end are not under the tag): 0 without a tag."""
+    boot, seq, time, body, *rest = array(item, 4, "an envelope")
+    behind = 0
+    if rest and isinstance(rest[0], bytes):
+        if len(rest[0]) != TAG_BYTES:
+            raise WireError(codes.OUT_OF_RANGE, f"a tag has {TAG_BYTES} bytes, not {len(rest[0])}")
+        behind = 1 + TAG_BYTES + sum(len(strict.dumps(element)) for element in rest[1:])
+        rest = rest[1:]
+    if rest:
+        mapping(rest[0], "ext")
     utc_s = mono_ms = doubtful_s = None
     if isinstance(time, list):
         mono_ms = uint(array(time, 1, "t")[0], "mono_ms")
@@ -140,7 +149,7 @@ def _envelope(item: Any) -> tuple[Header, Any]:
             uint(time[2], "quality")
     else:
         utc_s = uint(time, "t")
-    return Header(uint(boot, "boot", MAX_UINT32, least=1), uint(seq, "seq", MAX_UINT32), utc_s, mono_ms, doubtful_s), body
+    return Header(uint(boot, "boot", MAX_UINT32, least=1), uint(seq, "seq", MAX_UINT32), utc_s, mono_ms, doubtful_s), body, behind
 
 
 def _birth(header: Header, body: Any) -> Birth:
@@ -241,25 +250,65 @@ def _usage(data: bytes) -> tuple[Usage, ...]:
 
 
 def _usage_record(item: Any, raw: bytes) -> Usage:
-    header, body = _envelope(item)
+    header, body, behind = _envelope(item)
     if not header.seq:
         raise WireError(codes.OUT_OF_RANGE, "seq 0 is for wills")
-    fields = mapping(body, "usage", range(10))
+    fields = mapping(body, "usage", range(18))
     temp_max = fields.get(6)
+    merged = fields.get(9)
     return Usage(
         header,
-        programme=uint(need(fields, 0, "programme"), "programme", MAX_UINT32),
-        outcome=uint(need(fields, 1, "outcome"), "outcome", MAX_UINT32),
+        programme=0 if merged is not None else uint(need(fields, 0, "programme"), "programme", MAX_UINT32),
+        outcome=uint(fields.get(1, 0), "outcome", MAX_UINT32),
         duration_s=uint(need(fields, 2, "duration_s"), "duration_s", MAX_UINT32),
-        features=tuple(_feature(item) for item in array(fields.get(3, []), 0, "features", MAX_FEATURES)),
+        features=_features(fields.get(3)),
         energy_wh=maybe(fields, 4, "energy_wh", MAX_UINT32),
         water_ml=maybe(fields, 5, "water_ml", MAX_UINT32),
         temp_max=None if temp_max is None else integer(temp_max, "temp_max", -MAX_UINT32, MAX_UINT32),
         spin_max_rpm=maybe(fields, 7, "spin_max_rpm", MAX_UINT32),
         error=maybe(fields, 8, "error", MAX_UINT32),
-        merged_cycles=maybe(fields, 9, "merged cycles", MAX_UINT32),
-        meters={key: value for key, value in fields.items() if key > 9 and type(value) is int},
+        merged_cycles=None if merged is None else uint(merged, "merged cycles", MAX_UINT32),
+        uses=_uses(fields.get(16)),
+        unlisted=uint(fields.get(17, 0), "unlisted", MAX_UINT32),
+        meters={key: value for key, value in fields.items() if key > 9 and key not in (16, 17) and type(value) is int},
         raw=raw,
+        tag=item[4] if behind else None,
+        tagged=b"\x84" + raw[1:-behind] if behind else b"",
+    )
+
+
+def _features(items: Any) -> tuple[Feature, ...]:
+    """`[publisher, feature, publisher, feature, ...]`; None for none."""
+    if items is None:
+        return ()
+    numbers = array(items, 0, "features", 2 * MAX_FEATURES)
+    if len(numbers) % 2:
+        raise WireError(codes.MALFORMED, "a feature without its number")
+    return tuple(
+        Feature(identifier(publisher, "publisher"), uint(feature, "feature", MAX_UINT32))
+        for publisher, feature in zip(numbers[::2], numbers[1::2], strict=True)
+    )
+
+
+def _uses(items: Any) -> tuple[Use, ...]:
+    """`[publisher, feature, sums, ...]` of a merged record; None for none."""
+    if items is None:
+        return ()
+    parts = array(items, 0, "uses of features", 3 * MAX_FEATURES)
+    if len(parts) % 3:
+        raise WireError(codes.MALFORMED, "a feature without its sums")
+    return tuple(_use(*parts[at : at + 3]) for at in range(0, len(parts), 3))
+
+
+def _use(publisher: Any, feature: Any, sums: Any) -> Use:
+    fields = mapping(sums, "sums")
+    return Use(
+        identifier(publisher, "publisher"),
+        uint(feature, "feature", MAX_UINT32),
+        cycles=uint(need(fields, 9, "cycles"), "cycles", MAX_UINT32),
+        duration_s=uint(fields.get(2, 0), "duration_s", MAX_UINT32),
+        energy_wh=uint(fields.get(4, 0), "energy_wh", MAX_UINT32),
+        water_ml=uint(fields.get(5, 0), "water_ml", MAX_UINT32),
     )
 
 
@@ -334,7 +383,7 @@ def _feature_report(header: Header, body: Any) -> FeatureReport:
 
 def _feature(item: Any) -> Feature:
     publisher, feature = array(item, 2, "a feature")[:2]
-    return Feature(identifier(publisher, "publisher"), uint(feature, "feature"))
+    return Feature(identifier(publisher, "publisher"), uint(feature, "feature", MAX_UINT32))
 
 
 def _feature_version(item: Any) -> FeatureVersion:

@@ -12,7 +12,7 @@ from evergrow_agent.runner import IDLE, Runner
 from evergrow_agent.timebase import Timebase
 from evergrow_protocol import registry_common as common
 from evergrow_protocol.cbor import dumps, loads
-from evergrow_protocol.messages import USAGE_MERGED
+from evergrow_protocol.registry_common import USAGE_MERGED
 from evergrow_sim import cuttrust
 from evergrow_sim.cutscenario_config import Configurations
 from evergrow_sim.cutscenario_voice import Sayings
@@ -220,12 +220,12 @@ class Cycles:
         self._boot(flash)
 
     def state(self, flash: "Any") -> "Any":
-        return [(boot, seq, body[common.USAGE_OUTCOME]) for boot, seq, _, body in self._records()]
+        return [(boot, seq, body.get(common.USAGE_OUTCOME, 0)) for boot, seq, _, body in self._records()]
 
     def check(self, flash: "Any") -> "str | None":
         records = self._records()
         ids = [record[:2] for record in records]
-        outcomes = [record[3][common.USAGE_OUTCOME] for record in records]
+        outcomes = [record[3].get(common.USAGE_OUTCOME, 0) for record in records]
         whole = outcomes.count(common.OUTCOME_FINISHED)
         if len(set(ids)) != len(ids):
             return f"an id twice: {ids}"

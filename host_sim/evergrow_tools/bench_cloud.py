@@ -53,7 +53,7 @@ def format(result: dict[str, Any]) -> str:
 
 def _messages(records: int) -> list[tuple[str, bytes]]:
     """(topic, payload), all devices in turn."""
-    body = {0: 1, 1: 0, 2: 7265, 3: [[1, 1001]], 4: 941, 5: 51240, 6: 602, 7: 1000}
+    body = {0: 1, 2: 7265, 3: [1, 1001], 4: 941, 5: 51240, 6: 602, 7: 1000}
     return [
         (f"eg1/bench/washer-{number % DEVICES}/up/usage", strict.dumps([1, number // DEVICES + 1, _NOW_S + number, body]))
         for number in range(records)

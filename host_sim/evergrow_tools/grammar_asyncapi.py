@@ -146,6 +146,9 @@ def _shape(one: Type) -> dict[str, Any]:
             return _object(properties, required) | {"patternProperties": {"^[0-9]+$": {}}}
         case "list":
             return {"type": "array", "items": _ref(one.of[0])} | _counts(one, "Items")
+        case "rows":
+            row = _object({field.name: _of(field) for field in one.fields}, [field.name for field in one.fields])
+            return {"type": "array", "items": row} | _counts(one, "Items")
         case "table":
             return {"type": "object", "additionalProperties": _ref(one.of[1])} | _counts(one, "Properties")
         case "choice":

@@ -57,6 +57,9 @@ def _rule(one: Type) -> Iterator[str]:
             yield f"{one.name} = {' / '.join(one.of)}"
         case "list":
             yield f"{one.name} = [{one.least or ''}*{one.most or ''} {_name(one.of[0])}]"
+        case "rows":
+            row = ", ".join(f"{field.name}: {_name(field.type)}" for field in one.fields)
+            yield f"{one.name} = [*{one.most} ({row})]"
         case "table":
             yield f"{one.name} = {{*{one.most or ''} {_name(one.of[0])} => {_name(one.of[1])}}}"
         case "array":

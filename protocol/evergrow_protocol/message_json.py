@@ -62,6 +62,10 @@ def _out(node: Node) -> Any:
             named = {child.name: _out(child) for child in node.children if child.name}
             more = [_out(child) for child in node.children if not child.name]
             return named | {"more": more} if more else named
+        case "rows":
+            width = len(type.fields)
+            parts = [(child.name, _out(child)) for child in node.children]
+            return [dict(parts[at : at + width]) for at in range(0, len(parts), width)]
         case "map" | "table":
             return {child.name or _key(child): _out(child) for child in node.children}
     return item.value
@@ -95,6 +99,9 @@ class _Writer:
             case "list":
                 of = self._table.types[type.of[0]]
                 return [self.value(of, one, f"{where}[{i}]") for i, one in enumerate(_expect(list, value, where))]
+            case "rows":
+                rows = enumerate(_expect(list, value, where))
+                return [item for i, row in rows for item in self._array(type, row, f"{where}[{i}]")]
             case "array":
                 return self._array(type, value, where)
             case "map":

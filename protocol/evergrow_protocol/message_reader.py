@@ -22,7 +22,7 @@ _WANTED = {
     "array": "an array",
     "map": "a map",
 }
-_WANTED |= {"list": "an array", "table": "a map"}
+_WANTED |= {"list": "an array", "rows": "an array", "table": "a map"}
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,8 @@ class _Reader:
                 self._count(name, item, type, rule)
                 of = self._table.types[type.of[0]]
                 children = tuple(self.node("", child, of, parent=type) for child in item.children)
+            case "rows":
+                children = self._rows(name, item, type, rule)
             case "table":
                 self._count(name, item, type, rule)
                 children = self._entries(item, type, rule)
@@ -138,6 +140,8 @@ class _Reader:
             self._packed(node, rule)
         if type.name == "columns" and len({message_codecs.samples(child.type, child.item) for child in children}) > 1:
             self._flaw(OUT_OF_RANGE, rule, "columns of different lengths", item)
+        if type.name == "usage" and not {"programme", "merged"} & {child.name for child in children}:
+            self._flaw(MALFORMED, rule, "usage has no programme (key 0)", item)
         if type.name == "tele" and len({"dt_s", "gaps"} & {child.name for child in children}) != 1:
             self._flaw(MALFORMED, "EG-TELE-004", "telemetry has either dt_s or gaps", item)
         return node
@@ -175,6 +179,19 @@ class _Reader:
         if missing:
             self._flaw(MALFORMED, rule, f"{_called(name, type)} ends before {missing[0]}", item)
         return tuple(nodes)
+
+    def _rows(self, name: str, item: Item, type: Type, rule: str) -> tuple[Node, ...]:
+        width = len(type.fields)
+        if item.number % width:
+            missing = type.fields[item.number % width].name
+            self._flaw(MALFORMED, rule, f"{_called(name, type)} ends before {missing}", item)
+        elif item.number > width * type.most:
+            self._flaw(TOO_LARGE, rule, f"{_called(name, type)} has {item.number // width} rows, {type.most} at most", item)
+        fields = [type.fields[i % width] for i in range(item.number)]
+        return tuple(
+            self.node(one.name, child, self._table.types[one.type], one.rule, parent=type)
+            for one, child in zip(fields, item.children, strict=True)
+        )
 
     def _type_of(self, one: Field, before: list[Node]) -> Type:
         if one.by:
@@ -235,7 +252,7 @@ def _fits(type: Type, item: Item) -> bool:
         return True
     if item.major == SIMPLE:
         return type.shape == "bool" and isinstance(item.value, bool)
-    return {"list": "array", "table": "map"}.get(type.shape, type.shape) == _SHAPE_OF[item.major]
+    return {"list": "array", "rows": "array", "table": "map"}.get(type.shape, type.shape) == _SHAPE_OF[item.major]
 
 
 def _called(name: str, type: Type) -> str:

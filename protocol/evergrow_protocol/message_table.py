@@ -11,7 +11,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-_SHAPES = ("int", "bytes", "text", "bool", "any", "array", "map", "list", "table", "choice")
+_SHAPES = ("int", "bytes", "text", "bool", "any", "array", "map", "list", "rows", "table", "choice")
 _DEFAULT_RULE = "EG-ENC-007"
 
 
@@ -36,10 +36,11 @@ class Field:
 
 @dataclass(frozen=True)
 class Type:
-    """`shape` is one of int, bytes, text, bool, any, array, map, list, table, choice.
+    """`shape` is one of int, bytes, text, bool, any, array, map, list, rows, table, choice.
 
-    `least`, `most`: of the value of an int, the bytes of bytes and text, the elements of a list or table. `fields`: of arrays and
-    maps. `of`: the type of a list's elements; the two of a table's keys and values; those of a choice. `registry`: which of
+    `least`, `most`: of the value of an int, the bytes of bytes and text, the elements of a list or table, the rows of rows.
+    `fields`: of arrays and maps, and of each row.
+    `of`: the type of a list's elements; the two of a table's keys and values; those of a choice. `registry`: which of
     its tables names the numbers; of a map or table, the keys.
     """
 
@@ -134,7 +135,7 @@ def _type(name: str, row: dict[str, Any]) -> Type:
             given["least"], given["most"] = value
         case "text":
             given["most"] = value
-        case "array" | "map":
+        case "array" | "map" | "rows":
             given["fields"] = tuple(_field(name, shape, part) for part in value)
         case "list":
             given["of"] = (value,)

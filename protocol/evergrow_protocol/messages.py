@@ -56,13 +56,12 @@ CONFIG_TELEMETRY = 1
 CONFIG_KEEPALIVE = 2
 CONFIG_HOME = 3
 
-USAGE_MERGED = 9  # In a usage record: how many cycles it stands for, when there was no room for each of them.
-
 _UINT_MAX = 0xFFFFFFFF
 _BITMAP_MAX = 128  # bytes
 _DEPTH_MAX = 8
 
 _ITEMS_MAX = 64
+_RECORD_ITEMS_MAX = 256  # a merged record
 
 # -- up
 
@@ -296,20 +295,20 @@ def record_id(envelope: "Buffer") -> "tuple[int, int]":
     """(boot, seq) of an encoded envelope; the rest is not looked at."""
     decoder = Decoder(envelope)
     if decoder.read_array_header() < 4:
-        raise ProtocolError(MALFORMED, "an envelope is [boot, seq, t, body, ? ext]")
+        raise ProtocolError(MALFORMED, "an envelope is [boot, seq, t, body, ? tag, ? ext]")
     return _uint(decoder.read_int(), "boot"), _uint(decoder.read_int(), "seq")
 
 
 def decode_envelope(envelope: "Buffer") -> "tuple[int, int, int | list[int], dict[int, Any]]":
     """(boot, seq, t, body) of an encoded envelope whose body is a map."""
-    return _envelope(_array(envelope, 4))
+    return _envelope(_array(envelope, 4, _RECORD_ITEMS_MAX))
 
 
 def _envelope(fields: "Any") -> "tuple[int, int, int | list[int], dict[int, Any]]":
     if not isinstance(fields, list):
         raise ProtocolError(BAD_TYPE, "an envelope is an array")
     if len(fields) < 4:
-        raise ProtocolError(MALFORMED, "an envelope is [boot, seq, t, body, ? ext]")
+        raise ProtocolError(MALFORMED, "an envelope is [boot, seq, t, body, ? tag, ? ext]")
     t = fields[2]
     if type(t) is not int and not (isinstance(t, list) and t and type(t[0]) is int):
         raise ProtocolError(BAD_TYPE, "t is UTC seconds or [mono_ms]")
@@ -334,8 +333,8 @@ def check_map(value: "Any") -> "dict[int, Any]":
     return value
 
 
-def _array(data: "Buffer", least: int) -> "list[Any]":
-    fields = loads(data, depth=_DEPTH_MAX, items=_ITEMS_MAX, deterministic=True, copy=False)
+def _array(data: "Buffer", least: int, items: int = _ITEMS_MAX) -> "list[Any]":
+    fields = loads(data, depth=_DEPTH_MAX, items=items, deterministic=True, copy=False)
     if not isinstance(fields, list):
         raise ProtocolError(BAD_TYPE, "expected an array")
     if len(fields) < least:

@@ -1,6 +1,6 @@
 """Ids that every appliance class shares. Generated from registry.toml by `evergrow registry write`: do not edit."""
 
-REGISTRY_VERSION = 2
+REGISTRY_VERSION = 3
 
 USAGE_PROGRAMME = 0
 USAGE_OUTCOME = 1
@@ -18,6 +18,8 @@ USAGE_DOOR_OPENINGS = 12
 USAGE_COMPRESSOR_S = 13
 USAGE_ROOM_MAX = 14  # 0.1 degC
 USAGE_HOT_WATER_ML = 15
+USAGE_BY_FEATURE = 16
+USAGE_UNLISTED = 17
 
 OUTCOME_FINISHED = 0
 OUTCOME_STOPPED = 1

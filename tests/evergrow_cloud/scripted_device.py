@@ -28,7 +28,7 @@ def usage_body(
 ) -> dict[int, Any]:
     body: dict[int, Any] = {0: programme, 1: rest.get("outcome", 0), 2: 7265}
     if features:
-        body[3] = features
+        body[3] = [number for feature in features for number in feature]
     return body | {4: energy_wh, 5: water_ml, 6: 602, 7: 1000}
 
 

@@ -25,6 +25,7 @@ from evergrow_cloud.messages import (
 from evergrow_protocol import errors as codes
 from evergrow_protocol import messages, varint
 from evergrow_protocol.cbor import Encoder
+from evergrow_protocol.registry_common import USAGE_MERGED
 
 BIRTH = {
     0: 0,
@@ -105,7 +106,7 @@ def test_a_doubtful_clock_says_so() -> None:
 
 def test_usage_keeps_the_bytes_that_came() -> None:
     """EG-USE-005"""
-    data = payload("usage", k3=[[1, 1001], [2, 1002]], k12=5)
+    data = payload("usage", k3=[1, 1001, 2, 1002], k12=5)
     (usage,) = wire.decode("usage", data)  # type: ignore[misc]
     assert usage.features == (Feature(1, 1001), Feature(2, 1002))
     assert (usage.energy_wh, usage.water_ml, usage.temp_max, usage.spin_max_rpm, usage.error) == (941, 51240, 602, 1000, None)
@@ -322,7 +323,7 @@ def test_the_cloud_reads_what_the_device_writes() -> None:
     assert (found.header, found.model, found.heap_free_bytes) == (Header(700, 300, None, 1234), "wm-8", 90_000)
     for state in (messages.state(0), messages.state(1, 1, 1, 4, 600, True, 0), messages.state(1, config=[5, 8, 6])):
         assert isinstance(wire.decode("state", from_device(state)), State)
-    (usage,) = wire.decode("usage", from_device(USAGE | {messages.USAGE_MERGED: 3}))  # type: ignore[misc]
+    (usage,) = wire.decode("usage", from_device(USAGE | {USAGE_MERGED: 3}))  # type: ignore[misc]
     assert usage.merged_cycles == 3
     assert wire.decode("rsp", from_device(messages.command_result(9, 0, {0: 1}))).result == {0: 1}  # type: ignore[union-attr]
 

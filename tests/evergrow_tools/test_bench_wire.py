@@ -18,7 +18,7 @@ def lived() -> Day:
 
 
 def test_the_goals_are_kept() -> None:
-    """EG-USE-001, EG-TELE-001: on a day of real physics."""
+    """EG-USE-007, EG-TELE-001: on a day of real physics."""
     result = bench_wire.run()
     rows = result["encodings"]
     assert rows["Evergrow"]["record"] <= result["record_goal"]

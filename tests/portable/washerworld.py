@@ -93,7 +93,7 @@ class WasherCloud(Cloud):
 
     def finished(self, programme):
         """How often it was told that this programme ran to its end."""
-        return len([1 for body in self.usage.values() if body[0] == programme and body[1] == common.OUTCOME_FINISHED])
+        return len([1 for body in self.usage.values() if body[0] == programme and not body.get(1)])
 
     def _on_publish(self, link, first, body):
         seen = len(self.published)

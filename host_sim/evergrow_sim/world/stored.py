@@ -8,7 +8,7 @@ from evergrow_cloud.errors import WireError
 from evergrow_cloud.messages import Usage
 
 _CHECK = 4
-_HEAD = 5
+_HEAD = 6
 _ENVELOPES = b"\x84\x85"
 
 
@@ -42,8 +42,9 @@ def _frames(data: bytes) -> Iterator[Usage]:
     """Frames are `length | check | record`; what is torn or decayed lies between them."""
     at = 0
     while at + _HEAD < len(data):
-        record = data[at + _HEAD : at + _HEAD + data[at]]
-        if len(record) == data[at] and record[:1] in _ENVELOPES and sha256(record).digest()[:_CHECK] == data[at + 1 : at + _HEAD]:
+        length = int.from_bytes(data[at : at + 2], "big")
+        record = data[at + _HEAD : at + _HEAD + length]
+        if len(record) == length and record[:1] in _ENVELOPES and sha256(record).digest()[:_CHECK] == data[at + 2 : at + _HEAD]:
             at += _HEAD + len(record)
             usage = _record(record)
             if usage is not None:
