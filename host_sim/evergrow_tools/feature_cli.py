@@ -73,7 +73,7 @@ def build(
         typer.echo(f"{file}  {file.stat().st_size} bytes")
     typer.echo(f"manifest {described['bytes']['manifest']} bytes, sequence {described['sequence']}; not signed yet")
     if older is not None:
-        typer.echo(_saving(built))
+        typer.echo(_saving(described))
 
 
 @app.command(epilog="Example: evergrow feature sign build/spin-1400.suit --key keys/maker.key")
@@ -181,11 +181,13 @@ def offer(built: Built, store: Store, tenant: str, device: str) -> int:
     return offers.offer(store, tenant, device, built.envelope, dict(built.payloads))
 
 
-def _saving(built: Built) -> str:
-    sizes = [len(data) for _, data in sorted(built.payloads.items())]
-    if len(sizes) < 2:
-        return "no patch: it would be no smaller than what it replaces"
-    return f"patch {sizes[1]} bytes instead of {sizes[0]}: saves {100 - 100 * sizes[1] / sizes[0]:.1f} %"
+def _saving(described: dict[str, Any]) -> str:
+    lines = [
+        f"patch {way['patch_bytes']} bytes instead of {way['bytes']}: saves {100 - 100 * way['patch_bytes'] / way['bytes']:.1f} %"
+        for way in described["ways"]
+        if "patch_bytes" in way
+    ]
+    return "\n".join(lines) or "no patch: it would be no smaller than what it replaces"
 
 
 def _print_json(value: object) -> None:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from evergrow_protocol import cose, feature
+from evergrow_protocol import cose, feature, feature_code
 from evergrow_protocol.cbor import loads
 from evergrow_protocol.errors import ProtocolError
-from evergrow_protocol.registry import Registry
+from evergrow_protocol.registry import Registry, Table
 from evergrow_protocol.suit_envelope import Envelope, parse_digest
 from evergrow_protocol.suit_manifest import (
     INSTALL,
@@ -180,7 +180,28 @@ def _feature(body: Sequence[int] | memoryview | bytes, registry: Registry) -> di
     if parsed.programme is not None:
         programme = loads(parsed.programme)
         described["programme"] = {"id": programme[0], "steps": len(programme[1]), "bytes": len(parsed.programme)}
+    if parsed.needs is not None and parsed.code is not None:
+        described["code_bytes"] = len(parsed.code)
+        described["rights"] = _rights(feature_code.parse(parsed.needs), registry)
     return described
+
+
+def _rights(needs: feature_code.Needs, registry: Registry) -> dict[str, Any]:
+    """What the code may do, in the order of what it can harm."""
+    return {
+        "drives": [_name(registry.actuators, number) for number in needs.actuators],
+        "shortens_holds": needs.adjusts,
+        "reads": [_name(registry.signals, number) for number in needs.signals],
+        "meters": needs.meters,
+        "events": needs.events,
+        "settings": {str(number): f"{low}..{high}, {default}" for number, (low, high, default) in needs.settings.items()},
+        "heap_bytes": needs.heap_bytes,
+        "call_ms": needs.call_ms,
+    }
+
+
+def _name(table: Table, number: int) -> str:
+    return table.name(number) if number in table else str(number)
 
 
 def _maximum(actuator: int, value: int, registry: Registry) -> str:

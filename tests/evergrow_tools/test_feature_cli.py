@@ -189,3 +189,12 @@ def test_a_copied_key_says_how_to_go_on(run: Run, signed: Path) -> None:
     assert code == 1 and "evergrow key resume" in err and err.count("\n") == 1
     assert as_json(run, "key", "resume", signed / "northwash.key", "--skip", 3)["signatures_left"] == 27
     assert run(*sign)[0] == 0
+
+
+def test_inspect_shows_the_rights_that_code_asks_for(run: Run, tmp_path: Path) -> None:
+    run("feature", "build", FEATURES / "load-sense", "-o", tmp_path / "s.suit")
+    shown = as_json(run, "feature", "inspect", tmp_path / "s.suit")
+    assert [way["form"] for way in shown["ways"]] == ["byte code 6", "source"]
+    for one in shown["features"]:
+        assert one["rights"]["reads"] == ["water_ml", "water_in_ml"] and one["rights"]["drives"] == []
+        assert one["rights"]["shortens_holds"] is True and one["rights"]["heap_bytes"] == 6144

@@ -3,10 +3,11 @@
 A target returns when the input was accepted; it raises ProtocolError when it was refused by code; any other exception is a bug.
 """
 
+import binascii
 from hashlib import sha256
 
-from evergrow_agent import delta
-from evergrow_protocol import cose, entitlement, feature, grant, hmac, lms, suit
+from evergrow_agent import codecheck, delta
+from evergrow_protocol import cose, entitlement, feature, feature_code, grant, hmac, lms, suit
 from evergrow_protocol.cbor import Tag, dumps
 from evergrow_protocol.errors import ProtocolError
 from evergrow_protocol.suit_envelope import Envelope
@@ -19,6 +20,12 @@ OLD = bytes(range(256)) * 4
 PATCHED_SIZE = 1000
 KEY = bytes(range(32))
 CLAIMS = dumps({2: "acme/d1", -65537: {0: 7, 1: 1001, 2: 1}})
+# A small feature: start(api) with a tick that counts, as mpy-cross 1.29 made it.
+MPY = (
+    "4d06001f0b000e66656174757265000f82250a657665727900046f6b00087469636b00817b811506617069000b066e6f77004c00020132"
+    "001602516301821c318e010208202366202b0002802702b0b2200002c125001403228768b1360259100463018228330e0509090a60202e"
+    "25012500140682360183f4f227012500140722877225013602595163"
+)
 MESSAGE = b"the encoded digest of a manifest"
 
 
@@ -128,6 +135,17 @@ def feature_body(data):
     feature.parse(data)
 
 
+def declaration(data):
+    """What a code feature says that it needs."""
+    needs = feature_code.parse(data)
+    assert 0 < needs.heap_bytes <= 65536 and len(needs.signals) <= 16
+
+
+def byte_code(data):
+    """A .mpy, looked through before anything of it is loaded."""
+    codecheck.check_byte_code(data)
+
+
 def patch(data):
     """A patch on a known content: never a byte more than the signed size."""
     made = 0
@@ -158,6 +176,8 @@ TARGETS = {
     "mac0": token,
     "cwt": cwt_claims,
     "feature": feature_body,
+    "needs": declaration,
+    "byte_code": byte_code,
     "patch": patch,
 }
 
@@ -199,6 +219,11 @@ def seeds(target):
         "grant": granted,
         "mac0": [dumps(Tag(17, [header, {}, CLAIMS, hmac.digest(KEY, dumps(["MAC0", header, b"", CLAIMS]))]))],
         "cwt": [CLAIMS, dumps({2: "acme/d1", 4: 9, 5: 8, 6: 7, -65537: own})],
+        "needs": [
+            dumps({0: [1, 2], 1: [4], 2: [1010], 3: [1012], 4: {1: [500, 4000, 2500]}, 5: 6144, 6: 50, 7: 1}),
+            dumps({5: 1, 6: 1}),
+        ],
+        "byte_code": [binascii.unhexlify(MPY)],
         "feature": [body, dumps({0: 2, 1: 1002, 2: "rinse", 3: "1.0", 5: [1002, [{0: 5}]]})],
         "patch": [
             b"\x03\x00",
