@@ -132,7 +132,7 @@ class Agent:
 
     def stop_programme(self) -> None:
         """End what runs, safely."""
-        self.runner.stop(self.board.clock.ticks_ms())
+        self.cycle.stop(self.board.clock.ticks_ms())
 
     def say(
         self,
@@ -221,7 +221,7 @@ class Agent:
         """The parts that the appliance can do without."""
         board, config, identity = self.board, self.config, self.identity
         self.features = self.cycle.features = Features(board.flash)
-        commands = Commands(self.cycle, self.runner, board.appliance, self.timebase, board.flash)
+        commands = Commands(self.cycle, board.appliance, self.timebase, board.flash)
         self.voice = Voice(board.flash, self.timebase)
         self.voice.boot = self.boot_number
         link = Link(
@@ -286,7 +286,7 @@ class Agent:
             return None  # Not the same as to trust nobody: a good offer is not refused for good.
 
     def _is_idle(self) -> bool:
-        return self.runner.state == IDLE
+        return self.runner.state == IDLE or self.runner.period_ms > 0  # What runs without end takes it up with its next period.
 
     def _read(self, signal: int) -> int:
         if signal == _SIGNAL_PHASE:

@@ -13,8 +13,10 @@ watchdog   `feed()`
 appliance  `class_id`; `signals` and `read(signal)` -> integer in the registry's scale; `write(actuator, value)`;
            `limits` {actuator: (min, max)}; `unlockable` {actuator: absolute max}; `interlocks` (see `guard`);
            `safe_state`, `rest_state` {actuator: value}; `meters` (see `runner`); `programmes` {id: encoded}; `ending`, encoded;
-           `alarms` (see `alarms`; may be left out);
            `remote_enable`: whether a person at the appliance allowed it to be started from afar
+           and, where there is need: `alarms` (see `alarms`); `control` (see `control`); `base_programme`, the id of a continuous
+           one that runs whenever no other does; `dials` {name: actuator}, what a person may set, by `Guard.preset`, which changes
+           `safe_state`: to keep that over a power cut is the appliance's business
 """
 
 TYPE_CHECKING = False

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from evergrow_agent.cycle import Cycle
-    from evergrow_agent.runner import Runner
     from evergrow_agent.timebase import Timebase
 
 REMEMBERED = 16
@@ -21,18 +20,17 @@ _PROGRAMME_MAX = 65535
 
 
 class Commands:
-    """Runs commands on `cycle` and `runner`. To be set: `rebirth` asks the link for a new birth, `acknowledge(event)` takes note
+    """Runs commands on `cycle`. To be set: `rebirth` asks the link for a new birth, `acknowledge(event)` takes note
     that a person has seen an alarm.
 
     The last REMEMBERED ids are kept with their codes. They are written to the flash with each start, before anything else of
     it is: a broker that delivers it again after a power cut must not start the appliance again (EG-CMD-001).
     """
 
-    def __init__(self, cycle: "Cycle", runner: "Runner", appliance: "Any", timebase: "Timebase", flash: "Any") -> None:
+    def __init__(self, cycle: "Cycle", appliance: "Any", timebase: "Timebase", flash: "Any") -> None:
         self.rebirth: "Callable[[], None]" = _nothing
         self.acknowledge: "Callable[[int], None]" = _unknown
         self._cycle = cycle
-        self._runner = runner
         self._appliance = appliance
         self._timebase = timebase
         self._flash = flash
@@ -94,7 +92,7 @@ class Commands:
 
     def _run(self, command: int, args: "dict[int, Any]", now_ms: int) -> None:
         if command == messages.COMMAND_STOP:
-            self._runner.stop(now_ms)  # With nothing running this is how it is already.
+            self._cycle.stop(now_ms)  # With nothing running this is how it is already.
         elif command == messages.COMMAND_REBIRTH:
             self.rebirth()
         elif command == messages.COMMAND_ACKNOWLEDGE:

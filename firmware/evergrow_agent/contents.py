@@ -1,6 +1,7 @@
 """Whether what a feature brings fits this appliance. The guard holds its limits all the same; this says it before installing."""
 
 from evergrow_agent import codeload
+from evergrow_agent.control import free
 from evergrow_agent.programme import Programme
 from evergrow_protocol import feature_code
 from evergrow_protocol.errors import OUT_OF_RANGE, UNSUPPORTED, ProtocolError
@@ -25,7 +26,7 @@ def check(feature: Feature, appliance: "Any") -> None:
     if feature.needs is not None and feature.code is not None:
         _check_code(feature.needs, feature.code, appliance)
     if feature.programme is not None:
-        programme = Programme(feature.programme, appliance.signals, appliance.limits)
+        programme = Programme(feature.programme, appliance.signals, free(appliance))
         if programme.id < FIRST_ID:
             raise ProtocolError(OUT_OF_RANGE, f"programme id {programme.id} is below {FIRST_ID}")
 
@@ -36,6 +37,6 @@ def _check_code(needs_data: memoryview, code: memoryview, appliance: "Any") -> N
         if signal not in appliance.signals:
             raise ProtocolError(OUT_OF_RANGE, f"this appliance has no signal {signal}")
     for actuator in needs.actuators:
-        if actuator not in appliance.limits:
+        if actuator not in free(appliance):
             raise ProtocolError(OUT_OF_RANGE, f"this appliance has no actuator {actuator}")
     codeload.check(code)

@@ -6,6 +6,9 @@ the ledger refuses an id, or a cycle, that it has.
 
     file `cycle`   start_ms (8) | envelope, as a checked file
 
+A continuous programme has a record for each period, and one when it is stopped or another takes its place. An appliance with a
+`base_programme` is never without one: it starts by itself, at boot and when whatever else ran is over.
+
 Storage never stands in the way: if it fails, the cycle runs, and `failures` counts.
 """
 
@@ -16,9 +19,12 @@ from evergrow_protocol.errors import INVALID_STATE, OUT_OF_RANGE, ProtocolError
 from evergrow_protocol.messages import decode_envelope
 from evergrow_protocol.registry_common import (
     EVENT_FAULT,
+    EVENT_PERIOD_ENDED,
     EVENT_PHASE_CHANGED,
+    OUTCOME_FAULT,
     OUTCOME_FINISHED,
     OUTCOME_POWER_LOST,
+    OUTCOME_STOPPED,
     USAGE_FEATURES,
     USAGE_OUTCOME,
 )
@@ -35,6 +41,8 @@ if TYPE_CHECKING:
 
 _FEATURES_MAX = 4  # in one record
 _CHECKPOINT_MS = 300_000  # at the latest: a power cut costs no more of what a long phase used
+_CHECKPOINT_LONG_MS = 3_600_000  # the same of a continuous programme: 24 writes a day
+_BASE_AGAIN_MS = 600_000  # after a fault: records of faults are not to fill the flash
 _MEND_MS = 60_000  # between attempts to store, without a cycle, what the flash had no room for or refused
 
 _FILE = "cycle"
@@ -61,6 +69,8 @@ class Cycle:
         self._start_ms = 0
         self._saved_ms = 0
         self._active = False
+        self._base: int = getattr(guard.appliance, "base_programme", 0)
+        self._base_ms = 0  # when it may start
         self._owners: "list[tuple[int, tuple[int, int]]]" = []  # (actuator, the feature whose unlock is in force)
 
     def recover(self) -> None:
@@ -87,9 +97,10 @@ class Cycle:
     def start(self, programme_id: int, now_ms: int, accepted: "Callable[[], None] | None" = None) -> None:
         """Start a programme. ProtocolError: 5 not known here, 11 another runs, 7 not ready yet; and those of a bad programme.
 
-        `accepted()` is called when it will run, before anything of it is on flash.
+        A continuous programme that runs is over with that: its record is made first. `accepted()` is called when the new one
+        will run, before anything of it is on flash.
         """
-        if self._runner.state != IDLE:
+        if self._runner.state != IDLE and not self._runner.period_ms:
             raise ProtocolError(INVALID_STATE, f"programme {self._runner.programme_id} is running")
         appliance = self._guard.appliance
         data = appliance.programmes.get(programme_id)
@@ -100,7 +111,9 @@ class Cycle:
                 raise ProtocolError(OUT_OF_RANGE, f"no programme {programme_id} on this appliance")
             data, owner = found
             owners.append(owner)
-        programme = Programme(data, appliance.signals, appliance.limits)
+        programme = Programme(data, appliance.signals, self._guard.free)
+        if self._active:
+            self._finish(now_ms)
         self._apply_unlocks()
         self._runner.start(programme, now_ms, owners)
         self._active = True
@@ -118,17 +131,47 @@ class Cycle:
 
     def tick(self, now_ms: int) -> int:
         """Let the runner tick, and keep what follows from it; returns its event."""
-        event = self._runner.tick(now_ms)
+        runner = self._runner
+        event = runner.tick(now_ms)
+        period_ms = runner.period_ms
         if self._active:
-            if self._runner.state == IDLE:
+            if runner.state == IDLE:
                 self._active = False
-                self._finish()
-            elif event in (EVENT_PHASE_CHANGED, EVENT_FAULT) or now_ms - self._saved_ms >= _CHECKPOINT_MS:
+                self._finish(now_ms)
+            elif period_ms and now_ms - self._start_ms >= period_ms:
+                self._resume(runner.programme_id, now_ms)
+                event = event or EVENT_PERIOD_ENDED
+            elif (not period_ms and event == EVENT_PHASE_CHANGED) or event == EVENT_FAULT or self._is_due(now_ms):
                 self._checkpoint(now_ms)
+        elif self._base and runner.state == IDLE and now_ms >= self._base_ms:
+            self._resume(self._base, now_ms)
         elif not self._ledger.settled and now_ms - self._saved_ms >= _MEND_MS:
             self._saved_ms = now_ms
             self._ledger.mend()
         return event
+
+    def stop(self, now_ms: int) -> None:
+        """A person or the cloud ends what runs, safely. The base programme goes on, or takes over."""
+        runner = self._runner
+        if not self._base or not runner.period_ms:
+            runner.stop(now_ms)
+        elif runner.programme_id != self._base:
+            runner.outcome = OUTCOME_STOPPED
+            self._resume(self._base, now_ms)
+
+    def _resume(self, programme_id: int, now_ms: int) -> None:
+        """Start a programme anew; one that cannot be (its feature is gone, say) gives way to the base programme, or to rest."""
+        for number in (programme_id, self._base):
+            try:
+                self.start(number, now_ms)
+                return
+            except (ProtocolError, OSError, MemoryError):
+                pass
+        self._base_ms = now_ms + _MEND_MS
+        self._runner.stop(now_ms)
+
+    def _is_due(self, now_ms: int) -> bool:
+        return now_ms - self._saved_ms >= (_CHECKPOINT_LONG_MS if self._runner.period_ms else _CHECKPOINT_MS)
 
     def _apply_unlocks(self) -> None:
         """Raise the limits that active features raise, and no other; of several features the one that raises most counts."""
@@ -171,7 +214,9 @@ class Cycle:
         except Exception:  # Whatever it is, the cycle goes on.
             self.failures += 1
 
-    def _finish(self) -> None:
+    def _finish(self, now_ms: int) -> None:
+        if self._runner.outcome == OUTCOME_FAULT:
+            self._base_ms = now_ms + _BASE_AGAIN_MS
         try:
             if self._ledger.append(self.boot, self._seq, self._timebase.t(), self._record(), self._start_ms):
                 self._flash.remove(_FILE)

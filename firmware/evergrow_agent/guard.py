@@ -6,6 +6,7 @@ must stay locked from the moment the drum is told to turn, not only once it does
 and the programme goes on; any other row makes what happened a fault with that registry error.
 """
 
+from evergrow_agent.control import free
 from evergrow_protocol.errors import INVALID_STATE, OUT_OF_RANGE, ProtocolError
 from evergrow_protocol.registry_common import ERROR_APPLIANCE_IO
 
@@ -29,16 +30,24 @@ class Guard:
     """Stands between everybody and the actuators of `appliance` (a port: see the Board), and starts from its safe state.
 
     `trips` counts how often an interlock took an actuator back. `over_base` holds the actuators that were driven above the
-    limit they have without an unlock; the runner clears it when a cycle starts, so that it tells which unlocks were used.
+    limit they have without an unlock, since `begin`, so that it tells which unlocks a cycle used. `free`: the actuators
+    that programmes may name; the others are those of the base control (see `control`).
     """
 
     def __init__(self, appliance: "Any") -> None:
         self.appliance = appliance
         self.trips = 0
         self.over_base: "set[int]" = set()
+        self.free = free(appliance)
         self._raised: "dict[int, int]" = {}
         self._values: "dict[int, int]" = dict(appliance.safe_state)
         self.safe()
+
+    def begin(self) -> None:
+        """A cycle or a period starts: forget which unlocks were used. What a programme sets it writes anew."""
+        limits = self.appliance.limits
+        used = [actuator for actuator in self.over_base if actuator not in self.free]
+        self.over_base = {actuator for actuator in used if self._values[actuator] > limits[actuator][1]}
 
     def limit(self, actuator: int) -> "tuple[int, int]":
         """(min, max) in force for an actuator; code 5 if the appliance has no such actuator."""
@@ -65,6 +74,15 @@ class Guard:
     def value(self, actuator: int) -> int:
         """What an actuator was last set to."""
         return self._values[actuator]
+
+    def preset(self, actuator: int, value: int) -> int:
+        """A person turns a dial: what that actuator is unless a programme says otherwise. Errors as `write`."""
+        if actuator not in self.appliance.dials.values():
+            raise GuardError(OUT_OF_RANGE, f"actuator {actuator} has no dial")
+        value = self.clamp(actuator, value)
+        before = self.appliance.safe_state[actuator]
+        self.appliance.safe_state[actuator] = value
+        return self.write(actuator, value) if self._values[actuator] == before else value
 
     def holds(self, signal: int, op: int, value: int) -> bool:
         """Whether `signal op value` holds now; see above for a negative signal."""
@@ -113,10 +131,12 @@ class Guard:
             return ERROR_APPLIANCE_IO
         return error
 
-    def safe(self) -> bool:
-        """Put every actuator in its safe state; False if one of them did not answer. Never raises."""
+    def safe(self, controlled: bool = True) -> bool:
+        """Put every actuator in its safe state, or all but the controlled ones; False if one did not answer. Never raises."""
         answered = True
         for actuator, value in self.appliance.safe_state.items():
+            if not controlled and actuator not in self.free:
+                continue
             try:
                 self._force(actuator, value)
             except OSError:

@@ -1,6 +1,8 @@
 """Programmes: what an appliance does step by step, as data. Base programmes and those of features are the same thing.
 
-A programme is deterministic CBOR, `[id, steps, ? options]`, at most 2048 bytes and 1..64 steps; options `{0: nominal_s}`.
+A programme is deterministic CBOR, `[id, steps, ? options]`, at most 2048 bytes and 1..64 steps; options `{? 0: nominal_s,
+? 1: period_s}`. With period_s (600..86400) it is continuous: it begins again after its last step, and a usage record is due for
+each period, with which it begins anew, too.
 A step is a map; every actuator that it does not name is in its safe state while it lasts:
 
     0 phase       registry id
@@ -29,6 +31,8 @@ MAX_BYTES = 2048
 MAX_STEPS = 64
 _MAX_STEP_S = 14400
 _MAX_TOTAL_S = 43200
+_MIN_PERIOD_S = 600
+_MAX_PERIOD_S = 86400
 _MAX_ROWS = 4
 _MAX_WRITES = 8
 _ID_MAX = 65535
@@ -78,7 +82,8 @@ class Programme:
     `signals` and `actuators`: what it may name, the appliance's own or those granted to a publisher.
 
     Raises ProtocolError: the codec's, or 1 malformed, 4 bad type, 5 out of range (also an id it may not name),
-    6 an unknown critical key, 8 too large. Attributes: `id`, `nominal_s` (0 when unknown), `count` of steps.
+    6 an unknown critical key, 8 too large. Attributes: `id`, `nominal_s` (0 when unknown), `period_s` (0: no continuous one),
+    `count` of steps.
     """
 
     def __init__(self, data: "bytes | bytearray | memoryview", signals: "Container[int]", actuators: "Container[int]") -> None:
@@ -93,6 +98,7 @@ class Programme:
         _at_most(MAX_STEPS, self.count, "steps")
         self._first_step = decoder.offset
         total_ms = 0
+        lasting = False  # Is there a step that is never skipped?
         for _ in range(self.count):
             step = Step(decoder.decode())
             driven = step.actuators()
@@ -101,20 +107,28 @@ class Programme:
             _allowed(driven, actuators, "actuator")
             _allowed(step.signals(), signals, "signal")
             total_ms += step.limit_ms
+            lasting = lasting or step.hold_ms > 0 or not step.until
         _at_most(_MAX_TOTAL_S, total_ms // 1000, "limit_s in all")
-        self.nominal_s = 0
+        self.nominal_s = self.period_s = 0
         if parts == 3:
             options = decoder.decode()
             _check_keys(options)
             self.nominal_s = _whole(options.get(0, 0), 0, _MAX_TOTAL_S, "nominal_s")
+            if 1 in options:
+                self.period_s = _whole(options[1], _MIN_PERIOD_S, _MAX_PERIOD_S, "period_s")
+                if not lasting:
+                    raise ProgrammeError(MALFORMED, "no step of a continuous programme lasts")
         if not self.count or not decoder.at_end():
             raise ProgrammeError(MALFORMED, "no steps, or bytes after the end", decoder.offset)
 
     def steps(self) -> "Iterator[Step]":
-        """The steps in order, each decoded when it is asked for."""
-        decoder = Decoder(memoryview(self._data)[self._first_step :])
-        for _ in range(self.count):
-            yield Step(decoder.decode())
+        """The steps in order, each decoded when it is asked for; of a continuous programme again and again."""
+        while True:
+            decoder = Decoder(memoryview(self._data)[self._first_step :])
+            for _ in range(self.count):
+                yield Step(decoder.decode())
+            if not self.period_s:
+                return
 
 
 def _typed(value: "Any", kind: type, what: str) -> "Any":

@@ -5,8 +5,12 @@
 Whatever ends a programme, the appliance's own `ending` programme follows and brings it to rest. It also follows a boot that
 finds the appliance not at rest (after a power cut: water or heat in the drum). Idle, the runner offers the rest state (say,
 an unlocked door) to the guard until the guard agrees.
+
+A continuous programme (see `programme`) runs until it is stopped or another is started in its place, without an ending between.
+The base control of the appliance (see `control`) is looked after at every tick, whatever runs.
 """
 
+from evergrow_agent.control import Control
 from evergrow_agent.guard import GuardError
 from evergrow_agent.programme import Programme
 from evergrow_protocol import registry_common as ids
@@ -65,13 +69,15 @@ class Meter:
 
 class Runner:
     """Runs programmes on the appliance behind `guard`. Readable at any time: `state`, `phase` and `error` (registry ids),
-    `outcome`, `step` (index, -1 before the first), `programme_id` (0: none, or recovery), `owned` (whether that is due to a
-    feature). `hold_percent`: to how much of them the holds of the programme are shortened; 100 again at the next start.
+    `outcome`, `step` (how many have begun, less 1), `programme_id` (0: none, or recovery), `owned` (whether that is due to a
+    feature), `period_ms` (of the continuous programme that runs, 0: none). `hold_percent`: to how much of them the holds of the
+    programme are shortened; 100 again at the next start.
     """
 
     def __init__(self, guard: "Guard") -> None:
         appliance = guard.appliance
         self._guard = guard
+        self._control = Control(guard)
         self._meter = Meter(appliance)
         self._ending = Programme(appliance.ending, appliance.signals, appliance.limits)
         self._steps: "Iterator[Step]" = iter(())
@@ -88,6 +94,7 @@ class Runner:
         self.programme_id = 0
         self.outcome = ids.OUTCOME_FINISHED
         self.error = ids.ERROR_NONE
+        self.period_ms = 0
         self.hold_percent = 100
 
     @property
@@ -107,14 +114,15 @@ class Runner:
     def start(self, programme: Programme, now_ms: int, features: "Sequence[Sequence[int]]" = ()) -> None:
         """Start a programme; its first step begins at the next tick. `features`: [[publisher, feature], ...] it is due to.
 
-        Code 7 while a programme or the ending runs.
+        Code 7 while a programme that is not continuous or the ending runs.
         """
-        if self.state != IDLE or not self._settled:
+        if not self._settled or (self.state != IDLE and not self.period_ms):
             raise ProtocolError(BUSY, f"a programme is running or ending (state {self.state})")
-        self._guard.over_base.clear()
+        self._guard.begin()
         self._features = features
         self._nominal_s = programme.nominal_s
         self._begin(RUNNING, programme.id, programme, now_ms)
+        self.period_ms = 1000 * programme.period_s
 
     def stop(self, now_ms: int) -> None:
         """End the programme at once, safely. Idle: try again to come to rest, if the appliance is not."""
@@ -133,6 +141,7 @@ class Runner:
         guard = self._guard
         trips = guard.trips
         try:
+            self._control.tick(now_ms)
             error = guard.enforce()
             tripped = guard.trips != trips
             if self.state != IDLE:
@@ -179,8 +188,9 @@ class Runner:
         self._meter.start()
 
     def _end(self) -> None:
-        self._guard.safe()
+        self._guard.safe(controlled=self.outcome == ids.OUTCOME_FAULT)
         self.state = ENDING
+        self.period_ms = 0
         self.step = -1
         self._steps = self._ending.steps()
         self._step = None
@@ -248,7 +258,7 @@ class Runner:
         if self.state == RUNNING:
             self._end()
             return 0
-        self._guard.safe()
+        self._guard.safe(controlled=False)
         self.state = IDLE
         self.phase = ids.PHASE_DONE if self.programme_id else ids.PHASE_IDLE
         return ids.EVENT_CYCLE_ENDED if self.programme_id else 0
@@ -262,7 +272,7 @@ class Runner:
         self.phase = phase
         driven = step.actuators()
         for actuator, value in self._guard.appliance.safe_state.items():
-            if actuator not in driven:
+            if actuator not in driven and actuator in self._guard.free:
                 event = self._write(actuator, value) or event
         for actuator, value in step.writes.items():
             event = self._write(actuator, value) or event

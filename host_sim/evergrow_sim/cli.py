@@ -32,6 +32,14 @@ app.command(epilog="Examples: evergrow sim cuts; evergrow sim cuts usage")(cuts)
 EXPECTED = (DeviceError,)
 
 
+class Appliance(StrEnum):
+    """What evergrow_sim.appliances has models of."""
+
+    washer = "washer"
+    refrigerator = "refrigerator"
+    air_conditioner = "air_conditioner"
+
+
 class Runtime(StrEnum):
     """The interpreter that a device runs on."""
 
@@ -45,7 +53,8 @@ def _group() -> None:
 
 
 @app.command(
-    epilog="Examples: evergrow sim run --device w1 --speed 60; evergrow sim run --device w2 --broker mqtts://host --ca ca.pem"
+    epilog="Examples: evergrow sim run --device w1 --speed 60; evergrow sim run --device f1 --appliance refrigerator; "
+    "evergrow sim run --device w2 --broker mqtts://host --ca ca.pem"
 )
 def run(
     context: typer.Context,
@@ -54,6 +63,7 @@ def run(
         str, typer.Option(help="mqtt://host:port, or mqtts:// for TLS; user:password@ may go before the host.")
     ] = "mqtt://127.0.0.1:1883",
     tenant: Annotated[str, typer.Option(help="Tenant id.")] = "acme",
+    appliance: Annotated[Appliance, typer.Option(help="What it is.")] = Appliance.washer,
     runtime: Annotated[Runtime, typer.Option(help="Interpreter; cpython needs no MicroPython.")] = Runtime.micropython,
     heap: Annotated[str, typer.Option(help="Heap of the MicroPython process; a 32-bit board needs about half.")] = "256K",
     speed: Annotated[float, typer.Option(min=0.1, max=2000, help="Times real time, as far as this machine keeps up.")] = 1.0,
@@ -71,16 +81,19 @@ def run(
     key: Annotated[Path | None, typer.Option(help="Key of the client certificate, PEM.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print each event as one line of JSON.")] = False,
 ) -> None:
-    """Run one washer until Ctrl-C.
+    """Run one appliance until Ctrl-C.
 
-    Lines typed meanwhile are what a person does at the appliance: `start 3`, `stop`, `remote 1`, `door 0`, `heap`.
+    Lines typed meanwhile are what a person does at the appliance: `start 3`, `stop`, `remote 1`, `door 0`, `set fridge 5`,
+    `heap`.
     """
     try:
         topics.check_id(tenant)
         topics.check_id(device)
-        config: dict[str, Any] = {"tenant": tenant, "device": device, "speed": speed, "remote_enable": remote, "seed": seed}
+        config: dict[str, Any] = {"tenant": tenant, "device": device, "appliance": appliance.value, "speed": speed, "seed": seed}
+        if remote:
+            config["remote_enable"] = True
         config |= broker_options(broker, ca, cert, key)
-        config |= {"trust": [trusted_key(path) for path in trust or []], **manifest_ids(vendor, "washer")}
+        config |= {"trust": [trusted_key(path) for path in trust or []], **manifest_ids(vendor, appliance.value)}
         if device_key:
             config["device_key"] = shared_key(device_key)
     except (ProtocolError, ValueError, OSError) as error:

@@ -11,13 +11,15 @@ Configuration, a JSON object; all but the first four may be left out:
     trust                          key ring for a first start: [[kid, algorithm, public key, publisher, prefix], ...]
     vendor_id, class_id            what manifests must name, 16 bytes; bytes are hexadecimal throughout
     model, firmware                what birth says
+    appliance                      its class, see evergrow_sim.appliances; a washer when left out
     remote_enable                  whether a person allowed it to be started from afar
     telemetry_signals, telemetry_s, rx_bytes, tx_bytes, block_bytes
     mqtt                           {name: value} of further settings, see evergrow_mqtt.config
 
 Events are dicts with `event` and more (see `Device`); `main` prints each as a line of JSON. Commands are lines of text on
-standard input, what a person does at the appliance: `start ID`, `stop`, `remote 0|1`, `door 0|1`; and `heap`, `quit`. The end
-of input is `quit`, so that no device outlives what started it. A power cut is the end of the process without any of this.
+standard input, what a person does at the appliance: `start ID`, `stop`, `remote 0|1`, `set DIAL DEGREES`, and what this one
+has, say `door 0|1` (see evergrow_sim.appliances); and `heap`, `quit`. The end of input is `quit`, so that no device outlives
+what started it. A power cut is the end of the process without any of this.
 """
 
 import asyncio
@@ -38,7 +40,7 @@ from evergrow_agent.board import Config, Identity
 from evergrow_agent.runner import IDLE
 from evergrow_protocol.cose import Key
 from evergrow_protocol.errors import ProtocolError
-from evergrow_sim.appliances.washer import Washer
+from evergrow_sim.appliances import make
 from evergrow_sim.board import Random, SimBoard, open_flash
 
 TYPE_CHECKING = False
@@ -59,9 +61,9 @@ class Device:
 
     booted        boot, interpreter, version, features [[publisher, feature, sequence], ...], heap_free
     connected, disconnected (error)
-    started       programme, energy_wh (a counter of the appliance, since power on)
+    started       programme, energy_wh (a counter of the appliance, since power on); also one continuous programme after another
     phase         phase, remaining_s
-    ended         programme, outcome, error, duration_s; energy_wh, water_ml: the appliance's own counters since power on
+    ended         programme, outcome, error, duration_s; energy_wh, water_ml: the appliance's own counters, where it has them
     features      features
     crash         text: a task of the agent failed and was started again
     watchdog      missed: a real board would have been reset
@@ -75,14 +77,15 @@ class Device:
         self.emit = emit
         self.failed = False
         seed = config.get("seed")
-        self.washer: "Any" = Washer(Random(None if seed is None else seed + 1))
-        self.washer.remote_enable = bool(config.get("remote_enable"))
+        self.appliance: "Any" = make(config.get("appliance", "washer"), Random(None if seed is None else seed + 1))
+        if "remote_enable" in config:
+            self.appliance.remote_enable = bool(config["remote_enable"])
         flash = open_flash(_need(config, "flash"))
         if flash.size(trust.FILE) < 0:
             trust.provision(flash, [_key(row) for row in config.get("trust", [])])
         if "device_key" in config and flash.size(devicekey.FILE) < 0:
             devicekey.provision(flash, binascii.unhexlify(config["device_key"]))
-        self.board = SimBoard(self.washer, flash, config.get("speed", 1), seed)
+        self.board = SimBoard(self.appliance, flash, config.get("speed", 1), seed)
         self.agent = Agent(self.board, _identity(config), _agent_config(config))  # type: ignore[arg-type]
         self._seen: "dict[str, Any]" = {}
         self._started_ms = 0
@@ -113,20 +116,28 @@ class Device:
             elif word == "stop":
                 self.agent.stop_programme()
             elif word == "remote":
-                self.washer.remote_enable = bool(int(argument))
-            elif word == "door":
-                (self.washer.close_door if int(argument) else self.washer.open_door)()
+                self.appliance.remote_enable = bool(int(argument))
+            elif word == "set":
+                self._set(argument)
             elif word == "heap":
                 free, allocated = _heap()
                 if micropython is not None:
                     micropython.mem_info()
                 self.emit({"event": "heap", "free": free, "allocated": allocated})
             else:
-                raise ValueError("no such command")
+                self.appliance.act(word, int(argument))
         except ProtocolError as exc:
             self.emit({"event": "refused", "command": line, "code": exc.code, "text": exc.text})
         except ValueError as exc:
             self.emit({"event": "refused", "command": line, "code": 0, "text": str(exc)})
+
+    def _set(self, argument: str) -> None:
+        """`NAME DEGREES`: turn a dial of the appliance."""
+        name, _, degrees = argument.partition(" ")
+        dials = getattr(self.appliance, "dials", {})
+        if name not in dials:
+            raise ValueError(f"no dial {name!r}, there are {', '.join(sorted(dials)) or 'none'}")
+        self.agent.guard.preset(dials[name], round(float(degrees) * 10))
 
     async def _world(self, work: "Callable[[], Awaitable[None]]") -> None:
         """A fault in the simulation itself ends the device: nothing that it showed would mean anything."""
@@ -145,6 +156,7 @@ class Device:
         self._seen = {
             "link": False,
             "idle": runner.state == IDLE,
+            "programme": 0 if runner.period_ms else runner.programme_id,  # A base programme has started by itself.
             "phase": runner.phase,
             "features": features,
             "crashes": 0,
@@ -181,20 +193,19 @@ class Device:
             now_ms = self.board.clock.ticks_ms()
             if not idle:
                 self._started_ms = now_ms
-                energy_wh = self.washer.energy_mj // 3600000
-                self.emit({"event": "started", "programme": runner.programme_id, "energy_wh": energy_wh})
+                self._started()
             elif self._started_ms:
-                self.emit(
-                    {
-                        "event": "ended",
-                        "programme": runner.programme_id,
-                        "outcome": runner.outcome,
-                        "error": runner.error,
-                        "duration_s": (now_ms - self._started_ms) // 1000,
-                        "energy_wh": self.washer.energy_mj // 3600000,
-                        "water_ml": self.washer.water_in_ul // 1000,
-                    }
-                )
+                event = {
+                    "event": "ended",
+                    "programme": runner.programme_id,
+                    "outcome": runner.outcome,
+                    "error": runner.error,
+                    "duration_s": (now_ms - self._started_ms) // 1000,
+                }
+                event.update(self.appliance.counters())
+                self.emit(event)
+        elif not idle and self._seen["programme"] != runner.programme_id:  # One continuous programme after another.
+            self._started()
         if self._changed("phase", runner.phase) and not idle:
             self.emit({"event": "phase", "phase": runner.phase, "remaining_s": runner.remaining_s})
         features = self._features()
@@ -204,6 +215,10 @@ class Device:
             self.emit({"event": "crash", "text": agent.last_crash})
         if self._changed("missed", self.board.watchdog.missed):
             self.emit({"event": "watchdog", "missed": self.board.watchdog.missed})
+
+    def _started(self) -> None:
+        programme = self._seen["programme"] = self.agent.runner.programme_id
+        self.emit({"event": "started", "programme": programme, "energy_wh": self.appliance.counters()["energy_wh"]})
 
     def _changed(self, what: str, value: "Any") -> bool:
         changed = self._seen[what] != value

@@ -1,8 +1,9 @@
 """Programmes as people write them (TOML) compiled to what a runner reads: deterministic CBOR, `[id, steps, ? options]`.
 
-A programme table has `id` (or `programme`, a name of the registry), `nominal_s` and `step`s. A step has `phase`,
-`limit_s`, and any of `set`, `regulate`, `pulse`, `until`, `hold_s`, `error`; or `repeat` and `step`s of its own, which are
-written out so many times. Values are wire integers or text with a unit ("60 degC"); "max" asks for the limit in force.
+A programme table has `id` (or `programme`, a name of the registry), `nominal_s`, `period_s` (of a continuous one) and
+`step`s. A step has `phase`, `limit_s`, and any of `set`, `regulate`, `pulse`, `until`, `hold_s`, `error`; or `repeat` and
+`step`s of its own, which are written out so many times. Values are wire integers or text with a unit ("60 degC"); "max" asks
+for the limit in force.
 
 Run as a module it compiles the base programmes of every simulated appliance: `python -m evergrow_tools.programme_toml`.
 """
@@ -20,7 +21,7 @@ from evergrow_protocol.registry import Entry, Registry, RegistryError, load
 MAX = 32767  # clamped by the guard: whatever the appliance may do now
 
 _STEP_KEYS = {"phase", "set", "regulate", "until", "hold_s", "limit_s", "error", "pulse"}
-_PROGRAMME_KEYS = {"id", "programme", "nominal_s", "step"}
+_PROGRAMME_KEYS = {"id", "programme", "nominal_s", "period_s", "step"}
 
 
 class ProgrammeSourceError(Exception):
@@ -36,8 +37,9 @@ def compile_programme(table: Mapping[str, Any], registry: Registry | None = None
     _only(table, _PROGRAMME_KEYS, "programme")
     steps = [compiler.step(step, f"step {index}") for index, step in enumerate(_unrolled(table.get("step", ())))]
     programme: list[Any] = [compiler.programme_id(table), steps]
-    if "nominal_s" in table:
-        programme.append({0: table["nominal_s"]})
+    options = {key: table[name] for key, name in enumerate(("nominal_s", "period_s")) if name in table}
+    if options:
+        programme.append(options)
     return dumps(programme)
 
 

@@ -52,7 +52,7 @@ class Bench:
         ledger.load()
         self.cycle = Cycle(self.runner, guard, ledger, self.flash, timebase)
         self.cycle.boot = 1
-        self.commands = Commands(self.cycle, self.runner, self.appliance, timebase, self.flash)
+        self.commands = Commands(self.cycle, self.appliance, timebase, self.flash)
         self.births = 0
         self.commands.rebirth = self._rebirth
         self.tick()

@@ -3,21 +3,8 @@
 from evergrow_protocol import registry_washer as ids
 from evergrow_protocol.errors import OUT_OF_RANGE, ProtocolError
 from evergrow_sim.appliances.washer import Washer
+from scramble import Noise
 from support import raises
-
-
-class Noise:
-    """A seeded source of bytes."""
-
-    def __init__(self, seed):
-        self.state = seed
-
-    def bytes(self, count):
-        out = bytearray()
-        for _ in range(count):
-            self.state = (self.state * 1103515245 + 12345) % 2147483648
-            out.append(self.state // 65536 % 256)
-        return bytes(out)
 
 
 def drive(washer, **actuators):

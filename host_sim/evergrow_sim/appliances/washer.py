@@ -176,6 +176,15 @@ class Washer:
             self.remote_enable = False
         return not self.door_closed
 
+    def act(self, word: str, number: int) -> None:
+        """What a person does: `door 0` opens it, if it is not locked, `door 1` shuts it."""
+        if word != "door":
+            raise ValueError(f"a washer has no {word!r}, only a door")
+        self.close_door() if number else self.open_door()
+
+    def counters(self) -> "dict[str, int]":
+        return {"energy_wh": self.energy_mj // 3600000, "water_ml": self.water_in_ul // 1000}
+
     def close_door(self) -> None:
         self.door_closed = True
 
