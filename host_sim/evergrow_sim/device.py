@@ -11,14 +11,14 @@ Configuration, a JSON object; all but the first four may be left out:
     trust                          key ring for a first start: [[kid, algorithm, public key, publisher, prefix], ...]
     vendor_id, class_id            what manifests must name, 16 bytes; bytes are hexadecimal throughout
     model, firmware                what birth says
-    appliance                      its class, see evergrow_sim.appliances; a washer when left out
+    appliance                      its class, see evergrow_sim.appliances.catalogue; a washer when left out
     remote_enable                  whether a person allowed it to be started from afar
     telemetry_signals, telemetry_s, rx_bytes, tx_bytes, block_bytes
     mqtt                           {name: value} of further settings, see evergrow_mqtt.config
 
 Events are dicts with `event` and more (see `Device`); `main` prints each as a line of JSON. Commands are lines of text on
 standard input, what a person does at the appliance: `start ID`, `stop`, `remote 0|1`, `set DIAL DEGREES`, and what this one
-has, say `door 0|1` (see evergrow_sim.appliances); and `heap`, `quit`. The end of input is `quit`, so that no device outlives
+has, say `door 0|1` (see evergrow_sim.appliances.catalogue); and `heap`, `quit`. The end of input is `quit`, so that no device outlives
 what started it. A power cut is the end of the process without any of this.
 """
 
@@ -40,7 +40,7 @@ from evergrow_agent.board import Config, Identity
 from evergrow_agent.runner import IDLE
 from evergrow_protocol.cose import Key
 from evergrow_protocol.errors import ProtocolError
-from evergrow_sim.appliances import make
+from evergrow_sim.appliances.catalogue import make
 from evergrow_sim.board import Random, SimBoard, open_flash
 
 TYPE_CHECKING = False

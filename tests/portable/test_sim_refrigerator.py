@@ -2,7 +2,7 @@
 
 from evergrow_protocol import registry_refrigerator as ids
 from evergrow_protocol.errors import OUT_OF_RANGE, ProtocolError
-from evergrow_sim.appliances import CLASSES, make
+from evergrow_sim.appliances.catalogue import CLASSES, make
 from evergrow_sim.appliances.refrigerator import Refrigerator
 from scramble import Noise, scramble
 from support import raises
