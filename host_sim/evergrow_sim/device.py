@@ -18,8 +18,8 @@ Configuration, a JSON object; all but the first four may be left out:
 
 Events are dicts with `event` and more (see `Device`); `main` prints each as a line of JSON. Commands are lines of text on
 standard input, what a person does at the appliance: `start ID`, `stop`, `remote 0|1`, `set DIAL DEGREES`, and what this one
-has, say `door 0|1` (see evergrow_sim.appliances.catalogue); and `heap`, `quit`. The end of input is `quit`, so that no device outlives
-what started it. A power cut is the end of the process without any of this.
+has, say `door 0|1` (see evergrow_sim.appliances.catalogue); and `heap`, `quit`. The end of input is `quit`, so that no device
+outlives what started it. A power cut is the end of the process without any of this.
 """
 
 import asyncio

