@@ -3,6 +3,9 @@
 A patch is a raw deflate stream (RFC 1951) whose window begins as the old content. No inflater of a board can be told so, but
 any can be brought there: it is fed the old content as stored blocks, then the patch, and as many bytes as the old content has
 are thrown away. So a board needs no code for patches but what it has in C, and memory for the window and two chunks.
+
+    read_old = lambda offset, buf: flash.readinto(record.file, offset, buf)
+    for piece in delta.apply(read_old, record.size, read_patch, patch_bytes, action.size): ...     # store it, let others run
 """
 
 import io

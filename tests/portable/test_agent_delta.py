@@ -1,9 +1,16 @@
 """Patches: the new content is made exactly, in bounded memory, and nothing that claims to be a patch gets further."""
 
 import binascii
+from hashlib import sha256
 
 from evergrow_agent import delta, forms
-from evergrow_protocol.errors import BAD_DIGEST, TOO_LARGE, ProtocolError
+from evergrow_protocol import suit
+from evergrow_protocol.cbor import dumps
+from evergrow_protocol.errors import BAD_DIGEST, INVALID_STATE, TOO_LARGE, ProtocolError
+from evergrow_protocol.suit_envelope import Envelope
+from evergrow_protocol.suit_manifest import INSTALL, Manifest
+from evergrow_sim.publisher import manifest
+from faultyflash import FaultyFlash
 from support import raises
 
 OLD = b"".join([b"step %d: heat to %d, then turn\n" % (i, 30 + i * i % 60) for i in range(90)])
@@ -141,3 +148,103 @@ def test_source_and_byte_code_load_where_they_can():
     assert forms.loads(forms.SOURCE)
     assert [slot for slot in range(1, 10) if forms.loads(slot)] in ([], [6])
     assert not forms.loads(-1)
+
+
+# -- as an installer uses it
+
+VENDOR, CLASS = bytes(range(16)), bytes(range(16, 32))
+FITS = [20, {1: VENDOR, 2: CLASS}, 1, 15, 2, 15]
+
+
+def digest_of(content):
+    return dumps([-16, sha256(content).digest()])
+
+
+def ways(patch_bytes, content=NEW):
+    """Byte code of a version that nothing loads; then source: by the patch, or whole."""
+    result = {3: digest_of(content), 14: len(content)}
+    by_patch, whole = dict(result), dict(result)
+    by_patch[21] = f"evergrow:2?patch={patch_bytes}"
+    whole[21] = "evergrow:1"
+    slot = [20, {5: 0}, 5, 0]
+    installed = [20, {3: digest_of(OLD), 14: len(OLD)}, 3, 0]
+    fetch = [21, 2, 3, 15]
+    return [
+        dumps([20, {5: 99}, 5, 0, 20, whole] + fetch),
+        dumps(slot + installed + [20, by_patch] + fetch),
+        dumps(slot + [20, whole] + fetch),
+    ]
+
+
+def install(flash, payloads, sequences):
+    """What an installer does for one component, in the least lines; -> the URIs that it fetched."""
+    envelope = Envelope(dumps({2: dumps([digest_of(b"")]), 3: manifest(FITS, {INSTALL: [15, sequences]})}))
+    fetched = []
+    steps = suit.Processor(Manifest(envelope), VENDOR, CLASS).run(INSTALL)
+    answer = None
+    current = "old"
+    while True:
+        try:
+            action = steps.send(answer)
+        except StopIteration:
+            return fetched
+        if action.kind == suit.COMPONENT_SLOT:
+            answer = forms.loads(action.slot)
+        elif action.kind == suit.IMAGE_MATCH:
+            content = flash.read(current) or b""
+            answer = len(content) == action.size and sha256(content).digest() == bytes(action.digest)
+        elif action.kind == suit.FETCH:
+            fetched.append(action.uri)
+            current = "new"
+            flash.remove("new")
+            answer = store(flash, payloads, action)
+
+
+def store(flash, payloads, action):
+    number, patch = suit.locate(action.uri)
+    if not patch:
+        flash.append("new", payloads[number])
+        return True
+    flash.write("patch", payloads[number])
+
+    def read_old(offset, buf):
+        return flash.readinto("old", offset, buf)
+
+    def read_patch(offset, buf):
+        return flash.readinto("patch", offset, buf)
+
+    try:
+        for piece in delta.apply(read_old, flash.size("old"), read_patch, patch, action.size):
+            if piece:
+                flash.append("new", bytes(piece))
+    except ProtocolError:
+        return False  # the next alternative follows
+    return True
+
+
+def test_an_installer_takes_the_patch_where_it_fits_and_the_whole_where_not():
+    """EG-SUIT-006, EG-SUIT-007"""
+    payloads = {1: NEW, 2: PATCH}
+    patched, whole = f"evergrow:2?patch={len(PATCH)}", "evergrow:1"
+    for old, offered, fetched in (
+        (OLD, payloads, [patched]),
+        (OLD[:-1], payloads, [whole]),  # another content is installed
+        (b"", payloads, [whole]),
+        (OLD, {1: NEW, 2: bytes(len(PATCH))}, [patched, whole]),  # the patch is not what was built
+        (OLD, {1: NEW, 2: BOMB[: len(PATCH)]}, [patched, whole]),
+    ):
+        flash = FaultyFlash()
+        if old:
+            flash.write("old", old)
+        assert install(flash, offered, ways(len(PATCH))) == fetched, fetched
+        assert flash.read("new") == NEW
+
+
+def test_no_patch_ever_stores_more_than_the_signed_size():
+    """EG-SUIT-007, endless data"""
+    flash = FaultyFlash()
+    flash.write("old", OLD)
+    small = NEW[:500]
+    patch_only = ways(len(PATCH), small)[1:2]
+    assert raises(ProtocolError, install, flash, {2: PATCH}, patch_only).code == INVALID_STATE
+    assert flash.size("new") <= len(small)
