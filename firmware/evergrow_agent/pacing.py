@@ -1,4 +1,4 @@
-"""How much the cloud takes (SPEC section 18): credits for telemetry, and what it has asked to hold back for a while."""
+"""How much the cloud takes (SPEC section 19): credits for telemetry, and what it has asked to hold back for a while."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

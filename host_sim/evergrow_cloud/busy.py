@@ -1,4 +1,4 @@
-"""When a device is told that the cloud is busy (SPEC section 18): once for each time that it then keeps quiet."""
+"""When a device is told that the cloud is busy (SPEC section 19): once for each time that it then keeps quiet."""
 
 import math
 from collections import OrderedDict

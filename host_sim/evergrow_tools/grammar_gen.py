@@ -1,4 +1,4 @@
-"""Generates `protocol/evergrow.cddl` and `asyncapi.yaml`: `python -m evergrow_tools.grammar_gen [--check]`.
+"""Generates `protocol/evergrow.cddl`, `asyncapi.yaml` and `examples.md`: `python -m evergrow_tools.grammar_gen [--check]`.
 
 It needs a checkout. A test holds the generated files against messages.toml and, for the examples, against the test vectors.
 """
@@ -8,16 +8,23 @@ import json
 from pathlib import Path
 from typing import Any
 
-from evergrow_protocol import message_table
-from evergrow_tools import grammar_asyncapi, grammar_cddl
+from evergrow_protocol import message_table, registry
+from evergrow_tools import grammar_asyncapi, grammar_cddl, grammar_examples
 
 FOLDER = Path(__file__).parents[2] / "protocol"
 
 
 def render() -> dict[str, str]:
     """{file name: text} of every generated file."""
-    table = message_table.load()
-    return {"evergrow.cddl": grammar_cddl.render(table), "asyncapi.yaml": grammar_asyncapi.render(table, _examples())}
+    table, vectors = message_table.load(), _vectors()
+    named = {
+        kind: [(one["name"], one["message"]) for one in listed if one["expect"] == "valid"] for kind, listed in vectors.items()
+    }
+    return {
+        "evergrow.cddl": grammar_cddl.render(table),
+        "asyncapi.yaml": grammar_asyncapi.render(table, named),
+        "examples.md": grammar_examples.render(table, registry.load(), vectors),
+    }
 
 
 def stale() -> list[str]:
@@ -25,12 +32,9 @@ def stale() -> list[str]:
     return [name for name, text in render().items() if _read(FOLDER / name) != text]
 
 
-def _examples() -> dict[str, list[tuple[str, Any]]]:
-    found = {}
-    for path in sorted((FOLDER / "vectors").glob("*.json")):
-        data = json.loads(path.read_text(encoding="utf-8"))
-        found[data["kind"]] = [(one["name"], one["message"]) for one in data["vectors"] if one["expect"] == "valid"]
-    return found
+def _vectors() -> dict[str, list[dict[str, Any]]]:
+    files = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((FOLDER / "vectors").glob("*.json"))]
+    return {data["kind"]: data["vectors"] for data in files}
 
 
 def main() -> int:

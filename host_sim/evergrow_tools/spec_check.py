@@ -19,13 +19,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evergrow_tools import spec_ids, spec_proofs
+from evergrow_protocol import message_table
+from evergrow_protocol.message_table import TableError
+from evergrow_tools import spec_compat, spec_ids, spec_proofs
 from evergrow_tools.spec_ids import Spec, SpecError
 from evergrow_tools.spec_proofs import Naming
 
 SPEC = "protocol/SPEC.md"
 LISTS = "protocol/ids.toml"
 RELEASED = "protocol/released.json"
+MESSAGES = "protocol/evergrow_protocol/messages.toml"
+RELEASED_MESSAGES = "protocol/released-messages.toml"
 TESTS = "tests"
 CODE = ("protocol", "firmware", "host_sim", TESTS)
 _LISTS = ("unproven", "retired", "reworded")
@@ -42,12 +46,13 @@ class Lists:
 
 @dataclass(frozen=True)
 class Project:
-    """What is compared. `released`: {id: {"since", "text"}}."""
+    """What is compared. `released`: {id: {"since", "text"}}. `broken`: what a minor version may not do to messages."""
 
     spec: Spec
     namings: list[Naming]
     lists: Lists
     released: dict[str, dict[str, str]]
+    broken: list[str]
 
     def proofs(self, id: str) -> list[Naming]:
         return [naming for naming in self.namings if naming.id == id and naming.test is not None]
@@ -56,16 +61,20 @@ class Project:
 def read(root: Path) -> Project:
     """The project at `root`. Raises SpecError."""
     spec = spec_ids.read(root / SPEC)
-    return Project(spec, spec_proofs.find(root, CODE), _lists(root / LISTS), _released(root / RELEASED))
+    return Project(spec, spec_proofs.find(root, CODE), _lists(root / LISTS), _released(root / RELEASED), _broken(root))
 
 
 def problems(project: Project) -> list[str]:
     """What is wrong, one sentence each, that says where and what to do."""
-    return [*_ids(project), *_proofs(project), *_history(project)]
+    broken = [f"{MESSAGES}: {what} (EG-VER-001, {RELEASED_MESSAGES})." for what in project.broken]
+    return [*_ids(project), *_proofs(project), *_history(project), *broken]
 
 
 def release(root: Path, project: Project) -> int:
-    """Write released.json: what SPEC.md says now, of the version that it names. -> how many ids are new. Raises SpecError."""
+    """Write released.json and released-messages.toml: what holds now, of the version that SPEC.md names.
+
+    -> how many ids are new. Raises SpecError.
+    """
     version = project.spec.version
     if not version:
         raise SpecError(f"{SPEC} does not say `Protocol version 1.0`.")
@@ -78,6 +87,8 @@ def release(root: Path, project: Project) -> int:
         entries[sentence.id] = {"since": since, "text": sentence.digest}
     lines = [f"  {json.dumps(id)}: {json.dumps(entry)}" for id, entry in sorted(entries.items())]
     (root / RELEASED).write_text("{\n" + ",\n".join(lines) + "\n}\n" if lines else "{}\n", encoding="utf-8")
+    if (root / MESSAGES).is_file():
+        (root / RELEASED_MESSAGES).write_text((root / MESSAGES).read_text(encoding="utf-8"), encoding="utf-8")
     return len(entries) - len(project.released)
 
 
@@ -157,6 +168,17 @@ def _lists(path: Path) -> Lists:
             if not spec_ids.ID.fullmatch(id) or not isinstance(reason, str) or not reason.strip():
                 raise SpecError(f'{path}: a line of [{name}] is EG-XYZ-nnn = "the reason", not {id} = {reason!r}')
     return Lists(*[tables.get(name, {}) for name in _LISTS])
+
+
+def _broken(root: Path) -> list[str]:
+    """Nothing before the first release."""
+    if not (root / RELEASED_MESSAGES).is_file():
+        return []
+    try:
+        released, now = (message_table.parse((root / name).read_text(encoding="utf-8")) for name in (RELEASED_MESSAGES, MESSAGES))
+    except (OSError, ValueError, TableError) as error:
+        raise SpecError(f"{MESSAGES} or {RELEASED_MESSAGES}: {error}") from None
+    return spec_compat.breaks(released, now)
 
 
 def _released(path: Path) -> dict[str, dict[str, str]]:

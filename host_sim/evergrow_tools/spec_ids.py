@@ -7,7 +7,7 @@ from pathlib import Path
 
 ID = re.compile(r"\bEG-[A-Z]{2,6}-[0-9]{3}\b")
 _SENTENCE = re.compile(r"- \*\*(EG-[A-Z]{2,6}-[0-9]{3})\*\* (.*)")
-_HEADING = re.compile(r"#{2,} (?:([0-9.]+?)\.? )?(.+)")
+_HEADING = re.compile(r"#{2,} (?:([0-9.]+?|[A-Z])\.? )?(.+)")
 _VERSION = re.compile(r"Protocol version:? ([0-9]+\.[0-9]+)\b")
 _HASH_DIGITS = 16
 

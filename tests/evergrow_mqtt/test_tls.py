@@ -93,15 +93,18 @@ def test_messages_travel_with_certificates_of_both_sides(strict, authority, run,
 
 
 def test_a_server_of_an_unknown_authority_is_not_trusted(lenient, tmp_path, run):
+    """EG-SEC-001"""
     stranger = Authority(tmp_path, "another-ca")
     assert run("tls_fails", "mosquitto", lenient.tls_port, 5, stranger.path, "localhost") == "TlsError"
 
 
 def test_a_server_of_another_name_is_not_trusted(lenient, authority, run):
+    """EG-SEC-001"""
     assert run("tls_fails", "mosquitto", lenient.tls_port, 5, authority.path, "example.com") == "TlsError"
 
 
 def test_an_expired_server_is_not_trusted(expired, authority, run):
+    """EG-SEC-001"""
     assert run("tls_fails", "mosquitto", expired.tls_port, 5, authority.path, "localhost") == "TlsError"
 
 

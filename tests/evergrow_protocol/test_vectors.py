@@ -72,13 +72,13 @@ def test_an_invalid_vector_is_outside_the_grammar_or_the_encoding(kind: str, vec
 
 @pytest.mark.parametrize(("kind", "vector"), of("valid", "newer", prefix="up/"))
 def test_the_cloud_reads_what_is_valid(kind: str, vector: dict[str, Any]) -> None:
-    """EG-ENC-003, EG-ENC-006"""
+    """EG-ENC-003, EG-ENC-006, EG-VER-002, EG-VER-003: of newer versions, too."""
     assert wire.decode(kind[3:], bytes.fromhex(vector["hex"]))
 
 
 @pytest.mark.parametrize(("kind", "vector"), of("invalid", prefix="up/"))
 def test_the_cloud_refuses_what_is_invalid_with_its_code(kind: str, vector: dict[str, Any]) -> None:
-    """EG-ENC-004, EG-ENC-005, EG-ENC-007"""
+    """EG-ENC-004, EG-ENC-005, EG-ENC-007, EG-VER-004"""
     with pytest.raises(WireError) as caught:
         wire.decode(kind[3:], bytes.fromhex(vector["hex"]))
     assert caught.value.code == vector["code"], caught.value

@@ -64,6 +64,15 @@ def test_every_message_of_the_demo_is_in_the_grammar(summary: dict[str, object],
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_no_secret_is_said_shown_or_logged(summary: dict[str, object], out: Path) -> None:
+    """EG-SEC-002: neither the device key nor a publisher's secret, in bytes or in hex."""
+    secrets = [(out / "keys" / "washer-1.device-key").read_text().strip()]
+    secrets += [json.loads((out / "keys" / f"{name}.key").read_text())["seed"] for name in ("evergrow", "northwash")]
+    said = (out / "traffic.jsonl").read_text() + (out / "summary.json").read_text()
+    assert [len(secret) for secret in secrets] == [64, 64, 64]
+    assert not any(secret in said for secret in secrets)
+
+
 def test_a_broker_that_is_not_there_is_said_in_a_sentence(tmp_path: Path) -> None:
     done = demo("--broker", f"mqtt://127.0.0.1:{free_port()}", "--out", str(tmp_path / "out"), "--runtime", "cpython")
     assert done.returncode == 1

@@ -226,7 +226,7 @@ async def test_qos_0_needs_a_connection():
 
 
 async def test_a_refused_publish_raises_and_is_not_sent_again():
-    """A broker may deny with PUBACK 0x87 and then drop the link: repeating the message would loop for ever."""
+    """EG-BRK-002: a broker may deny with PUBACK 0x87 and then drop the link: repeating the message would loop for ever."""
     server = Server()
     server.denied = {"up/secret": 0x87}
     world = World(server)
@@ -397,6 +397,7 @@ async def test_being_taken_over_is_a_refusal_and_not_a_fight():
 
 
 async def test_a_permanent_refusal_is_never_a_hot_loop():
+    """EG-BRK-002"""
     server = Server()
     server.connack_code = 0x87
     world = World(server)
