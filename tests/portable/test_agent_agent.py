@@ -11,7 +11,7 @@ from evergrow_protocol.errors import INVALID_STATE, OK, UNKNOWN_KIND
 from faultyflash import FaultyFlash
 from mqttworld import publish
 
-HEAP = "384K"
+HEAP = "416K"
 
 
 def segments(device):
