@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from evergrow_cloud import commands, configs, devices, events, offers, telemetry, usage, voices, wire
+from evergrow_cloud import commands, configs, devices, entitlements, events, offers, telemetry, usage, voices, wire
 from evergrow_cloud.blocks import BlockService
 from evergrow_cloud.busy import BusySigns
 from evergrow_cloud.errors import WireError
@@ -188,6 +188,7 @@ class Ingest:
                     outcome.outgoing.append(Outgoing(topics.dn(item.tenant, item.device, "welcome"), welcome, 1))
                     offers.repeat_open(store, device_id)
                     configs.born(store, device_id)
+                    entitlements.born(store, device_id)
                     outcome.due = True
             case State():
                 if devices.record_state(store, device_id, message, item.raw) and configs.reported(store, device_id, message):
@@ -217,7 +218,7 @@ class Ingest:
                     outcome.outgoing.append(Outgoing(topic, block, 0))
                     budget -= len(block)
             case EntitlementAnswer():
-                pass  # nothing is issued yet
+                entitlements.answered(store, device_id, message)
             case records:
                 for record in records:
                     if usage.record(store, device_id, record, self._limits.conflicts_per_device) == "conflict":

@@ -200,6 +200,26 @@ MIGRATIONS = (
         WHERE usage.device_id = usage_features.device_id AND usage.boot = usage_features.boot AND usage.seq = usage_features.seq
     );
     """,
+    """
+    CREATE TABLE entitlements (
+        id INTEGER PRIMARY KEY,
+        device_id INTEGER NOT NULL REFERENCES devices (id),
+        publisher INTEGER NOT NULL,
+        feature INTEGER NOT NULL,
+        sequence INTEGER NOT NULL,
+        uses INTEGER,
+        expires_s INTEGER,
+        trial INTEGER NOT NULL,
+        tier INTEGER NOT NULL,
+        message BLOB NOT NULL,
+        issued_s INTEGER NOT NULL,
+        due INTEGER NOT NULL DEFAULT 1,  -- to be sent
+        open INTEGER NOT NULL DEFAULT 1,  -- neither answered for good nor replaced
+        code INTEGER
+    );
+    CREATE INDEX entitlements_of_device ON entitlements (device_id, publisher, feature);
+    CREATE INDEX entitlements_due ON entitlements (id) WHERE due = 1;
+    """,
 )
 
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import aiomqtt
 
-from evergrow_cloud import commands, configs, devices, link, offers, scenes, wire
+from evergrow_cloud import commands, configs, devices, entitlements, link, offers, scenes, wire
 from evergrow_cloud.errors import BrokerError, CloudError, CommandTimeout
 from evergrow_cloud.ingest import Incoming, Ingest, Outgoing
 from evergrow_cloud.limits import Limits
@@ -206,6 +206,9 @@ class Cloud:
             for config in await self._in_database(configs.due, self._store, _DUE_LIMIT):
                 await _publish(client, [Outgoing(topics.dn(config.tenant, config.device, "cfg"), config.message, 1)])
                 await self._in_database(configs.sent, self._store, config.device_id, config.version)
+            for issued in await self._in_database(entitlements.due, self._store, _DUE_LIMIT):
+                await _publish(client, [Outgoing(topics.dn(issued.tenant, issued.device, "ent"), issued.message, 1)])
+                await self._in_database(entitlements.sent, self._store, issued.id)
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     await self._due.wait()

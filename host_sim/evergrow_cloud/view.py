@@ -6,6 +6,7 @@ from typing import Any
 
 from evergrow_cloud import events, offers, voices
 from evergrow_cloud.devices import Device
+from evergrow_cloud.entitlements import Issued
 from evergrow_cloud.messages import FeatureVersion, State
 from evergrow_cloud.offers import Transfer
 from evergrow_cloud.usage import Record, Share
@@ -116,6 +117,20 @@ def saying(row: voices.Saying, registry: Registry) -> dict[str, Any]:
         "feature": None if voice.feature is None else voice.feature._asdict(),
         "usage": None if voice.usage is None else list(voice.usage),
         "text": row.text,
+    }
+
+
+def entitlement(row: Issued) -> dict[str, Any]:
+    return {
+        "publisher": row.publisher,
+        "feature": row.feature,
+        "sequence": row.sequence,
+        "uses": row.uses,
+        "expires": iso(row.expires_utc_s),
+        "trial": row.trial,
+        "tier": row.tier,
+        "issued": iso(row.issued_s),
+        "answer": None if row.code is None else code_name(row.code),
     }
 
 

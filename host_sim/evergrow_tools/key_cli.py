@@ -1,15 +1,21 @@
 """`evergrow key`: make publishers' signing keys, see how many signatures they have left, go on after a restored state."""
 
 import json
+import re
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from evergrow_tools import keys
+from evergrow_protocol.errors import ProtocolError
+from evergrow_tools import keys, trust_build
 from evergrow_tools.keys import KeyFileError
 
-EXPECTED = (KeyFileError,)
+EXPECTED = (KeyFileError, ProtocolError)
+ROOT_PUBLISHER = 65535  # in the file of a root key; a device takes no number from there
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,7 +30,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 @app.command(epilog="Example: evergrow key new northwash --publisher 2 --out keys")
 def new(
     name: Annotated[str, typer.Argument(help="Name of the files.")],
-    publisher: Annotated[int, typer.Option("--publisher", help="The publisher's number, 1..65535; it stands in usage records.")],
+    publisher: Annotated[
+        int, typer.Option("--publisher", help="The publisher's number, 1..65535; it stands in usage records.")
+    ] = 0,
+    root: Annotated[bool, typer.Option("--root", help="A root key, which grants and revokes; it has no number.")] = False,
     prefix: Annotated[str | None, typer.Option("--prefix", help="Prefix of the publisher's components. Default: NAME.")] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for the files.")] = Path(),
     height: Annotated[int, typer.Option("--height", help="10: 1024 signatures, takes some seconds. 5: 32, for tests.")] = 10,
@@ -34,6 +43,10 @@ def new(
     as_json: Json = False,
 ) -> None:
     """Generate a key. It can sign 2^height times in all, and keeps count on disk: one key, one machine, no restored states."""
+    if root == bool(publisher):
+        raise typer.BadParameter("say either --root or --publisher with a number.", param_hint="--publisher")
+    if root:
+        publisher = ROOT_PUBLISHER
     if ed25519:
         from evergrow_tools import ed25519_keys
 
@@ -42,6 +55,60 @@ def new(
         return
     key = keys.new_key(out, name, publisher, prefix or name, height)
     _show(key.public, key.path.with_suffix(".pub"), key.remaining(), key.capacity, as_json)
+
+
+@app.command(epilog="Example: evergrow key grant northwash.pub --root root.key --signals 1,2 --actuators 1,2,4 --flash 24576")
+def grant(
+    publisher: Annotated[Path, typer.Argument(metavar="NAME.pub", help="The publisher's public key, with number and prefix.")],
+    root: Annotated[Path, typer.Option("--root", help="The root's NAME.key.")],
+    signals: Annotated[str, typer.Option(help="Ids that its features may read, such as 1,2,5-9.")] = "",
+    actuators: Annotated[str, typer.Option(help="Ids that its features may drive.")] = "",
+    meters: Annotated[str, typer.Option(help="Ids of usage fields that its features may count in.")] = "",
+    prefix: Annotated[str | None, typer.Option(help="First segment of its components; default: that in NAME.pub.")] = None,
+    flash: Annotated[int, typer.Option(help="Bytes that its features may take, all together.", min=0)] = 16_384,
+    heap: Annotated[int, typer.Option(help="Bytes of heap that its code may take.", min=0)] = 0,
+    sequence: Annotated[int | None, typer.Option(help="Larger than that of the grant before; default: the time.")] = None,
+    not_after: Annotated[str | None, typer.Option("--not-after", help="UTC date after which it publishes no more.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--output", help="Default: NAME.grant.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Let a publisher publish, within limits. A newer grant replaces the one before; `evergrow trust push` delivers it."""
+    key = keys.load_public(publisher)
+    if prefix is not None:
+        key = replace(key, prefix=prefix)
+    number = int(time.time()) if sequence is None else sequence
+    signed = trust_build.build_grant(
+        keys.SigningKey.load(root),
+        key,
+        number,
+        _ids(signals, "--signals"),
+        _ids(actuators, "--actuators"),
+        _ids(meters, "--meters"),
+        flash,
+        heap,
+        (None, _date(not_after)),
+    )
+    _write(out or publisher.with_suffix(".grant"), signed, {"publisher": key.publisher, "sequence": number}, as_json)
+
+
+@app.command(epilog="Example: evergrow key revoke --root root.key --feature 2/1001:0-6 --publisher 9 -o revoked.list")
+def revoke(
+    root: Annotated[Path, typer.Option("--root", help="The root's NAME.key.")],
+    key: Annotated[list[Path] | None, typer.Option("--key", help="NAME.pub of a key that signs nothing any more.")] = None,
+    publisher: Annotated[list[int] | None, typer.Option("--publisher", help="A publisher, with all its features.")] = None,
+    feature: Annotated[
+        list[str] | None, typer.Option("--feature", help="PUBLISHER/FEATURE:FIRST-LAST, sequence numbers of what is out of use.")
+    ] = None,
+    sequence: Annotated[int | None, typer.Option(help="Larger than that of the list before; default: the time.")] = None,
+    out: Annotated[Path, typer.Option("-o", "--output", help="The list.")] = Path("revoked.list"),
+    as_json: Json = False,
+) -> None:
+    """Make the list of what is revoked. It replaces the list before as a whole: name again what is to stay revoked."""
+    rows = [_row(text) for text in feature or []]
+    kids = [keys.load_public(path).kid for path in key or []]
+    number = int(time.time()) if sequence is None else sequence
+    signed = trust_build.build_revocations(keys.SigningKey.load(root), number, kids, publisher or [], rows)
+    _write(out, signed, {"sequence": number, "keys": len(kids), "publishers": publisher or [], "features": rows}, as_json)
 
 
 @app.command("show", hidden=True, epilog="Example: evergrow key info keys/northwash.key")
@@ -68,6 +135,41 @@ def resume(
     """Go on signing after the key was copied or restored. What is skipped is lost; too little skipped lets others forge."""
     key = keys.SigningKey.load(path)
     _show(key.public, path, key.resume(skip), key.capacity, as_json)
+
+
+def _ids(text: str, option: str) -> list[int]:
+    found: list[int] = []
+    for part in filter(None, text.split(",")):
+        match = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", part.strip())
+        if match is None:
+            raise typer.BadParameter(f"{part!r} is no id, and no range such as 5-9.", param_hint=option)
+        found += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return sorted(set(found))
+
+
+def _row(text: str) -> tuple[int, int, int, int]:
+    match = re.fullmatch(r"(\d{1,5})/(\d{1,5}):(\d{1,10})-(\d{1,10})", text)
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is not PUBLISHER/FEATURE:FIRST-LAST, for example 2/1001:0-6.", param_hint="--feature")
+    return int(match[1]), int(match[2]), int(match[3]), int(match[4])
+
+
+def _date(text: str | None) -> int | None:
+    try:
+        return None if text is None else int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no date such as 2027-01-31.", param_hint="--not-after") from None
+
+
+def _write(path: Path, signed: bytes, what: dict[str, Any], as_json: bool) -> None:
+    try:
+        path.write_bytes(signed)
+    except OSError as error:
+        raise KeyFileError(f"cannot write {path}: {error.strerror}") from None
+    if as_json:
+        typer.echo(json.dumps({"file": str(path), "bytes": len(signed), **what}))
+    else:
+        typer.echo(f"{path}  {len(signed)} bytes, " + ", ".join(f"{name} {value}" for name, value in what.items()))
 
 
 def _show(key: keys.PublicKey, path: Path, left: int | None, capacity: int | None, as_json: bool) -> None:
