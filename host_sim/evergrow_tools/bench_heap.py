@@ -67,11 +67,11 @@ for name in config["modules"]:
 micropython.qstr_info()
 from evergrow_sim import device as sim
 from evergrow_agent.agent import Agent
-from evergrow_sim.appliances.washer import Washer
+from evergrow_sim.appliances.catalogue import make
 before = used()
 flash = sim.open_flash(config["flash"])
-board = sim.SimBoard(Washer(sim.Random(1)), flash, 1, 1)
-say("boot", "simulated board, flash and washer", before)
+board = sim.SimBoard(make(config["appliance"], sim.Random(1)), flash, 1, 1)
+say("boot", "simulated board, flash and appliance", before)
 before = used()
 agent = Agent(board, sim._identity(config), sim._agent_config(config))
 say("boot", "guard, runner, ledger, telemetry", before)
@@ -103,11 +103,20 @@ def run(progress: Progress = lambda text: None) -> dict[str, Any]:
     return result
 
 
-def measure_imports(folder: Path, compiled: list[mpy.Compiled]) -> dict[str, Any]:
+def booted_bytes(appliance: str) -> int:
+    """Heap in use on MicroPython once an appliance of a class has booted, with no other code: that in ROM, words of 64 bits."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        mpy.build(folder / "mpy", closed=True)
+        return int(measure_imports(folder, [], appliance)["boot"]["all in use"])
+
+
+def measure_imports(folder: Path, compiled: list[mpy.Compiled], appliance: str = "washer") -> dict[str, Any]:
     """Heap taken by the import of each module, in an order in which none imports another first, and by a boot."""
     (folder / "image").write_bytes(romfs.image(folder / "mpy"))
     (folder / "program.py").write_text(_PROGRAM)
-    config = {"flash": str(folder / "boot.img"), "tenant": "bench", "device": "washer", "host": "127.0.0.1", "port": 1}
+    config = {"flash": str(folder / "boot.img"), "tenant": "bench", "device": "bench", "host": "127.0.0.1", "port": 1}
+    config["appliance"] = appliance
     config |= {"telemetry_signals": demo.TELEMETRY_SIGNALS, "modules": _import_order(compiled)}
     (folder / "config.json").write_text(json.dumps(config))
     host = "import sys, pathlib; from evergrow_sim import rom_host as rom; rom.main(*sys.argv[1:4], pathlib.Path(sys.argv[4]))"

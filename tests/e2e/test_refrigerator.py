@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from washhouse import FEATURES, Device, assert_sound, decided, offered, records, until
 
 from evergrow_cloud import offers, usage
 from evergrow_cloud.service import Cloud
@@ -13,7 +14,6 @@ from evergrow_cloud.store import Store
 from evergrow_sim import cli
 from evergrow_tools import feature_build, keys, signing
 from evergrow_tools.brokers import Mosquitto
-from washhouse import FEATURES, Device, assert_sound, decided, offered, records, until
 
 FRIDGE_NORMAL, SUPER_COOL, HOLIDAY = 12, 13, 1010
 FRIDGE_MAX, FREEZER_MAX, DOOR_OPENINGS = 10, 11, 12
@@ -73,7 +73,7 @@ async def test_holiday_arrives_over_the_air_while_it_cools_runs_and_is_metered(
         since = len(device.events)
         await device.kill()
         await device.start()
-        assert [NUMBER, HOLIDAY] == list((await device.wait_for("booted", since=since))["features"][0])[:2]
+        assert list((await device.wait_for("booted", since=since))["features"][0])[:2] == [NUMBER, HOLIDAY]
         rows = await until(lambda: records(store) if len(records(store)) == 4 else None, "the record of the power cut")
         assert [(row.programme, row.outcome) for row in rows[2:]] == [(FRIDGE_NORMAL, FINISHED), (HOLIDAY, POWER_LOST)]
     assert_sound(device)
