@@ -101,7 +101,7 @@ def test_no_command_prints_the_secret(run: Run, signed: Path) -> None:
     "args",
     [
         ("key", "new", "northwash", "--publisher", "2", "--out", "."),
-        ("key", "new", "x", "--publisher", "0"),
+        ("key", "new", "x", "--publisher", "65536"),
         ("key", "new", "../x", "--publisher", "1"),
         ("key", "new", "x", "--publisher", "1", "--prefix", "North Wash"),
         ("key", "new", "x", "--publisher", "1", "--height", "6"),
