@@ -32,14 +32,13 @@ def mapping(value: Any, what: str, known: Iterable[int] = ()) -> dict[int, Any]:
 
 
 def need(fields: dict[int, Any], key: int, what: str) -> Any:
-    if fields.get(key) is None:
+    if key not in fields:
         raise WireError(codes.MALFORMED, f"{what} (key {key}) is missing")
     return fields[key]
 
 
 def maybe(fields: dict[int, Any], key: int, what: str, most: int = strict.MAX_INT) -> int | None:
-    value = fields.get(key)
-    return None if value is None else uint(value, what, most)
+    return uint(fields[key], what, most) if key in fields else None
 
 
 def uint(value: Any, what: str, most: int = strict.MAX_INT, least: int = 0) -> int:

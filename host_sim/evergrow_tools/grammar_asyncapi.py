@@ -135,7 +135,7 @@ def _shape(one: Type) -> dict[str, Any]:
         case "bytes":
             return {"type": "string", "pattern": "^([0-9a-f]{2})*$", "minLength": 2 * one.least, "maxLength": 2 * one.most}
         case "text":
-            return {"type": "string", "maxLength": one.most}
+            return {"type": "string", "maxLength": one.most} | ({"minLength": one.least} if one.least else {})
         case "bool":
             return {"type": "boolean"}
         case "array":

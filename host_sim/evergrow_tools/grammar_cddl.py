@@ -52,7 +52,7 @@ def _rule(one: Type) -> Iterator[str]:
         case "bytes":
             yield f"{one.name} = bstr .size " + (str(one.most) if one.least == one.most else f"({one.least}..{one.most})")
         case "text":
-            yield f"{one.name} = tstr .size (0..{one.most})"
+            yield f"{one.name} = tstr .size ({one.least}..{one.most})"
         case "choice":
             yield f"{one.name} = {' / '.join(one.of)}"
         case "list":

@@ -28,6 +28,12 @@ def render() -> dict[str, str]:
     return files
 
 
+def load(kind: str) -> list[dict[str, Any]]:
+    """The vectors of a kind ("up/usage"), as its file has them."""
+    vectors: list[dict[str, Any]] = json.loads((FOLDER / f"{kind.replace('/', '-')}.json").read_text(encoding="utf-8"))["vectors"]
+    return vectors
+
+
 def stale() -> list[str]:
     """The files that are not what would be generated, and those that nothing generates."""
     files = render()

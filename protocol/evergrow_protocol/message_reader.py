@@ -153,7 +153,7 @@ class _Reader:
             return
         size = item.end - item.inside
         if not type.least <= size <= type.most:
-            code = TOO_LARGE if size > type.most else OUT_OF_RANGE
+            code = TOO_LARGE if size > type.most > type.least else OUT_OF_RANGE
             self._flaw(code, rule, f"{_called(name, type)} has {size} bytes, not {type.least}..{type.most}", item)
 
     def _count(self, name: str, item: Item, type: Type, rule: str) -> None:

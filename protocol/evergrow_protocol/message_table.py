@@ -134,7 +134,7 @@ def _type(name: str, row: dict[str, Any]) -> Type:
         case "int" | "bytes":
             given["least"], given["most"] = value
         case "text":
-            given["most"] = value
+            given["least"], given["most"] = value if isinstance(value, list) else (0, value)
         case "array" | "map" | "rows":
             given["fields"] = tuple(_field(name, shape, part) for part in value)
         case "list":

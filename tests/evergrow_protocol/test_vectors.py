@@ -1,6 +1,5 @@
 """The test vectors: current, encoded as another encoder would, judged alike by a grammar checker and the cloud."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +19,12 @@ SCHEMAS = {"components": {"schemas": grammar_asyncapi.schemas(TABLE)}}
 GRAMMAR = Validator(grammar_gen.FOLDER / "evergrow.cddl")
 
 
-def load(kind: str) -> list[dict[str, Any]]:
-    return json.loads((vector_gen.FOLDER / f"{kind.replace('/', '-')}.json").read_text())["vectors"]  # type: ignore[no-any-return]
-
-
 def of(*expectations: str, prefix: str = "") -> list[Any]:
     return [
         pytest.param(kind, vector, id=f"{kind}: {vector['name']}")
         for kind in TABLE.kinds
         if kind.startswith(prefix)
-        for vector in load(kind)
+        for vector in vector_gen.load(kind)
         if vector["expect"] in expectations
     ]
 
@@ -89,7 +84,7 @@ def test_the_cloud_reads_what_is_newer_as_if_it_were_not_there(kind: str, vector
     """EG-ENC-003, EG-ENC-006, EG-ENV-004"""
     if vector["name"] not in ("a field that is not known", "an extension, and elements behind it"):
         pytest.skip("what a newer version may say differently")
-    newer, plain = (wire.decode(kind[3:], bytes.fromhex(one["hex"])) for one in (vector, load(kind)[0]))
+    newer, plain = (wire.decode(kind[3:], bytes.fromhex(one["hex"])) for one in (vector, vector_gen.load(kind)[0]))
     assert _known(newer) == _known(plain)
 
 
@@ -103,7 +98,7 @@ def _known(message: Any) -> Any:
 @pytest.mark.parametrize("kind", TABLE.kinds)
 def test_every_kind_has_vectors_of_every_sort_and_cutting_one_short_anywhere_spoils_it(kind: str) -> None:
     """EG-ENC-001"""
-    vectors = load(kind)
+    vectors = vector_gen.load(kind)
     assert {vector["expect"] for vector in vectors} >= {"valid", "invalid"}
     data = bytes.fromhex(vectors[0]["hex"])
     for end in range(len(data)):
