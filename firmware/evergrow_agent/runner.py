@@ -205,11 +205,18 @@ class Runner:
         return 0
 
     def _release(self) -> int:
+        guard = self._guard
+        rest = guard.appliance.rest_state
         if self._released:
-            return 0
+            for actuator, value in rest.items():
+                if guard.value(actuator) != value:  # somebody has locked it again, and may have forgotten
+                    break
+            else:
+                return 0
+        self._released = False
         try:
-            for actuator, value in self._guard.appliance.rest_state.items():
-                self._guard.write(actuator, value)
+            for actuator, value in rest.items():
+                guard.write(actuator, value)
         except (GuardError, OSError):
             return 0  # still too hot, too full, turning: ask again at the next tick
         self._released = True

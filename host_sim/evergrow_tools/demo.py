@@ -232,7 +232,7 @@ class Demo:
         folder = self._out / DEVICE
         if self._runtime == "cpython":
             return DeviceTask(config, folder, on_event=self._on_event)
-        code = Path("build/mpy")
+        code = Path("build/mpy-shipped")
         mpy.build(code, closed=True)
         return DeviceProcess(config, folder, code, heap=f"{self._heap_kib}K", on_event=self._on_event)
 

@@ -337,6 +337,15 @@ def test_idle_door_locks_over_a_dead_sensor_and_is_released_when_it_answers():
     assert not bench.washer.door_locked
 
 
+def test_a_door_that_somebody_locks_at_rest_is_released_again():
+    bench = Bench()
+    bench.run_for(5)
+    assert not bench.washer.door_locked
+    bench.guard.write(ids.ACTUATOR_DOOR_LOCK, 1)
+    bench.run_for(5)
+    assert not bench.washer.door_locked
+
+
 def test_record_of_a_running_cycle_is_there_for_a_power_cut():
     bench = Bench()
     bench.start(QUICK)
