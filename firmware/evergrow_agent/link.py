@@ -13,7 +13,7 @@ from evergrow_agent.pacing import Pacing
 from evergrow_mqtt.client import Client
 from evergrow_mqtt.config import Config as MqttConfig
 from evergrow_mqtt.errors import LinkError, MqttError, Refused
-from evergrow_mqtt.reasons import PACKET_TOO_LARGE
+from evergrow_mqtt.reasons import PACKET_TOO_LARGE, RETAIN_NOT_SUPPORTED
 from evergrow_protocol import messages, topics
 from evergrow_protocol.cbor import Encoder
 from evergrow_protocol.errors import BUSY, UNKNOWN_KIND, ProtocolError
@@ -383,11 +383,19 @@ class Link:
 
     async def _publish(self, kind: str, data: "bytes | memoryview") -> None:
         qos, retain = topics.UP[kind]
-        await self._client.publish(self._up[kind], data, qos, retain)
+        try:
+            await self._client.publish(self._up[kind], data, qos, retain)
+        except Refused as exc:
+            if exc.code != RETAIN_NOT_SUPPORTED or not retain:
+                raise
+            await self._client.publish(self._up[kind], data, qos, False)  # EG-BRK-001: nothing depends on it
 
     def _on_disconnect(self, error: Exception) -> None:
         self._online.clear()
         self._mqtt.keepalive_s = self._next_keepalive_s
+        will = self._mqtt.will
+        if isinstance(error, Refused) and error.code == RETAIN_NOT_SUPPORTED and will is not None:
+            self._mqtt.will = (will[0], will[1], will[2], False)
         self.last_error = str(error)
 
     # -- down

@@ -173,7 +173,7 @@ async def test_a_command_of_another_process_runs_through_the_cloud(mosquitto: Mo
     with Store(path) as store:
         async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}") as cloud, ScriptedDevice(mosquitto.port) as device:
             await cloud.connected()
-            _, _, utc_s = await device.be_born()
+            _, _, utc_s, _ = await device.be_born()
             for code, exit_code in ((0, 0), (11, 1)):
                 calling = asyncio.create_task(_call(path, "command", "washer-1", "start", "quick", "--json"))
                 number, command, args, deadline = await device.hear("cmd")

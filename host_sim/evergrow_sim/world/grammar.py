@@ -56,6 +56,7 @@ class Tap:
     ) -> None:
         self.heard: dict[str, Heard] = {}
         self.on_message: Callable[[str, str], None] | None = None
+        self.no_retained = False  # the broker says that it has none: then nobody may ask for it
         self.on_publish: Callable[[Publish], None] | None = None
         self._world = world
         self._report = report
@@ -82,7 +83,8 @@ class Tap:
 
     def _up(self, device: str, kind: str, payload: bytes, publish: Publish) -> None:
         qos, retain = topics.UP.get(kind, (0, False))
-        if (publish.qos, publish.retain) != (qos, bool(retain)):
+        spared = self.no_retained and not publish.retain
+        if publish.qos != qos or (publish.retain != bool(retain) and not spared):
             self._report(device, f"up/{kind} with QoS {publish.qos} and retain {publish.retain}")
         try:
             message = wire.decode(kind, payload)
