@@ -30,7 +30,7 @@ def washer(version: int) -> DeviceSpec:
 
 @pytest.mark.parametrize("name", BROKERS)
 def test_the_conversation_is_the_same_through_every_broker(name: str) -> None:
-    """EG-BRK-001, EG-TOP-004: birth, welcome, time, usage, telemetry, commands, configuration, before and after both ends restart."""
+    """EG-BRK-001, EG-TOP-004: birth, time, usage, telemetry, commands, configuration; before and after both ends restart."""
     switches = BROKERS[name]
     version = switches.versions[0]
     wrong: list[str] = []
