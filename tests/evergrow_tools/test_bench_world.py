@@ -12,4 +12,10 @@ def test_the_benchmark_measures_speed_memory_and_cuts() -> None:
     assert result["span"]["records"] == 1
     assert {"evergrow_agent", "evergrow_sim.world"} <= {group for group, _, _ in result["profile"]["groups"]}
     assert result["cuts"]["points"] > 0
-    assert "device-days/s" in bench_world.format(result)
+    text = bench_world.format(result)
+    assert "device-days/s" in text and "goal of 3,000 x for 3: met (" in text and "of the whole fleet" in text
+
+
+def test_both_readings_of_the_goal_are_said() -> None:
+    text = bench_world._goal({"washers": 100, "device_factor": 32000, "fleet_factor": 320})
+    assert "met (32,000 x) as washer-seconds" in text and "NOT met (320 x) as seconds in the life of the whole fleet" in text
