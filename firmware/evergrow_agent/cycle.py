@@ -7,7 +7,8 @@ the ledger refuses an id, or a cycle, that it has.
     file `cycle`   start_ms (8) | envelope, as a checked file
 
 A continuous programme has a record for each period, and one when it is stopped or another takes its place. An appliance with a
-`base_programme` is never without one: it starts by itself, at boot and when whatever else ran is over.
+`base_programme` is never without one: it starts by itself, at boot and when whatever else ran is over; but a continuous one
+that a power cut ended goes on in its stead.
 
 Storage never stands in the way: if it fails, the cycle runs, and `failures` counts.
 """
@@ -27,6 +28,7 @@ from evergrow_protocol.registry_common import (
     OUTCOME_STOPPED,
     USAGE_FEATURES,
     USAGE_OUTCOME,
+    USAGE_PROGRAMME,
 )
 
 TYPE_CHECKING = False
@@ -71,6 +73,7 @@ class Cycle:
         self._active = False
         self._base: int = getattr(guard.appliance, "base_programme", 0)
         self._base_ms = 0  # when it may start
+        self._before = 0  # the programme that lost power, and may go on in its stead
         self._owners: "list[tuple[int, tuple[int, int]]]" = []  # (actuator, the feature whose unlock is in force)
 
     def recover(self) -> None:
@@ -81,6 +84,7 @@ class Cycle:
                 return
             if content:
                 boot, seq, t, body = decode_envelope(memoryview(content)[8:])
+                self._before = body.get(USAGE_PROGRAMME, 0)
                 if not self._ledger.append(boot, seq, t, body, int.from_bytes(content[:8], "big")):
                     return
             else:
@@ -94,11 +98,13 @@ class Cycle:
         """(boot, seq) of the record of the cycle that runs, or of the last one of this boot; None before the first."""
         return (self.boot, self._seq) if self._seq else None
 
-    def start(self, programme_id: int, now_ms: int, accepted: "Callable[[], None] | None" = None) -> None:
+    def start(
+        self, programme_id: int, now_ms: int, accepted: "Callable[[], None] | None" = None, continuous: bool = False
+    ) -> None:
         """Start a programme. ProtocolError: 5 not known here, 11 another runs, 7 not ready yet; and those of a bad programme.
 
         A continuous programme that runs is over with that: its record is made first. `accepted()` is called when the new one
-        will run, before anything of it is on flash.
+        will run, before anything of it is on flash. `continuous`: one that is not is refused, with code 11.
         """
         if self._runner.state != IDLE and not self._runner.period_ms:
             raise ProtocolError(INVALID_STATE, f"programme {self._runner.programme_id} is running")
@@ -112,6 +118,8 @@ class Cycle:
             data, owner = found
             owners.append(owner)
         programme = Programme(data, appliance.signals, self._guard.free)
+        if continuous and not programme.period_s:
+            raise ProtocolError(INVALID_STATE, f"programme {programme_id} is not continuous")
         if self._active:
             self._finish(now_ms)
         self._apply_unlocks()
@@ -144,7 +152,8 @@ class Cycle:
             elif (not period_ms and event == EVENT_PHASE_CHANGED) or event == EVENT_FAULT or self._is_due(now_ms):
                 self._checkpoint(now_ms)
         elif self._base and runner.state == IDLE and now_ms >= self._base_ms:
-            self._resume(self._base, now_ms)
+            self._resume(self._before or self._base, now_ms)
+            self._before = 0
         elif not self._ledger.settled and now_ms - self._saved_ms >= _MEND_MS:
             self._saved_ms = now_ms
             self._ledger.mend()
@@ -163,7 +172,7 @@ class Cycle:
         """Start a programme anew; one that cannot be (its feature is gone, say) gives way to the base programme, or to rest."""
         for number in (programme_id, self._base):
             try:
-                self.start(number, now_ms)
+                self.start(number, now_ms, None, True)
                 return
             except (ProtocolError, OSError, MemoryError):
                 pass

@@ -76,6 +76,7 @@ async def test_holiday_arrives_over_the_air_while_it_cools_runs_and_is_metered(
         assert list((await device.wait_for("booted", since=since))["features"][0])[:2] == [NUMBER, HOLIDAY]
         rows = await until(lambda: records(store) if len(records(store)) == 4 else None, "the record of the power cut")
         assert [(row.programme, row.outcome) for row in rows[2:]] == [(FRIDGE_NORMAL, FINISHED), (HOLIDAY, POWER_LOST)]
+        await device.wait_for("started", programme=HOLIDAY, since=since)
     assert_sound(device)
 
 

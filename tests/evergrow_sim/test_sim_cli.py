@@ -77,3 +77,8 @@ def test_manifest_ids_are_those_of_the_publishers_tools() -> None:
         "vendor_id": suit_build.vendor_id("evergrow.example").hex(),
         "class_id": suit_build.class_id("evergrow.example", "washer").hex(),
     }
+
+
+def test_there_is_no_model_of_everything() -> None:
+    result = CliRunner().invoke(cli.app, ["run", "--device", "t1", "--appliance", "toaster"])
+    assert result.exit_code == 2 and "refrigerator" in result.output

@@ -198,6 +198,23 @@ def test_an_unlock_counts_in_the_periods_in_which_it_is_used():
     assert [body.get(common.USAGE_FEATURES) for body in bench.bodies()] == [None, [7, 1002], [7, 1002], [7, 1002], None]
 
 
+def test_what_ran_when_power_was_lost_goes_on_if_it_is_continuous_and_still_there():
+    """EG-USE-020, EG-USE-003"""
+    there = Features({HOLIDAY: (continuous(HOLIDAY, 5), OWNER)})
+    rows = ((HOLIDAY, there, HOLIDAY), (HOLIDAY, None, BASE), (OTHER, None, OTHER), (CYCLE, None, BASE))
+    for programme, features, then in rows:
+        flash = FaultyFlash()
+        bench = Bench(flash, there)
+        bench.start(programme)
+        bench.tick(5)
+        again = Bench(FaultyFlash(flash.files), features, boot=2)
+        assert again.runner.programme_id == then
+        assert again.told()[-1] == (programme, common.OUTCOME_POWER_LOST)
+        again.stop()
+        again.tick(2)
+        assert again.runner.programme_id == BASE
+
+
 def test_a_fault_is_no_flood_of_records():
     """EG-USE-022: the base programme comes back, after a pause."""
     bench = Bench(FaultyFlash())
