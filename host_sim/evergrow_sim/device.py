@@ -65,6 +65,7 @@ class Device:
     phase         phase, remaining_s
     ended         programme, outcome, error, duration_s; energy_wh, water_ml: the appliance's own counters, where it has them
     features      features
+    alarms        alarms: the ids of those that are raised now
     crash         text: a task of the agent failed and was started again
     watchdog      missed: a real board would have been reset
     refused       command, code, text: what a person asked for is not possible now
@@ -159,6 +160,7 @@ class Device:
             "programme": 0 if runner.period_ms else runner.programme_id,  # A base programme has started by itself.
             "phase": runner.phase,
             "features": features,
+            "alarms": [],
             "crashes": 0,
             "missed": 0,
         }
@@ -211,6 +213,9 @@ class Device:
         features = self._features()
         if self._changed("features", features):
             self.emit({"event": "features", "features": features})
+        alarms = agent.events.raised()
+        if self._changed("alarms", alarms):
+            self.emit({"event": "alarms", "alarms": alarms})
         if self._changed("crashes", sum(agent.crashes.values())):
             self.emit({"event": "crash", "text": agent.last_crash})
         if self._changed("missed", self.board.watchdog.missed):

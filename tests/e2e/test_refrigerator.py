@@ -17,6 +17,7 @@ from evergrow_tools.brokers import Mosquitto
 
 FRIDGE_NORMAL, SUPER_COOL, HOLIDAY = 12, 13, 1010
 FRIDGE_MAX, FREEZER_MAX, DOOR_OPENINGS = 10, 11, 12
+DOOR_LEFT_OPEN = 9
 OUT_OF_RANGE = 5
 FINISHED, STOPPED, POWER_LOST = 0, 1, 3
 NUMBER = 31
@@ -83,10 +84,14 @@ async def test_holiday_arrives_over_the_air_while_it_cools_runs_and_is_metered(
 async def test_without_any_cloud_it_cools_and_a_person_sets_it(
     make_device: Callable[..., Device], publisher: keys.SigningKey
 ) -> None:
-    """EG-USE-020: the base function depends on no link."""
+    """EG-USE-020, EG-EVT-002: the base function depends on no link."""
     device = make_device(9, **born(publisher))
     async with device:
         await device.wait_for("started", programme=FRIDGE_NORMAL)
+        device.command("door 0")
+        await device.wait_for("alarms", alarms=[DOOR_LEFT_OPEN])
+        device.command("door 1")
+        await device.wait_for("alarms", alarms=[])
         device.command("set fridge 6")
         device.command("set oven 200")
         assert "no dial 'oven'" in (await device.wait_for("refused"))["text"]
