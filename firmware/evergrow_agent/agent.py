@@ -13,11 +13,9 @@ from evergrow_agent.alarms import Alarms
 from evergrow_agent.commands import Commands
 from evergrow_agent.cycle import Cycle
 from evergrow_agent.events import Events
-from evergrow_agent.features import Features
 from evergrow_agent.guard import Guard
 from evergrow_agent.home import Home
 from evergrow_agent.inbox import Inbox
-from evergrow_agent.install import Installer
 from evergrow_agent.journal import Journal
 from evergrow_agent.ledger import Ledger
 from evergrow_agent.link import Link
@@ -26,6 +24,7 @@ from evergrow_agent.settings import Settings
 from evergrow_agent.state import State
 from evergrow_agent.telemetry import SignalSet, Telemetry
 from evergrow_agent.timebase import Timebase
+from evergrow_agent.updates import Updates
 from evergrow_agent.voice import Voice
 from evergrow_protocol import messages
 from evergrow_protocol.errors import BUSY, ProtocolError
@@ -37,6 +36,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from evergrow_agent.board import Board, Config, Identity
+    from evergrow_agent.features import Features
+    from evergrow_agent.install import Installer
+    from evergrow_agent.lifecycle import Lifecycle
     from evergrow_protocol.cose import Key
 
 _SIGNAL_PHASE = 9
@@ -50,11 +52,12 @@ class Agent:
     """`await Agent(board, identity, config).run()`, once per boot.
 
     Parts: `guard`, `runner`, `cycle`, `ledger`, `timebase`, `state`, `events`, `home`, `telemetry`; after `boot`, which `run`
-    calls, also `features`, `installer`, `voice` and `link`. `crashes`: how many exceptions nothing else caught, by task;
-    `last_crash`: the last one.
+    calls, also `features`, `lifecycle`, `installer`, `voice` and `link`. `crashes`: how many exceptions nothing else caught, by
+    task; `last_crash`: the last one.
     """
 
     features: "Features"
+    lifecycle: "Lifecycle"
     installer: "Installer"
     link: "Link"
     voice: "Voice"
@@ -220,8 +223,6 @@ class Agent:
     def _make_services(self) -> None:
         """The parts that the appliance can do without."""
         board, config, identity = self.board, self.config, self.identity
-        self.features = self.cycle.features = Features(board.flash)
-        commands = Commands(self.cycle, board.appliance, self.timebase, board.flash)
         self.voice = Voice(board.flash, self.timebase)
         self.voice.boot = self.boot_number
         link = Link(
@@ -238,24 +239,38 @@ class Agent:
         )
         self._configure(link)
         self.voice.on_said = link.wake
-        self.installer = Installer(
-            self.features,
+        updates = Updates(
             board.flash,
+            board.clock,
+            board.net.clock,
+            board.appliance,
             self._keyring(),
             (identity.vendor_id, identity.class_id),
-            board.appliance,
-            board.net.clock,
             link.send_get,
             link.send_report,
-            self._is_idle,
+            self._is_safe,
+            self.timebase.utc_s,
+            self._local_minute,
+            config.quiet,
             config.block_bytes,
+            config.pull_bytes_per_s,
         )
+        self.features = self.cycle.features = updates.features
+        self.lifecycle = updates.lifecycle
+        self.installer = updates.installer
+        self.cycle.on_finished = self.lifecycle.on_cycle
+        self.lifecycle.changed = link.publish_birth
+        commands = Commands(self.cycle, board.appliance, self.timebase, board.flash)
+        commands.consent = self.lifecycle.consent
+        commands.remove = self.lifecycle.remove
+        commands.changed = self.installer.wake
         link.receive = Inbox(
             self.timebase, self.ledger, commands, self.installer, self.voice, self.home, self.settings, link, board.clock
         ).receive
         link.birth = self._birth
         link.state = self.state.body
         link.on_connected = self.installer.on_connected
+        link.on_welcomed = self._welcomed
         commands.rebirth = link.publish_birth
         commands.acknowledge = self.events.acknowledge
         self.link = link
@@ -277,6 +292,10 @@ class Agent:
         self.crashes[name] += 1
         self.last_crash = f"{name}: {exc!r}"
 
+    def _welcomed(self) -> None:
+        self.lifecycle.on_welcome()
+        self.installer.wake()
+
     # -- what the others ask
 
     def _keyring(self) -> "list[Key] | None":
@@ -285,8 +304,14 @@ class Agent:
         except OSError:
             return None  # Not the same as to trust nobody: a good offer is not refused for good.
 
-    def _is_idle(self) -> bool:
+    def _is_safe(self) -> bool:
+        if getattr(self.board.appliance, "hazardous", False):
+            return False
         return self.runner.state == IDLE or self.runner.period_ms > 0  # What runs without end takes it up with its next period.
+
+    def _local_minute(self) -> "int | None":
+        utc_s = self.timebase.utc_s()
+        return None if utc_s is None else (utc_s // 60 + self.config.utc_offset_min) % 1440
 
     def _read(self, signal: int) -> int:
         if signal == _SIGNAL_PHASE:
@@ -296,6 +321,7 @@ class Agent:
         return int(self.board.appliance.read(signal))
 
     def _birth(self) -> "dict[int, Any]":
+        self.lifecycle.on_birth()
         flags = self._flags if self.ledger.healthy else self._flags | messages.FLAG_STORAGE
         heap_free = 0
         if hasattr(gc, "mem_free"):

@@ -16,7 +16,9 @@ appliance  `class_id`; `signals` and `read(signal)` -> integer in the registry's
            `remote_enable`: whether a person at the appliance allowed it to be started from afar
            and, where there is need: `alarms` (see `alarms`); `control` (see `control`); `base_programme`, the id of a continuous
            one that runs whenever no other does; `dials` {name: actuator}, what a person may set, by `Guard.preset`, which changes
-           `safe_state`: to keep that over a power cut is the appliance's business
+           `safe_state`: to keep that over a power cut is the appliance's business; `hazardous`: something
+           is hot, open or moving though no cycle runs: features must not change now; `battery_percent`; `update_priority`:
+           updates that a person agreed to, down from this priority (SUIT condition 27), 0 for none
 """
 
 TYPE_CHECKING = False
@@ -57,6 +59,8 @@ class Config:
     birth; `block_bytes` must leave room in it. `mqtt`: further arguments of `evergrow_mqtt.config.Config`.
     `telemetry_signals`: at most 4 registry ids, sampled every `telemetry_s` seconds while a programme runs.
     `home`: the id of the home it belongs to, "" for none.
+    `pull_bytes_per_s`: at most so much of a transfer is asked for, 0 for any. `quiet`: (from, to), minutes since local midnight,
+    when features that ask for it are activated, None for always; local time is `utc_offset_min` ahead of UTC.
     `usage_bytes`: the cap of the usage journal; `reserve_bytes`: flash that the journal leaves to everybody else.
     """
 
@@ -71,6 +75,9 @@ class Config:
         rx_bytes: int = 1024,
         tx_bytes: int = 1024,
         block_bytes: int = 512,
+        pull_bytes_per_s: int = 0,
+        quiet: "tuple[int, int] | None" = None,
+        utc_offset_min: int = 0,
         telemetry_signals: "tuple[int, ...]" = (),
         telemetry_s: int = 10,
         usage_bytes: int = 65536,
@@ -94,6 +101,9 @@ class Config:
         self.rx_bytes = rx_bytes
         self.tx_bytes = tx_bytes
         self.block_bytes = block_bytes
+        self.pull_bytes_per_s = pull_bytes_per_s
+        self.quiet = quiet
+        self.utc_offset_min = utc_offset_min
         self.telemetry_signals = telemetry_signals
         self.telemetry_s = telemetry_s
         self.usage_bytes = usage_bytes

@@ -21,7 +21,8 @@ _PROGRAMME_MAX = 65535
 
 class Commands:
     """Runs commands on `cycle`. To be set: `rebirth` asks the link for a new birth, `acknowledge(event)` takes note
-    that a person has seen an alarm.
+    that a person has seen an alarm; `consent(publisher, feature, agreed)` and `remove(publisher, feature)` say whether there is
+    such a feature, and `changed` is called after them.
 
     The last REMEMBERED ids are kept with their codes. They are written to the flash with each start, before anything else of
     it is: a broker that delivers it again after a power cut must not start the appliance again (EG-CMD-001).
@@ -30,6 +31,9 @@ class Commands:
     def __init__(self, cycle: "Cycle", appliance: "Any", timebase: "Timebase", flash: "Any") -> None:
         self.rebirth: "Callable[[], None]" = _nothing
         self.acknowledge: "Callable[[int], None]" = _unknown
+        self.consent: "Callable[[int, int, bool], bool]" = _no_feature
+        self.remove: "Callable[[int, int], bool]" = _no_feature
+        self.changed: "Callable[[], None]" = _nothing
         self._cycle = cycle
         self._appliance = appliance
         self._timebase = timebase
@@ -97,8 +101,20 @@ class Commands:
             self.rebirth()
         elif command == messages.COMMAND_ACKNOWLEDGE:
             self.acknowledge(messages.parse_acknowledge(args))
+        elif command == messages.COMMAND_CONSENT:
+            agreed = args.get(2)
+            if type(agreed) is not bool:
+                raise ProtocolError(BAD_TYPE, "consent is true or false")
+            self._change(self.consent(*_feature(args), agreed))
+        elif command == messages.COMMAND_REMOVE:
+            self._change(self.remove(*_feature(args)))
         else:
             raise ProtocolError(UNKNOWN_KIND, f"no command {command}")
+
+    def _change(self, found: bool) -> None:
+        if not found:
+            raise ProtocolError(OUT_OF_RANGE, "no such feature here, or nothing to agree to")
+        self.changed()
 
     def _save(self) -> None:
         rows = b"".join([command_id.to_bytes(4, "big") + bytes((code,)) for command_id, code in self._answers])
@@ -108,9 +124,20 @@ class Commands:
             pass  # Then they are remembered until power is lost.
 
 
+def _feature(args: "dict[int, Any]") -> "tuple[int, int]":
+    publisher, feature = args.get(0), args.get(1)
+    if type(publisher) is not int or type(feature) is not int:
+        raise ProtocolError(BAD_TYPE, "a feature is named by publisher and number")
+    return publisher, feature
+
+
 def _nothing() -> None:
     pass
 
 
 def _unknown(event: int) -> None:
     raise ProtocolError(INVALID_STATE, f"alarm {event} is not raised")
+
+
+def _no_feature(*_: "Any") -> bool:
+    return False

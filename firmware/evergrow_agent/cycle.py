@@ -54,6 +54,7 @@ class Cycle:
     """Drives `runner` and reports to `ledger`. `features`: None, or the features port; the base programmes never need it.
 
     `boot`: the number of this boot, to be set before the first start.
+    `on_finished(features used, whether in a fault)`, to be set, is called at the end of each cycle.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Cycle:
         self.boot = 0
         self.failures = 0
         self.features = features
+        self.on_finished: "Callable[[list[tuple[int, int]], bool], None]" = _ignore
         self._runner = runner
         self._guard = guard
         self._ledger = ledger
@@ -227,7 +229,15 @@ class Cycle:
         if self._runner.outcome == OUTCOME_FAULT:
             self._base_ms = now_ms + _BASE_AGAIN_MS
         try:
-            if self._ledger.append(self.boot, self._seq, self._timebase.t(), self._record(), self._start_ms):
+            record = self._record()
+            used = record.get(USAGE_FEATURES, [])
+            pairs = [(used[i], used[i + 1]) for i in range(0, len(used), 2)]
+            self.on_finished(pairs, record.get(USAGE_OUTCOME) == OUTCOME_FAULT)
+            if self._ledger.append(self.boot, self._seq, self._timebase.t(), record, self._start_ms):
                 self._flash.remove(_FILE)
         except Exception:
             self.failures += 1
+
+
+def _ignore(used: "list[tuple[int, int]]", fault: bool) -> None:
+    pass

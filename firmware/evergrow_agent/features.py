@@ -1,83 +1,47 @@
-"""The features of this device: which are active, what they bring, and the one atomic record that decides it (EG-FEAT-007).
+"""The features of this device: which are in force, what they bring, and the one atomic record that decides it (EG-FEAT-007).
 
-    file `features`    a `checked` CBOR array of records
-    record             [publisher, component, feature, sequence, kind, file, size, digest]
-    file `feature.N`   the body of one feature
+    file `features`    the index, a `checked` file (see `records`)
+    file `feature.N`   the body of one version of one feature
 
-A new body is written to a file that no record names; the index, written atomically, is what makes it the active one. A file that
-no record names is removed at boot. The record of a removed feature stays, without a file: its sequence number is still owed.
+A new body is written to a file that no record names; the index, written atomically, is what stages it, puts it on trial, confirms
+it or takes it back. A file that no record names is removed at boot. The record of a removed feature stays, without a file.
 """
 
 from hashlib import sha256
 
-from evergrow_agent import checked
-from evergrow_protocol.cbor import Decoder, dumps, loads
-from evergrow_protocol.errors import BAD_DIGEST, MALFORMED, STALE, STORAGE, TOO_LARGE, ProtocolError
+from evergrow_agent import checked, records
+from evergrow_agent.records import CONFIRMED, KEPT, LEAVING, MAX_OUTCOMES, MAX_RECORDS, REMOVED, REVERTED, STAGED, TRIAL, Outcome
+from evergrow_agent.records import Record as Record
+from evergrow_protocol.errors import BAD_DIGEST, BUSY, OK, REVERT, STALE, STORAGE, TOO_LARGE, ProtocolError
 from evergrow_protocol.feature import MAX_BODY, Feature, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     Buffer = bytes | bytearray | memoryview
 
 INDEX = "features"
 BODY_PREFIX = "feature."
-MAX_RECORDS = 24
-
-
-class Record:
-    """One line of the index. `component` is the SUIT component id, encoded; `file` is "" for a feature that was removed.
-
-    What it brings is known once its file has been found to be whole, and it is `active`: `unlocks` {actuator: maximum} and
-    `programme_id`, 0 for none.
-    """
-
-    def __init__(
-        self,
-        publisher: int,
-        component: bytes,
-        feature: int,
-        sequence: int,
-        kind: int = 0,
-        file: str = "",
-        size: int = 0,
-        digest: bytes = b"",
-    ) -> None:
-        self.publisher = publisher
-        self.component = component
-        self.feature = feature
-        self.sequence = sequence
-        self.kind = kind
-        self.file = file
-        self.size = size
-        self.digest = digest
-        self.active = False
-        self.unlocks: "dict[int, int]" = {}
-        self.programme_id = 0
-
-    def brings(self, body: Feature) -> None:
-        self.unlocks = body.unlocks
-        self.programme_id = programme_id(body)
-        self.active = True
-
-    def row(self) -> "list[Any]":
-        return [self.publisher, self.component, self.feature, self.sequence, self.kind, self.file, self.size, self.digest]
 
 
 class Features:
-    """Loads what is active from `flash`. Never raises for what it finds there: a damaged feature is left out.
+    """Loads the index from `flash`. Never raises for what it finds there: a damaged feature is left out. Files in `keep` are not
+    cleaned away, though no record names them.
 
-    `problems`: [(code, publisher, feature, sequence)] of what was left out, for a report; all 0 but the code is the index itself.
+    `records`: all of them, to be read. `outcomes`: what became of the latest transfers, oldest first. `problems`: [(code,
+    publisher, feature, sequence)] of what was left out, for a report; all 0 but the code is the index itself.
     """
 
-    def __init__(self, flash: "Any") -> None:
+    def __init__(self, flash: "Any", keep: "Sequence[str]" = ()) -> None:
         self.problems: "list[tuple[int, int, int, int]]" = []
+        self.records: "list[Record]" = []
+        self.outcomes: "list[Outcome]" = []
         self._flash = flash
-        self._records: "list[Record]" = []
         self._readable = True
         try:
-            self._records = _decode(checked.load(flash, INDEX))
+            self.records, self.outcomes = records.decode(checked.load(flash, INDEX))
         except OSError:
             # The flash may have a bad day: keep the files, and overwrite nothing.
             self._readable = False
@@ -85,21 +49,23 @@ class Features:
             return
         except ProtocolError as exc:
             self.problems.append((exc.code, 0, 0, 0))
-        for record in self._records:
+        for record in self.records:
             if record.file:
                 self._check(record)
-        self.clean()
+        self.clean(keep)
+
+    # -- what there is
 
     def active(self) -> "list[tuple[int, int, int]]":
         """[(publisher, feature, sequence)], as birth lists them."""
-        return [(r.publisher, r.feature, r.sequence) for r in self._records if r.active]
+        return [(r.publisher, r.feature, r.sequence) for r in self.records if r.active]
 
     def programme(self, programme_id: int) -> "tuple[memoryview, tuple[int, int]] | None":
         """A programme that a feature brings: (its encoding, (publisher, feature)); None if there is none.
 
         The body is read and verified each time. One that has decayed since boot is taken out of use and counts as none.
         """
-        for record in self._records:
+        for record in self.records:
             if record.active and record.programme_id == programme_id:
                 body = self._check(record)
                 if body and body.programme:
@@ -109,29 +75,54 @@ class Features:
     def unlocks(self) -> "list[tuple[int, int, tuple[int, int]]]":
         """[(actuator id, maximum, (publisher, feature))] of every active unlock."""
         found = []
-        for record in self._records:
+        for record in self.records:
             if record.active:
                 for actuator, maximum in record.unlocks.items():
                     found.append((actuator, maximum, (record.publisher, record.feature)))
         return found
 
     def find(self, publisher: int, component: "Buffer") -> "Record | None":
-        """The record of a publisher's component, active or not."""
-        for record in self._records:
-            if record.publisher == publisher and record.component == component:
+        """The record of a publisher's component that is in force, or that of its removal."""
+        for record in self.records:
+            if record.publisher == publisher and record.component == component and record.state not in (STAGED, KEPT):
                 return record
         return None
 
-    def staging_file(self) -> str:
-        """A name for a new body: of no file that a record names. What an earlier attempt left there is removed.
+    def sequence(self, publisher: int, component: "Buffer") -> int:
+        """The largest sequence number of a publisher's component that was ever installed or is staged, -1 for none."""
+        found = -1
+        for record in self.records:
+            if record.publisher == publisher and record.component == component:
+                found = max(found, record.sequence)
+        return found
+
+    def in_state(self, state: int) -> "list[Record]":
+        """The records of that state, the longest there first."""
+        return [record for record in self.records if record.state == state]
+
+    def of_transfer(self, transfer: int) -> "list[Record]":
+        """What a transfer brought and is still there."""
+        return [record for record in self.records if record.transfer == transfer and record.state != REMOVED]
+
+    def outcome(self, transfer: int) -> "Outcome | None":
+        """How a transfer ended, if that is remembered and was final."""
+        for outcome in self.outcomes:
+            if outcome.transfer == transfer and transfer and outcome.code != BUSY:
+                return outcome
+        return None
+
+    # -- before something is staged
+
+    def staging_file(self, taken: "Sequence[str]" = ()) -> str:
+        """A name for a new body: of no file that a record names, nor of one in `taken`. What was left there is removed.
 
         Raises OSError; ProtocolError STORAGE as long as it is unknown which files are named.
         """
         if not self._readable:
             raise ProtocolError(STORAGE, "the index of features could not be read at boot")
-        names = [record.file for record in self._records]
+        names = [record.file for record in self.records]
         number = 0
-        while BODY_PREFIX + str(number) in names:
+        while BODY_PREFIX + str(number) in names or BODY_PREFIX + str(number) in taken:
             number += 1
         self._flash.remove(BODY_PREFIX + str(number))
         return BODY_PREFIX + str(number)
@@ -146,46 +137,122 @@ class Features:
             raise ProtocolError(BAD_DIGEST, f"{record.file} is not the {record.size} bytes that were signed")
         return parse(data)
 
-    def check_conflicts(self, new: Record) -> None:
-        """Raises ProtocolError STALE when another component has the same feature id, or brings the same programme."""
-        for record in self._records:
-            if not record.file or (record.publisher == new.publisher and record.component == new.component):
+    def check_conflicts(self, new: Record, beside: "Sequence[Record]" = ()) -> None:
+        """ProtocolError STALE when another component, also one that comes `beside` it, has the feature id or the programme."""
+        for record in list(self.records) + list(beside):
+            if not record.file or record.same_component(new):
                 continue
             if record.publisher == new.publisher and record.feature == new.feature:
                 raise ProtocolError(STALE, f"feature {new.feature} is another component of this publisher")
             if new.programme_id and record.programme_id == new.programme_id:
                 raise ProtocolError(STALE, f"programme {new.programme_id} is brought by another feature")
 
-    def activate(self, record: Record) -> None:
-        """Make `record` the active version of its component: this is the moment of EG-FEAT-007. Errors as `verify`."""
-        record.brings(self.verify(record))
-        old = self.find(record.publisher, record.component)
-        replaced = old.file if old and old.file != record.file else ""
-        self._commit([r for r in self._records if r is not old] + [record], replaced)
+    # -- the life of a version; each is one write of the index, and raises OSError
+
+    def stage(self, news: "list[Record]") -> None:
+        """Keep versions whose files are there until they are activated; older staged ones of their components are refused."""
+        self._place(news, STAGED, self.records)
+
+    def activate(self, news: "Record | list[Record]") -> None:
+        """Put versions on trial, in place of those in force, which are kept: this is the moment of EG-FEAT-007.
+
+        They may be staged or not. Raises also ProtocolError, MemoryError: see `verify`.
+        """
+        if isinstance(news, Record):
+            news = [news]
+        for record in news:
+            record.brings(self.verify(record))
+        self._place(news, TRIAL, [record for record in self.records if record not in news])
+
+    def confirm(self, transfer: int) -> None:
+        """What that transfer has on trial is confirmed, and what it replaced is given up."""
+        trial = [record for record in self.records if record.state == TRIAL and record.transfer == transfer]
+        left = [r for r in self.records if r.state != KEPT or not _matches(r, trial)]
+        self._commit(left, [Outcome(transfer, OK, CONFIRMED, trial[0].named, "")], [(record, CONFIRMED) for record in trial])
+
+    def revert(self, transfer: int, text: str, code: int = REVERT) -> None:
+        """What that transfer has on trial is given up, and what it replaced is in force again, or nothing is."""
+        trial = [record for record in self.records if record.state == TRIAL and record.transfer == transfer]
+        back = [(record, CONFIRMED) for record in self.records if record.state == KEPT and _matches(record, trial)]
+        left = [record for record in self.records if record not in trial]
+        for record in trial:
+            if not _matches(record, [row[0] for row in back]):
+                left.append(record.gone())
+        self._commit(left, [Outcome(transfer, code, REVERTED, trial[0].named, text)], back)
+
+    def refuse(self, transfer: int, code: int, text: str) -> None:
+        """Give up what that transfer has staged."""
+        staged = [record for record in self.records if record.state == STAGED and record.transfer == transfer]
+        left = [record for record in self.records if record not in staged]
+        self._commit(left, [Outcome(transfer, code, records.REFUSED, staged[0].named, text)])
+
+    def leave(self, publisher: int, feature: int) -> bool:
+        """A feature is to be removed at the next safe point; until then it stays in force. False: there is none."""
+        found = [record for record in self._of(publisher, feature) if record.state in (TRIAL, CONFIRMED)]
+        if found:
+            self._commit(self.records, changes=[(record, LEAVING) for record in found])
+        return bool(self._of(publisher, feature))
 
     def remove(self, publisher: int, feature: int) -> bool:
-        """Take a feature out. Its sequence number is kept, so that an older version cannot come in its place. OSError.
+        """Take a feature out, with all its versions. Its sequence number is kept, so that an older version cannot come in its
+        place. False: there is no such feature."""
+        found = self._of(publisher, feature)
+        if not found:
+            return False
+        left = [record for record in self.records if not _matches(record, found)]
+        gone = found[0].gone()
+        gone.sequence = max([record.sequence for record in found])
+        outcomes = [Outcome(0, OK, REMOVED, gone.named, "")]
+        for record in found:
+            if record.transfer and record.state in (STAGED, TRIAL, LEAVING) and not self.outcome(record.transfer):
+                outcomes.append(Outcome(record.transfer, REVERT, REVERTED, record.named, "removed"))
+        self._commit(left + [gone], outcomes)
+        return True
 
-        False: there is no such feature.
-        """
-        for i, record in enumerate(self._records):
-            if record.file and record.publisher == publisher and record.feature == feature:
-                gone = Record(publisher, record.component, feature, record.sequence)
-                self._commit(self._records[:i] + [gone] + self._records[i + 1 :], record.file)
-                return True
-        return False
+    def save(self) -> None:
+        """Write what was counted in the records."""
+        self._commit(self.records)
 
-    def clean(self) -> None:
-        """Remove the bodies that no record names. A file that cannot be removed costs room, nothing else."""
+    def tell(self, outcome: Outcome) -> None:
+        """The cloud was told of it."""
+        outcome.told = True
+        self._commit(self.records)
+
+    def clean(self, keep: "Sequence[str]" = ()) -> None:
+        """Remove the bodies that neither a record nor `keep` names. A file that cannot be removed costs room, nothing else."""
         if not self._readable:
             return
-        keep = [record.file for record in self._records]
+        names = [record.file for record in self.records]
         try:
             for name in self._flash.names():
-                if name.startswith(BODY_PREFIX) and name not in keep:
+                if name.startswith(BODY_PREFIX) and name not in names and name not in keep:
                     self._flash.remove(name)
         except OSError:
             pass
+
+    # -- how
+
+    def _of(self, publisher: int, feature: int) -> "list[Record]":
+        return [r for r in self.records if r.file and r.publisher == publisher and r.feature == feature]
+
+    def _place(self, news: "list[Record]", state: int, others: "list[Record]") -> None:
+        left = []
+        changes = [(record, state) for record in news]
+        outcomes = []
+        for record in others:
+            replaced = _matches(record, news)
+            if replaced and record.state in (STAGED, TRIAL if state == TRIAL else STAGED):
+                end = records.REFUSED if record.state == STAGED else REVERTED
+                text = f"superseded by transfer {news[0].transfer}"
+                if record.transfer:
+                    outcomes.append(Outcome(record.transfer, STALE, end, record.named, text))
+                continue
+            if replaced and state == TRIAL:
+                if record.state == REMOVED:
+                    continue
+                changes.append((record, KEPT))
+            left.append(record)
+        self._commit(left + news, outcomes, changes)
 
     def _check(self, record: Record) -> "Feature | None":
         """The body of a record, or None: then the record is out of use from here on."""
@@ -194,44 +261,47 @@ class Features:
             record.brings(body)
             return body
         except (OSError, MemoryError, ProtocolError) as exc:
-            record.active = False
+            record.whole = False
             code = exc.code if isinstance(exc, ProtocolError) else STORAGE if isinstance(exc, OSError) else TOO_LARGE
-            self.problems.append((code, record.publisher, record.feature, record.sequence))
+            if record.state in (TRIAL, CONFIRMED, LEAVING):
+                self.problems.append((code, record.publisher, record.feature, record.sequence))
         return None
 
-    def _commit(self, records: "list[Record]", replaced: str) -> None:
-        """Write the index, and then remove the body that it no longer names, "" for none."""
-        if len(records) > MAX_RECORDS:
-            raise ProtocolError(STORAGE, f"{len(records)} features, limit {MAX_RECORDS}")
-        rows = dumps([record.row() for record in records])
+    def _commit(
+        self, rows: "list[Record]", outcomes: "Sequence[Outcome]" = (), changes: "Sequence[tuple[Record, int]]" = ()
+    ) -> None:
+        """Write the index, in which records have changed their state, and then remove the bodies that it no longer names."""
+        if len(rows) > max(MAX_RECORDS, len(self.records)):
+            raise ProtocolError(STORAGE, f"{len(rows)} records of features, limit {MAX_RECORDS}")
+        before = [(record, record.state) for record, _ in changes]
+        for record, state in changes:
+            record.state = state
+        told = [o for o in self.outcomes if not outcomes or o.transfer not in [new.transfer for new in outcomes if new.transfer]]
+        kept = (told + list(outcomes))[-MAX_OUTCOMES:]
+        content = records.encode(rows, kept)
         try:
-            checked.save(self._flash, INDEX, rows)
+            self._write(content)
         except OSError:
-            if checked.load(self._flash, INDEX) != rows:  # else it was replaced before something failed
-                raise
-        self._records = records
-        if replaced:
+            for record, state in before:
+                record.state = state
+            raise
+        files = [record.file for record in rows]
+        dropped = [record.file for record in self.records if record.file and record.file not in files]
+        self.records = rows
+        self.outcomes = kept
+        for file in dropped:
             try:
-                self._flash.remove(replaced)
+                self._flash.remove(file)
             except OSError:
                 pass  # the next boot removes it
 
-
-def programme_id(body: Feature) -> int:
-    """The id of the programme that a feature brings, 0 for none. CborError if it has no id."""
-    if body.programme is None:
-        return 0
-    decoder = Decoder(body.programme)
-    decoder.read_array_header()
-    return decoder.read_int()
+    def _write(self, content: bytes) -> None:
+        try:
+            checked.save(self._flash, INDEX, content)
+        except OSError:
+            if checked.load(self._flash, INDEX) != content:  # else it was replaced before something failed
+                raise
 
 
-def _decode(rows: "bytes | None") -> "list[Record]":
-    if rows is None:
-        return []
-    if not rows:
-        raise ProtocolError(BAD_DIGEST, "the index of features is damaged")
-    try:
-        return [Record(*row[:8]) for row in loads(rows)]
-    except TypeError:
-        raise ProtocolError(MALFORMED, "the index of features has another shape")
+def _matches(record: Record, others: "list[Record]") -> bool:
+    return any([record.same_component(other) for other in others])

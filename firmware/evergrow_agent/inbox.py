@@ -51,6 +51,7 @@ class Inbox:
             "heard": self._heard,
             "home/event": home.receive_event,
             "home/scene": home.receive_scene,
+            "cancel": self._cancel,
         }
 
     def receive(self, kind: str, payload: memoryview) -> None:
@@ -90,3 +91,6 @@ class Inbox:
 
     def _heard(self, payload: memoryview) -> None:
         self._voice.heard(*messages.parse_heard(payload))
+
+    def _cancel(self, payload: memoryview) -> None:
+        self._installer.on_cancel(messages.parse_cancel(payload))

@@ -47,7 +47,8 @@ _ANSWERS_MAX = 8
 class Link:
     """Publishes for one boot of the device, and hands on what arrives.
 
-    To be set before `run`: `birth()` and `state()` make the bodies of these; `on_connected()` is called after both are out;
+    To be set before `run`: `birth()` and `state()` make the bodies of these; `on_connected()` is called after both are out,
+    `on_welcomed()` when the cloud has answered the last birth;
     `receive(kind, payload)` is called with each message, whose payload is valid only during the call.
     Counters: `connects`; `dropped`, messages of no use; `errors`, exceptions of `receive`. `last_error`: the last reason for
     either, or for having no connection, as text.
@@ -69,6 +70,7 @@ class Link:
         self.birth: "Callable[[], dict[int, Any]]" = dict
         self.state: "Callable[[], dict[int, Any]]" = dict
         self.on_connected: "Callable[[], None]" = _nothing
+        self.on_welcomed: "Callable[[], None]" = _nothing
         self.receive: "Callable[[str, memoryview], None]" = _ignore
         self.connects = 0
         self.dropped = 0
@@ -190,6 +192,7 @@ class Link:
         """The cloud has heard the last birth of this boot."""
         self._birth_retry_ms = RETRY_MS
         self._birth_retry_due_ms = -1
+        self.on_welcomed()
         self._work.set()
 
     def acked(self) -> None:
@@ -228,10 +231,12 @@ class Link:
             return False
         return True
 
-    async def send_report(self, fields: "dict[int, Any]") -> None:
-        """Publish `up/feat`; waits for a link, and returns when the broker has it. Raises MqttError."""
-        await self._online.wait()
+    async def send_report(self, fields: "dict[int, Any]") -> bool:
+        """Publish `up/feat`; returns when the broker has it, False when there is no link. Raises MqttError."""
+        if not self.online:
+            return False
         await self._send("feat", fields)
+        return True
 
     # -- up
 

@@ -1,7 +1,8 @@
-"""Pulling one payload block by block (SPEC section 9). Sans-IO: blocks and times in, requests and whole windows out.
+"""Pulling one payload block by block (SPEC section 9). Sans-IO: blocks and times in, requests and whole chunks out.
 
-The device sets the pace: it asks for one window of blocks at a time, and for the next when that one is stored. So the cloud never
-has more in flight than the device has room for, and a payload is stored in order, in pieces that suit a flash page.
+The device sets the pace. It has room for a window of blocks, of which half is stored at a time, in order, in pieces that suit a
+flash page: that half is asked for anew while the other one is on its way. So the line is never idle for want of a request, and
+the cloud never has more in flight than the device has room for.
 """
 
 from evergrow_protocol.errors import EXPIRED, ProtocolError
@@ -10,52 +11,74 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     Buffer = bytes | bytearray | memoryview
 
-WINDOW_BLOCKS = 4
+WINDOW_BLOCKS = 8
+CHUNK_BLOCKS = WINDOW_BLOCKS // 2
 FIRST_PAUSE_MS = 2_000
 MAX_PAUSE_MS = 30_000
 MAX_SILENT_REQUESTS = 6  # with the pauses above: 90 s
+
+_ALL = (1 << WINDOW_BLOCKS) - 1
 
 
 class Pull:
     """One payload of `size` bytes in blocks of `block_bytes`; `buffer` holds a window and is lent for as long as this lives.
 
+    `start`: so many bytes of it are stored already. `bytes_per_s`: at most so much is asked for, 0 for any.
+
     The caller asks the cloud whenever `request` says so and tells `requested` of it, hands every block of this payload to
-    `on_block`, and stores what `window` returns before it calls `advance`. `done`: all is stored. `blocks`: how many it took.
+    `on_block`, and stores what `chunk` returns before it calls `advance`. `done`: all is stored. `blocks`: how many it took.
     """
 
-    def __init__(self, size: int, block_bytes: int, buffer: bytearray) -> None:
+    def __init__(self, size: int, block_bytes: int, buffer: bytearray, start: int = 0, bytes_per_s: int = 0) -> None:
         self.blocks = 0
-        self.done = size == 0
         self._size = size
         self._block_bytes = block_bytes
+        self._count = -(-size // block_bytes)
         self._view = memoryview(buffer)
-        self._first = 0
+        self._bytes_per_s = bytes_per_s
+        self._first = start // (CHUNK_BLOCKS * block_bytes) * CHUNK_BLOCKS
+        self._skip = start - self._first * block_bytes  # of the first chunk, which is stored already
+        self.done = start >= size
+        self._missing = self._unasked = self._fresh(_ALL) & ~((1 << self._skip // block_bytes) - 1)
+        self._asked = 0  # by the last request
+        self._again = 0  # blocks that are asked for at once because later ones came; each once
         self._due_ms = 0
+        self._paced_ms = 0  # nothing is asked for before
         self._pause_ms = FIRST_PAUSE_MS
         self._silent = 0
-        self._open_window()
 
     def request(self, now_ms: int) -> "tuple[int, bytes] | None":
         """-> (first block, bitmap of the wanted ones from there on), or None when nothing is due now.
 
         Raises ProtocolError EXPIRED when MAX_SILENT_REQUESTS in a row brought no block.
         """
-        if not self._missing or now_ms < self._due_ms:
+        if now_ms < self._paced_ms:
             return None
-        if self._silent >= MAX_SILENT_REQUESTS:
+        late = now_ms >= self._due_ms
+        ask = self._missing if late else self._missing & self._unasked
+        if not ask:
+            return None
+        if late and self._silent >= MAX_SILENT_REQUESTS:
             raise ProtocolError(EXPIRED, f"no answer to {self._silent} requests for block {self._first}")
-        return self._first, bytes((self._missing,))
+        self._asked = ask
+        first = self._first
+        while not ask & 1:
+            ask >>= 1
+            first += 1
+        return first, ask.to_bytes(1 if ask < 256 else 2, "little")
 
     def requested(self, now_ms: int, sent: bool) -> None:
         """What `request` said was sent, or could not be, since there is no link; that is not held against the cloud."""
         self._due_ms = now_ms + self._pause_ms
+        self._unasked &= ~self._asked
         if sent:
             self._silent += 1
             self._pause_ms = min(2 * self._pause_ms, MAX_PAUSE_MS)
 
     def wait_ms(self, now_ms: int) -> int:
         """How long `request` has nothing to say unless a block arrives."""
-        return max(self._due_ms - now_ms, 0)
+        due_ms = 0 if self._missing & self._unasked else self._due_ms
+        return max(due_ms - now_ms, self._paced_ms - now_ms, 0)
 
     def hurry(self) -> None:
         """The link is new: what is missing is due now, and earlier silence says nothing about it."""
@@ -68,31 +91,43 @@ class Pull:
         index = block - self._first
         if not 0 <= index < WINDOW_BLOCKS or not self._missing >> index & 1:
             return False
-        start = index * self._block_bytes
-        if len(data) != min(self._block_bytes, self._window_bytes - start):
+        if len(data) != min(self._block_bytes, self._size - block * self._block_bytes):
             return False
-        self._view[start : start + len(data)] = data
+        at = block % WINDOW_BLOCKS * self._block_bytes
+        self._view[at : at + len(data)] = data
         self._missing &= ~(1 << index)
+        # Blocks are sent in order and seldom overtake one another: what should have come before this one is probably lost.
+        holes = self._missing & ~self._unasked & ~self._again & (1 << index) - 1
+        self._unasked |= holes
+        self._again |= holes
         self.blocks += 1
         self._silent = 0
         self._pause_ms = FIRST_PAUSE_MS
         self._due_ms = now_ms + FIRST_PAUSE_MS
         return True
 
-    def window(self) -> "memoryview | None":
-        """The bytes of the current window once it is complete, for the caller to store; else None."""
-        if self._missing or self.done:
+    def chunk(self) -> "memoryview | None":
+        """The next bytes to store once they are complete; else None."""
+        if self.done or self._missing & (1 << CHUNK_BLOCKS) - 1:
             return None
-        return self._view[: self._window_bytes]
-
-    def advance(self) -> None:
-        """The window is stored: go on to the next, which is due at once."""
-        self._first += WINDOW_BLOCKS
-        self._due_ms = 0
-        self.done = self._first * self._block_bytes >= self._size
-        self._open_window()
-
-    def _open_window(self) -> None:
+        at = self._first % WINDOW_BLOCKS * self._block_bytes
         rest = self._size - self._first * self._block_bytes
-        self._window_bytes = max(0, min(rest, WINDOW_BLOCKS * self._block_bytes))
-        self._missing = (1 << -(-self._window_bytes // self._block_bytes)) - 1
+        return self._view[at + self._skip : at + min(rest, CHUNK_BLOCKS * self._block_bytes)]
+
+    def advance(self, now_ms: int) -> None:
+        """The chunk is stored: its room is free for the blocks behind the window, which are due as soon as the pace allows."""
+        self._first += CHUNK_BLOCKS
+        self._skip = 0
+        self._missing >>= CHUNK_BLOCKS
+        self._again >>= CHUNK_BLOCKS
+        fresh = self._fresh(_ALL & ~((1 << CHUNK_BLOCKS) - 1))
+        self._missing |= fresh
+        self._unasked = self._unasked >> CHUNK_BLOCKS | fresh
+        if self._bytes_per_s:
+            pause_ms = 1000 * CHUNK_BLOCKS * self._block_bytes // self._bytes_per_s
+            self._paced_ms = max(self._paced_ms + pause_ms, now_ms)
+        self.done = self._first >= self._count
+
+    def _fresh(self, mask: int) -> int:
+        """Those bits of the window that stand for blocks that the payload has."""
+        return mask & (1 << max(min(self._count - self._first, WINDOW_BLOCKS), 0)) - 1

@@ -40,6 +40,9 @@ COMMAND_IDS = {
     "stop": commands.STOP,
     "rebirth": commands.REBIRTH,
     "acknowledge": commands.ACKNOWLEDGE,
+    "consent": commands.CONSENT,
+    "decline": commands.CONSENT,
+    "remove": commands.REMOVE,
 }
 
 app = typer.Typer(
@@ -140,7 +143,11 @@ def command(
     device: DeviceName,
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(COMMAND_IDS)}.", metavar="COMMAND")],
     argument: Annotated[
-        str | None, typer.Argument(help="For start a programme, for acknowledge an alarm: its name, or its number.")
+        str | None,
+        typer.Argument(
+            help="For start a programme, for acknowledge an alarm: its name, or its number. For consent, decline and "
+            "remove a feature: PUBLISHER:FEATURE."
+        ),
     ] = None,
     db: Database = DEFAULT_DATABASE,
     timeout: Annotated[float, typer.Option(help="Seconds to wait, and for the device to obey.", min=1)] = 30,
@@ -171,6 +178,12 @@ async def _serve(store: Store, broker: str, tenant: str | None, tls: link.TlsOpt
 def _parse_command(name: str, argument: str | None) -> tuple[int, dict[int, Any]]:
     if name not in COMMAND_IDS:
         raise typer.BadParameter(f"{name!r} is not one of {', '.join(COMMAND_IDS)}.", param_hint="COMMAND")
+    if name in ("consent", "decline", "remove"):
+        publisher, _, feature = (argument or "").partition(":")
+        if not publisher.isdigit() or not feature.isdigit():
+            raise typer.BadParameter(f"{name} needs a feature, PUBLISHER:FEATURE, for example 2:1001.", param_hint="ARGUMENT")
+        args: dict[int, Any] = {0: int(publisher), 1: int(feature)}
+        return COMMAND_IDS[name], args if name == "remove" else {**args, 2: name == "consent"}
     names = registry.load()
     table = {"start": names.programmes, "acknowledge": names.events}.get(name)
     if table is None:
@@ -255,3 +268,17 @@ def _print_device(item: dict[str, Any]) -> None:
             for transfer in item["transfers"]
         ]
         print_table(columns, rows)
+
+
+@app.command("cancel", epilog="Example: evergrow cloud cancel 17 --db cloud.db")
+def cancel_offer(
+    transfer: Annotated[int, typer.Argument(help="The transfer's number, as `evergrow feature push` told it.")],
+    db: Database = DEFAULT_DATABASE,
+) -> None:
+    """Take an offer back. What it brought stays where it is active already."""
+    with sentences(), existing(db) as store:
+        found = offers.cancel(store, transfer)
+    if not found:
+        print(f"Transfer {transfer} is not open: there is nothing to cancel.", file=sys.stderr)
+        raise typer.Exit(1)
+    print(f"transfer {transfer}: cancelled; the device is told")

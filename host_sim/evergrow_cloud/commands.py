@@ -7,7 +7,7 @@ from evergrow_cloud import wire
 from evergrow_cloud.messages import Response
 from evergrow_cloud.store import Store
 
-START, STOP, REBIRTH, ACKNOWLEDGE = 1, 2, 3, 4
+START, STOP, REBIRTH, ACKNOWLEDGE, CONSENT, REMOVE = 1, 2, 3, 4, 5, 6
 KEEP_S = 30 * 86_400
 
 

@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import cast
 
-from evergrow_cloud import devices, wire
+from evergrow_cloud import devices, manifests, wire
 from evergrow_cloud.errors import CloudError, WireError
 from evergrow_cloud.messages import FeatureReport
 from evergrow_cloud.store import Store
@@ -49,18 +49,26 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class DueOffer:
-    """An offer to be sent now."""
+    """An offer to be sent now, or to be taken back when it is `cancelled`."""
 
     transfer: int
     tenant: str
     device: str
     envelope_bytes: int
+    cancelled: bool = False
+
+    def message(self) -> tuple[str, bytes]:
+        """(kind, payload) of what the device is told."""
+        if self.cancelled:
+            return "cancel", wire.cancel(self.transfer)
+        return "offer", wire.offer(self.transfer, self.envelope_bytes)
 
 
 def offer(store: Store, tenant: str, device: str, envelope: bytes, payloads: dict[int, bytes]) -> int:
     """Offer an envelope and its payloads, {N of `evergrow:N`: bytes}, to a device. Returns the transfer id.
 
-    The same content offered again while the first offer is open is that offer. Raises CloudError 8 beyond a limit and 5 for a
+    The same content offered again while the first offer is open is that offer. Open offers of older versions of the same
+    components are cancelled (EG-FEAT-017). Raises CloudError 8 beyond a limit and 5 for a
     payload number below 1; ProtocolError for a bad tenant or device id.
     """
     _check(envelope, payloads)
@@ -83,7 +91,17 @@ def offer(store: Store, tenant: str, device: str, envelope: bytes, payloads: dic
         )
         for number, digest in contents.items():
             store.execute("INSERT INTO transfer_payloads VALUES (?, ?, ?)", transfer, number, digest)
+        _supersede(store, device_id, transfer, envelope)
     return transfer
+
+
+def cancel(store: Store, transfer: int) -> bool:
+    """Take an offer back (EG-FEAT-023). False: it is not open. What is active on the device already stays."""
+    with store.transaction():
+        if store.row("SELECT 1 FROM transfers WHERE transfer = ? AND open = 1", transfer) is None:
+            return False
+        store.execute("UPDATE transfers SET cancelled = 1, due = 1 WHERE transfer = ?", transfer)
+    return True
 
 
 def transfers(store: Store, device_id: int, limit: int = 100) -> list[Transfer]:
@@ -101,14 +119,14 @@ def get(store: Store, transfer: int) -> Transfer | None:
 def due(store: Store, limit: int) -> list[DueOffer]:
     """Offers to be sent now. Those to devices that are not there leave the queue: birth puts them back (`repeat_open`)."""
     rows = store.rows(
-        "SELECT transfer, tenant, device, length(data), link FROM transfers JOIN devices ON devices.id = device_id"
+        "SELECT transfer, tenant, device, length(data), link, cancelled FROM transfers JOIN devices ON devices.id = device_id"
         " JOIN blobs ON sha256 = envelope WHERE due = 1 ORDER BY transfer LIMIT ?",
         limit,
     )
-    for transfer, _, _, _, online in rows:
+    for transfer, _, _, _, online, _ in rows:
         if not online:
             sent(store, transfer)
-    return [DueOffer(transfer, tenant, device, size) for transfer, tenant, device, size, online in rows if online]
+    return [DueOffer(row[0], row[1], row[2], row[3], bool(row[5])) for row in rows if row[4]]
 
 
 def sent(store: Store, transfer: int) -> None:
@@ -196,6 +214,19 @@ def _put(store: Store, data: bytes) -> bytes:
     digest = hashlib.sha256(data).digest()
     store.execute("INSERT INTO blobs VALUES (?, ?) ON CONFLICT DO NOTHING", digest, data)
     return digest
+
+
+def _supersede(store: Store, device_id: int, newest: int, envelope: bytes) -> None:
+    """Cancel what is open to the device of the same components, with a lower sequence number."""
+    sequence, components = manifests.identify(envelope)
+    for transfer, data in store.rows(
+        "SELECT transfer, data FROM transfers JOIN blobs ON sha256 = envelope WHERE device_id = ? AND open = 1 AND transfer < ?",
+        device_id,
+        newest,
+    ):
+        older, others = manifests.identify(data)
+        if older < sequence and components & others:
+            cancel(store, transfer)
 
 
 def _find_open(store: Store, device_id: int, contents: dict[int, bytes]) -> int | None:

@@ -220,6 +220,10 @@ MIGRATIONS = (
     CREATE INDEX entitlements_of_device ON entitlements (device_id, publisher, feature);
     CREATE INDEX entitlements_due ON entitlements (id) WHERE due = 1;
     """,
+    """
+    -- An offer that is taken back stays open, and is said to be cancelled, until the device has answered.
+    ALTER TABLE transfers ADD COLUMN cancelled INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 
 

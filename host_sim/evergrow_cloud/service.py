@@ -194,8 +194,8 @@ class Cloud:
         while True:
             self._due.clear()
             for offer in await self._in_database(offers.due, self._store, _DUE_LIMIT):
-                message = wire.offer(offer.transfer, offer.envelope_bytes)
-                await _publish(client, [Outgoing(topics.dn(offer.tenant, offer.device, "offer"), message, 1)])
+                kind, message = offer.message()
+                await _publish(client, [Outgoing(topics.dn(offer.tenant, offer.device, kind), message, 1)])
                 await self._in_database(offers.sent, self._store, offer.transfer)
             for command in await self._in_database(commands.due, self._store, _DUE_LIMIT):
                 await _publish(client, [Outgoing(topics.dn(command.tenant, command.device, "cmd"), command.message, 1)])

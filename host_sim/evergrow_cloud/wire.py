@@ -85,6 +85,11 @@ def offer(transfer: int, envelope_bytes: int, content: int = 0) -> bytes:
     return strict.dumps([transfer, envelope_bytes, content] if content else [transfer, envelope_bytes])
 
 
+def cancel(transfer: int) -> bytes:
+    """dn/cancel: an offer is not meant any more."""
+    return strict.dumps([transfer])
+
+
 def block(transfer: int, payload: int, number: int, data: bytes) -> bytes:
     """dn/block."""
     return strict.dumps([transfer, payload, number, data])

@@ -19,6 +19,7 @@ EXPIRED = 12
 STORAGE = 13
 BAD_DIGEST = 14
 NOT_ENTITLED = 15
+REVERT = 16
 
 
 class ProtocolError(Exception):

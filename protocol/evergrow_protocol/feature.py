@@ -1,9 +1,11 @@
 """Feature body: what a feature's payload says, a deterministic CBOR map of at most 8 KB, of 16 KB for code.
 
-    {0: kind, 1: feature id, 2: name, 3: version, ? 4: {actuator: new maximum}, ? 5: programme, ? 6: [class id, registry version]}
+    {0: kind, 1: feature id, 2: name, 3: version, ? 4: {actuator: new maximum}, ? 5: programme, ? 6: [class id, registry version],
+     ? 8: [seconds, cycles], ? 9: waits for}
 
 `kind` is UNLOCK (with 4), PROGRAMME (with 5) or CODE. Feature ids start at 1000. An unlock's actuator is the one whose upper
-limit is raised to the maximum, in the actuator's own unit. A programme stays encoded: the agent's programme runner reads it.
+limit is raised to the maximum, in the actuator's own unit. 8 is how long its trial takes; the bits of 9: 0 a person's consent,
+1 quiet hours. A programme stays encoded: the agent's programme runner reads it.
 Unknown keys from 0 up are ignored, negative ones refused.
 """
 
@@ -26,6 +28,8 @@ _MAX_UNLOCKS = 8
 FIRST_ID = 1000
 _MAX_ID = 0xFFFF
 _MAX_NUMBER = 0x7FFFFFFF
+_MAX_TRIAL_S = 7 * 86_400
+_MAX_TRIAL_CYCLES = 100
 
 
 class Feature:
@@ -33,7 +37,8 @@ class Feature:
 
     `kind`; `id` 1000..65535; `name` and `version`: text of up to 32 characters; `unlocks`: {actuator id: maximum}; `programme`:
     view of the encoded programme, or None; `class_id` and `registry_version`: what the feature needs, or 0 for anything;
-    `needs` and `code`: views of a code feature's declaration, encoded, and of its code (SPEC section 18), or None.
+    `needs` and `code`: views of a code feature's declaration, encoded, and of its code (SPEC section 18), or None;
+    `trial_s`, `trial_cycles`: what its trial takes; `consent`, `quiet`: whether its activation waits for them.
     """
 
     def __init__(self) -> None:
@@ -47,6 +52,10 @@ class Feature:
         self.registry_version = 0
         self.needs: memoryview | None = None
         self.code: memoryview | None = None
+        self.trial_s = 0
+        self.trial_cycles = 0
+        self.consent = False
+        self.quiet = False
 
 
 def parse(buf: "Buffer") -> Feature:
@@ -81,6 +90,14 @@ def parse(buf: "Buffer") -> Feature:
             elements(reader, 2, 2)
             feature.class_id = integer(reader, 1, _MAX_ID)
             feature.registry_version = integer(reader, 1, _MAX_ID)
+        elif key == 8:
+            elements(reader, 2, 2)
+            feature.trial_s = integer(reader, 0, _MAX_TRIAL_S)
+            feature.trial_cycles = integer(reader, 0, _MAX_TRIAL_CYCLES)
+        elif key == 9:
+            waits = integer(reader, 0, 3)
+            feature.consent = bool(waits & 1)
+            feature.quiet = bool(waits & 2)
         elif key == 10:
             feature.needs = reader.read_raw()
         elif key == 11:

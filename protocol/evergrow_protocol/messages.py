@@ -33,6 +33,8 @@ COMMAND_START = 1
 COMMAND_STOP = 2
 COMMAND_REBIRTH = 3
 COMMAND_ACKNOWLEDGE = 4
+COMMAND_CONSENT = 5
+COMMAND_REMOVE = 6
 
 EVENT_NOTE = 0
 EVENT_RAISED = 1
@@ -247,6 +249,11 @@ def parse_offer(data: "Buffer") -> "tuple[int, int, int]":
     fields = _array(data, 2)
     content = _uint(fields[2], "content") if len(fields) > 2 else CONTENT_FEATURE
     return _uint(fields[0], "transfer"), _uint(fields[1], "size"), content
+
+
+def parse_cancel(data: "Buffer") -> int:
+    """`dn/cancel` -> transfer."""
+    return _uint(_array(data, 1)[0], "transfer")
 
 
 def parse_block(data: "Buffer") -> "tuple[int, int, int, Buffer]":

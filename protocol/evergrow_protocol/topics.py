@@ -27,6 +27,7 @@ DN = {
     "busy": (1, False),
     "offer": (1, False),
     "block": (0, False),
+    "cancel": (1, False),
     "ent": (1, False),
     "heard": (1, False),
 }

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import cbor2
 import pytest
 from scripted_device import envelope
 
@@ -151,3 +152,30 @@ def test_offers_have_limits(store: Store, envelope: bytes, payloads: dict[int, b
     assert devices.every(store) == []
     with pytest.raises(ProtocolError):
         offers.offer(store, "acme", "NO", b"e", {})
+
+
+def _version(sequence: int, name: bytes = b"rinse") -> bytes:
+    manifest = cbor2.dumps({1: 1, 2: sequence, 3: cbor2.dumps({2: [[b"acme", name]]})})
+    return cbor2.dumps(cbor2.CBORTag(107, {2: b"", 3: manifest}))
+
+
+def test_a_newer_version_cancels_the_open_offer_of_the_older_one(store: Store) -> None:
+    """EG-FEAT-017, EG-FEAT-023: said until the device has answered."""
+    go_online(store)
+    old = offers.offer(store, "acme", "washer-1", _version(1), {})
+    other = offers.offer(store, "acme", "washer-1", _version(1, b"spin"), {})
+    new = offers.offer(store, "acme", "washer-1", _version(2), {})
+    assert [offer.message() for offer in offers.due(store, 10)] == [
+        ("cancel", cbor2.dumps([old])),
+        ("offer", cbor2.dumps([other, len(_version(1, b"spin"))])),
+        ("offer", cbor2.dumps([new, len(_version(2))])),
+    ]
+    again = offers.offer(store, "acme", "washer-1", _version(1), {1: b"x"})
+    assert [offer.transfer for offer in offers.due(store, 10) if not offer.cancelled] == [other, new, again]
+
+
+def test_only_what_is_open_is_cancelled(store: Store) -> None:
+    """EG-FEAT-023"""
+    transfer = offers.offer(store, "acme", "washer-1", b"envelope", {})
+    assert offers.cancel(store, transfer)
+    assert not offers.cancel(store, transfer + 1)

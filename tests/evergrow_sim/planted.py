@@ -12,16 +12,15 @@ from evergrow_agent import bootcount, ledger
 from evergrow_agent.commands import Commands
 from evergrow_agent.cycle import Cycle
 from evergrow_agent.features import Features
-from evergrow_agent.install import Installer
 from evergrow_agent.journal import Journal
 from evergrow_agent.ledger import Ledger
 from evergrow_agent.link import Link
+from evergrow_agent.staging import Stager
 from evergrow_agent.timebase import Timebase
 from evergrow_cloud import usage
 from evergrow_mqtt.backoff import Backoff
 from evergrow_mqtt.session import Session
 from evergrow_protocol import registry_washer as ids
-from evergrow_protocol.errors import BAD_DIGEST, ProtocolError
 from evergrow_protocol.feature import parse
 from evergrow_sim.appliances.washer import Washer
 from evergrow_sim.world.cloud import CloudEnd
@@ -135,20 +134,13 @@ def client_retries_without_backoff() -> Iterator[None]:
 
 @contextmanager
 def feature_is_activated_before_it_is_verified() -> Iterator[None]:
-    store_payload = Installer._store_payload
-
-    async def unchecked(self: Installer, envelope: Any, action: Any, new: Any) -> None:
-        try:
-            await store_payload(self, envelope, action, new)
-        except ProtocolError as error:
-            if error.code != BAD_DIGEST:
-                raise
-        new.digest = bytes(action.digest)
+    def take(self: Stager, action: Any, new: Any, file: str, size: int) -> None:
+        new.file, new.size, new.digest = file, size, bytes(action.digest)
 
     def verify(self: Features, record: Any) -> Any:
         return parse(self._flash.read(record.file))
 
-    with mock.patch.object(Installer, "_store_payload", unchecked), mock.patch.object(Features, "verify", verify):
+    with mock.patch.object(Stager, "_take", take), mock.patch.object(Features, "verify", verify):
         yield
 
 

@@ -67,7 +67,7 @@ def test_decode_tells_the_byte_the_rule_and_the_code(capsys: pytest.CaptureFixtu
     [
         (("8418",), 1, "byte 0: truncated: 4 announced, and 1 bytes left (code 1, EG-ENC-001)"),
         (("82020a",), 1, "it can be dn/ack, "),
-        (("820220",), 1, "it fits no kind: say which it should be with --kind."),
+        (("8120",), 1, "it fits no kind: say which it should be with --kind."),
         (("zz",), 2, "'zz' is neither a file nor hex"),
         (("--kind", "event", "80"), 2, "event can be up/event, home/event: say which"),
         (("--kind", "up/none", "80"), 2, "no kind 'up/none'; there are up/birth"),

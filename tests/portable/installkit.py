@@ -3,8 +3,8 @@
 import asyncio
 from hashlib import sha256
 
-from evergrow_agent.features import Features, Record
-from evergrow_agent.install import Installer
+from evergrow_agent.features import Record
+from evergrow_agent.updates import Updates
 from evergrow_protocol.cbor import dumps
 from evergrow_sim.publisher import Signer, manifest
 from faultyflash import FaultyFlash
@@ -87,12 +87,30 @@ class World:
 
     `requests`: every get. `reports`: every report. `answer(world, transfer, payload, block_bytes, first, wanted)`: replaces
     the cloud's behaviour. `online`: whether there is a link. `busy`: how often the appliance is not idle when it is asked.
+    `said`: all reports. `passing`: those of states that are not the last. `births`: how often birth was said; the cloud answers
+    each, while `welcomes`.
     """
 
-    def __init__(self, flash=None, keys=None, answer=None, block_bytes=64, reserve_bytes=1024):
+    def __init__(
+        self,
+        flash=None,
+        keys=None,
+        answer=None,
+        block_bytes=64,
+        reserve_bytes=1024,
+        appliance=None,
+        quiet=None,
+        clock=None,
+        rate=0,
+    ):
         self.flash = FaultyFlash() if flash is None else flash
-        self.features = Features(self.flash)
-        self.clock = Clock()
+        self.clock = clock or Clock()
+        self.passing = []
+        self.said = []
+        self.stop_when = None
+        self.births = 0
+        self.welcomes = True
+        self.minute = None
         self.payloads = {}
         self.requests = []
         self.reports = []
@@ -100,19 +118,30 @@ class World:
         self.online = True
         self.busy = 0
         self.awaited = 0
-        self.installer = Installer(
-            self.features,
+        updates = Updates(
             self.flash,
+            self.clock,
+            self.clock,
+            appliance or Appliance(),
             [signer().key] if keys is None else keys,
             (VENDOR, CLASS),
-            Appliance(),
-            self.clock,
             self._send_get,
             self._send_report,
             self._is_idle,
+            lambda: None,
+            lambda: self.minute,
+            quiet,
             block_bytes,
+            rate,
             reserve_bytes,
         )
+        self.features = updates.features
+        self.lifecycle = updates.lifecycle
+        self.installer = updates.installer
+        self.lifecycle.changed = self.birth
+        self._told = updates.installer._told
+        self._flush = self._told.flush
+        self._told.flush = self.flush
 
     async def _send_get(self, *request):
         if not self.online:
@@ -123,11 +152,25 @@ class World:
     async def _send_report(self, fields):
         if not self.online:
             return False
+        self.said.append(fields)
+        if fields[2] <= 3:
+            self.passing.append(fields)
+            return
         self.reports.append(fields)
-        if fields[2] != 2:
-            self.awaited -= 1
-            if self.awaited <= 0:
-                raise Reported
+        self.awaited -= 1
+
+    async def flush(self):
+        """Stands before the reports, so as to end `run` when all that was awaited is said and noted down."""
+        said = await self._flush()
+        if self.awaited <= 0 or (self.stop_when and self.stop_when()):
+            raise Reported
+        return said
+
+    def birth(self):
+        self.births += 1
+        self.lifecycle.on_birth()
+        if self.welcomes:
+            self.lifecycle.on_welcome()
 
     def _is_idle(self):
         self.busy -= 1
@@ -143,10 +186,12 @@ class World:
     async def run(self, outcomes=1):
         """Until this many outcomes were reported; returns the last report."""
         self.awaited = outcomes
+        if self.online and not self.births:
+            self.birth()  # after a boot, as soon as there is a link
         try:
             await self.installer.run()
         except Reported:
-            return self.reports[-1]
+            return self.reports[-1] if self.reports else None
 
     async def offer(self, payloads, transfer=1):
         """Offer, and run until it has ended; returns the report."""

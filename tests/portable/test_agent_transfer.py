@@ -3,6 +3,7 @@
 import random
 
 from evergrow_agent.transfer import (
+    CHUNK_BLOCKS,
     FIRST_PAUSE_MS,
     MAX_PAUSE_MS,
     MAX_SILENT_REQUESTS,
@@ -55,10 +56,10 @@ def pull_all(payload, dice, trouble):
             pull.on_block(now_ms, *cloud.pop())
         else:
             now_ms += pull.wait_ms(now_ms)
-        window = pull.window()
+        window = pull.chunk()
         if window is not None:
             stored.extend(window)
-            pull.advance()
+            pull.advance(0)
     return bytes(stored), pull
 
 
@@ -98,7 +99,7 @@ def test_a_block_of_the_wrong_length_is_dropped():
     assert pull.blocks == 0
     assert pull.on_block(0, 1, bytes(10))
     assert pull.on_block(0, 0, bytes(BLOCK))
-    assert len(pull.window()) == BLOCK + 10
+    assert len(pull.chunk()) == BLOCK + 10
 
 
 def test_blocks_outside_the_window_and_repetitions_are_dropped():
@@ -110,19 +111,89 @@ def test_blocks_outside_the_window_and_repetitions_are_dropped():
     assert pull.on_block(0, 2, payload[2 * BLOCK : 3 * BLOCK])
     assert not pull.on_block(0, 2, bytes(BLOCK)), "what came first stands"
     complete(pull, payload)
-    assert bytes(pull.window()) == payload[: WINDOW_BLOCKS * BLOCK]
-    pull.advance()
+    assert bytes(pull.chunk()) == payload[: CHUNK_BLOCKS * BLOCK]
+    pull.advance(0)
     assert not pull.on_block(0, 2, bytes(BLOCK))
 
 
 def test_only_missing_blocks_are_asked_for_again():
-    pull = Pull(WINDOW_BLOCKS * BLOCK, BLOCK, bytearray(WINDOW_BLOCKS * BLOCK))
+    pull = Pull(CHUNK_BLOCKS * BLOCK, BLOCK, bytearray(WINDOW_BLOCKS * BLOCK))
     assert pull.request(0) == (0, b"\x0f")
     pull.requested(0, True)
     pull.on_block(10, 0, bytes(BLOCK))
-    pull.on_block(10, 2, bytes(BLOCK))
+    pull.on_block(10, 1, bytes(BLOCK))
     assert pull.request(11) is None
-    assert pull.request(10 + pull.wait_ms(10)) == (0, b"\x0a")
+    assert pull.request(10 + pull.wait_ms(10)) == (2, b"\x03")
+
+
+def test_a_block_that_later_ones_have_overtaken_is_asked_for_again_at_once_but_once():
+    pull = Pull(WINDOW_BLOCKS * BLOCK, BLOCK, bytearray(WINDOW_BLOCKS * BLOCK))
+    pull.request(0)
+    pull.requested(0, True)
+    pull.on_block(10, 0, bytes(BLOCK))
+    assert pull.request(10) is None
+    pull.on_block(10, 3, bytes(BLOCK))
+    assert pull.wait_ms(10) == 0
+    assert pull.request(10) == (1, b"\x03")
+    pull.requested(10, True)
+    pull.on_block(20, 4, bytes(BLOCK))
+    assert pull.request(20) is None
+    assert pull.request(20 + FIRST_PAUSE_MS) == (1, bytes((0b1110011,)))
+
+
+def test_the_next_blocks_are_asked_for_while_the_others_are_on_their_way():
+    payload = pattern(5 * CHUNK_BLOCKS * BLOCK)
+    pull = Pull(len(payload), BLOCK, bytearray(WINDOW_BLOCKS * BLOCK))
+    assert pull.request(0) == (0, b"\xff")
+    pull.requested(0, True)
+    for block in range(CHUNK_BLOCKS):
+        pull.on_block(5, block, payload[block * BLOCK : (block + 1) * BLOCK])
+    assert bytes(pull.chunk()) == payload[: CHUNK_BLOCKS * BLOCK]
+    pull.advance(5)
+    assert pull.request(5) == (WINDOW_BLOCKS, b"\x0f")
+    pull.requested(5, True)
+    assert pull.request(6) is None
+
+
+def test_a_transfer_that_was_begun_goes_on_where_it_was():
+    payload = pattern(3 * CHUNK_BLOCKS * BLOCK + 21)
+    chunk = CHUNK_BLOCKS * BLOCK
+    for start in (1, BLOCK - 1, BLOCK, chunk - 1, chunk, 3 * chunk - 70, 3 * chunk + 3, len(payload)):
+        pull = Pull(len(payload), BLOCK, bytearray(WINDOW_BLOCKS * BLOCK), start)
+        stored = bytearray(payload[:start])
+        asked = []
+        while not pull.done:
+            first, wanted = pull.request(1 << 40)
+            for i in range(8):
+                if wanted[0] >> i & 1:
+                    at = (first + i) * BLOCK
+                    asked.append(first + i)
+                    pull.on_block(0, first + i, payload[at : at + BLOCK])
+            while pull.chunk() is not None:
+                stored.extend(pull.chunk())
+                pull.advance(0)
+        assert stored == payload, start
+        assert asked == list(range(start // BLOCK if start < len(payload) else 99, 13)), start
+
+
+def test_no_more_is_asked_for_than_the_pace_allows():
+    payload = pattern(40 * BLOCK)
+    pull = Pull(len(payload), BLOCK, bytearray(WINDOW_BLOCKS * BLOCK), 0, 100)
+    now_ms = 0
+    while not pull.done:
+        ask = pull.request(now_ms)
+        if not ask:
+            assert pull.wait_ms(now_ms) > 0
+            now_ms += pull.wait_ms(now_ms)
+            continue
+        pull.requested(now_ms, True)
+        for i in range(8):
+            if ask[1][0] >> i & 1:
+                at = (ask[0] + i) * BLOCK
+                pull.on_block(now_ms, ask[0] + i, payload[at : at + BLOCK])
+        while pull.chunk() is not None:
+            pull.advance(now_ms)
+    assert now_ms >= 1000 * (40 - WINDOW_BLOCKS) * BLOCK // 100
 
 
 def test_requests_grow_rarer_and_then_the_transfer_is_given_up():
@@ -159,17 +230,17 @@ def test_progress_survives_a_reconnect_and_the_rest_is_due_at_once():
     pull.on_block(5, 1, payload[BLOCK : 2 * BLOCK])
     pull.requested(5, True)
     pull.hurry()
-    assert pull.request(6) == (0, b"\x0d")
+    assert pull.request(6) == (0, b"\xfd")
     complete(pull, payload)
-    assert bytes(pull.window()) == payload
+    assert bytes(pull.chunk()) == payload[: CHUNK_BLOCKS * BLOCK]
 
 
 def test_nothing_is_asked_for_while_a_whole_window_waits_to_be_stored():
-    pull = Pull(8 * BLOCK, BLOCK, bytearray(WINDOW_BLOCKS * BLOCK))
-    complete(pull, bytes(8 * BLOCK))
+    pull = Pull(12 * BLOCK, BLOCK, bytearray(WINDOW_BLOCKS * BLOCK))
+    complete(pull, bytes(12 * BLOCK))
     pull.hurry()
     assert pull.request(1 << 40) is None
-    pull.advance()
+    pull.advance(0)
     assert pull.request(0) == (WINDOW_BLOCKS, b"\x0f")
 
 

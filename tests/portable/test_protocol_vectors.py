@@ -16,6 +16,7 @@ FOLDER = "protocol/vectors/"
 PARSERS = {
     "ack": messages.parse_ack,
     "offer": messages.parse_offer,
+    "cancel": lambda data: (messages.parse_cancel(data),),
     "block": messages.parse_block,
     "heard": messages.parse_heard,
     "busy": messages.parse_busy,

@@ -226,8 +226,8 @@ class CloudEnd:
         while True:
             self._due.clear()
             for offer in offers.due(self.store, _DUE_LIMIT):
-                message = wire.offer(offer.transfer, offer.envelope_bytes)
-                await self._publish(client, [Outgoing(topics.dn(offer.tenant, offer.device, "offer"), message, 1)])
+                kind, message = offer.message()
+                await self._publish(client, [Outgoing(topics.dn(offer.tenant, offer.device, kind), message, 1)])
                 await self._disk()
                 offers.sent(self.store, offer.transfer)
             for command in commands.due(self.store, _DUE_LIMIT):

@@ -22,6 +22,7 @@ _DN = {
     "cfg": messages.parse_config,
     "busy": messages.parse_busy,
     "offer": messages.parse_offer,
+    "cancel": lambda data: (messages.parse_cancel(data),),
     "block": messages.parse_block,
     "ent": lambda data: (messages.parse_entitlement(data),),
     "heard": messages.parse_heard,

@@ -280,7 +280,9 @@ def containers(agent: object) -> list[tuple[str, int, int]]:
         ("events", len(get("events._queue")), 16),
         ("alarms", len(get("events.alarms")), 16),
         ("offers", len(get("installer._offers")), 16),
-        ("records of features", len(get("features._records")), 24),
+        ("records of features", len(get("features.records")), 24),
+        ("outcomes of transfers", len(get("features.outcomes")), 8),
+        ("reports of features", len(get("installer._told._queue")), 16),
         ("problems of features", len(get("features.problems")), 32),
         ("steps of the drum over its limit", len(get("guard.over_base")), 8),
     ]

@@ -1,0 +1,151 @@
+"""The lines of the index of features, and how they are encoded.
+
+    index     [[record, ...], [outcome, ...]]
+    record    [publisher, component, feature, sequence, kind, file, size, digest, state, transfer, good cycles, bad cycles]
+    outcome   [transfer, code, state, [publisher, feature, sequence], text, told]
+
+A component has one record that is in force, and may have one beside it: the version that is staged, or that which was in force
+before the one on trial.
+"""
+
+from evergrow_protocol.cbor import Decoder, dumps, loads
+from evergrow_protocol.errors import BAD_DIGEST, MALFORMED, ProtocolError
+from evergrow_protocol.feature import Feature
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# States of a record. Those that a report knows have its numbers (EG-FEAT-009).
+KEPT = 1  # the version before the one on trial
+STAGED = 2
+TRIAL = 3
+CONFIRMED = 4
+REVERTED = 5  # of outcomes only
+REFUSED = 6  # of outcomes only
+REMOVED = 7  # no file: its sequence number is still owed
+LEAVING = 8  # in force until the next safe point, then removed
+
+MAX_RECORDS = 24
+MAX_OUTCOMES = 8
+
+_IN_FORCE = (TRIAL, CONFIRMED, LEAVING)
+
+
+class Record:
+    """One line of the index. `component` is the SUIT component id, encoded; `file` is "" for a feature that was removed.
+
+    What it brings is known once its file has been found to be `whole`: `unlocks` {actuator: maximum}, `programme_id`, 0 for none;
+    `trial_s` and `trial_cycles` that it asks for, `consent` and `quiet` whether it waits for them. `active`: whole, and in force.
+    `since_ms`: when its trial began in this boot; `announced`, `reached`: whether birth named it since, and was answered;
+    `broken`: why it is to be reverted, "" for not at all.
+    """
+
+    def __init__(
+        self,
+        publisher: int,
+        component: bytes,
+        feature: int,
+        sequence: int,
+        kind: int = 0,
+        file: str = "",
+        size: int = 0,
+        digest: bytes = b"",
+        state: int = CONFIRMED,
+        transfer: int = 0,
+        good: int = 0,
+        bad: int = 0,
+    ) -> None:
+        self.publisher = publisher
+        self.component = component
+        self.feature = feature
+        self.sequence = sequence
+        self.kind = kind
+        self.file = file
+        self.size = size
+        self.digest = digest
+        self.state = state
+        self.transfer = transfer
+        self.good = good
+        self.bad = bad
+        self.whole = False
+        self.unlocks: "dict[int, int]" = {}
+        self.programme_id = 0
+        self.trial_s = 0
+        self.trial_cycles = 0
+        self.consent = False
+        self.quiet = False
+        self.since_ms = -1
+        self.announced = False
+        self.reached = False
+        self.broken = ""
+
+    @property
+    def active(self) -> bool:
+        return self.whole and self.state in _IN_FORCE
+
+    @property
+    def named(self) -> "list[int]":
+        """[publisher, feature, sequence], as reports and birth have it."""
+        return [self.publisher, self.feature, self.sequence]
+
+    def same_component(self, other: "Record") -> bool:
+        return self.publisher == other.publisher and self.component == other.component
+
+    def brings(self, body: Feature) -> None:
+        self.unlocks = body.unlocks
+        self.programme_id = programme_id(body)
+        self.trial_s = body.trial_s
+        self.trial_cycles = body.trial_cycles
+        self.consent = body.consent
+        self.quiet = body.quiet
+        self.whole = True
+
+    def gone(self) -> "Record":
+        """What stays of it when it is removed: the sequence number."""
+        return Record(self.publisher, self.component, self.feature, self.sequence, state=REMOVED)
+
+    def row(self) -> "list[Any]":
+        state = [self.state, self.transfer, self.good, self.bad]
+        return self.named[:1] + [self.component] + self.named[1:] + [self.kind, self.file, self.size, self.digest] + state
+
+
+class Outcome:
+    """How a transfer ended, or a feature: what a report says of it, and whether it was `told`."""
+
+    def __init__(self, transfer: int, code: int, state: int, named: "list[int]", text: str, told: bool = False) -> None:
+        self.transfer = transfer
+        self.code = code
+        self.state = state
+        self.named = named
+        self.text = text
+        self.told = told
+
+    def row(self) -> "list[Any]":
+        return [self.transfer, self.code, self.state, self.named, self.text, self.told]
+
+
+def encode(records: "list[Record]", outcomes: "list[Outcome]") -> bytes:
+    return dumps([[record.row() for record in records], [outcome.row() for outcome in outcomes]])
+
+
+def decode(content: "bytes | None") -> "tuple[list[Record], list[Outcome]]":
+    """The inverse; None is an empty index. Raises ProtocolError: BAD_DIGEST for b"", MALFORMED."""
+    if content is None:
+        return [], []
+    if not content:
+        raise ProtocolError(BAD_DIGEST, "the index of features is damaged")
+    try:
+        rows, outcomes = loads(content)
+        return [Record(*row[:12]) for row in rows], [Outcome(*row[:6]) for row in outcomes]
+    except (TypeError, ValueError):
+        raise ProtocolError(MALFORMED, "the index of features has another shape")
+
+
+def programme_id(body: Feature) -> int:
+    """The id of the programme that a feature brings, 0 for none. CborError if it has no id."""
+    if body.programme is None:
+        return 0
+    decoder = Decoder(body.programme)
+    decoder.read_array_header()
+    return decoder.read_int()

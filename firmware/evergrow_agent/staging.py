@@ -1,0 +1,317 @@
+"""From an offer to verified bodies on the flash: pull the envelope, verify it, carry out its manifest, check what it brings.
+
+Nothing is active by this, and no record names the files yet. Sizes and room are checked before a byte is written (EG-FEAT-002).
+What was pulled before a power cut is not pulled again (see `progress`).
+"""
+
+import asyncio
+from hashlib import sha256
+
+from evergrow_agent import contents, delta, forms, reports
+from evergrow_agent.features import Features
+from evergrow_agent.fetch import Fetcher
+from evergrow_agent.progress import Progress
+from evergrow_agent.records import STAGED, Record
+from evergrow_protocol import suit, suit_manifest
+from evergrow_protocol.cbor import dumps
+from evergrow_protocol.errors import BAD_DIGEST, MALFORMED, STALE, STORAGE, TOO_LARGE, UNSUPPORTED, ProtocolError
+from evergrow_protocol.feature import MAX_BODY
+from evergrow_protocol.suit_envelope import MAX_ENVELOPE, Envelope
+from evergrow_protocol.suit_parameters import version_holds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+    from typing import Any
+
+    from evergrow_protocol.cose import Key
+    from evergrow_protocol.suit_manifest import Manifest
+
+    Buffer = bytes | bytearray | memoryview
+
+RESUME_BYTES = 4096  # a payload larger than this is not begun anew after a power cut
+
+_MAX_SEQUENCE_JUMP = 1 << 26  # two years of seconds, for publishers who count in time; a slip must not use the numbers up
+_ENVELOPE_BYTES = 3072  # what a feature takes with one signature (LMS W4, H10) and a body beside it; a larger one is possible
+_SECTIONS = (suit_manifest.PAYLOAD_FETCH, suit_manifest.INSTALL, suit_manifest.VALIDATE)
+
+
+class Stager:
+    """`keyring`: the trusted keys, None while they cannot be read. `identity`: (vendor id, class id), 16 bytes each. `clock`:
+    the network's clock. `utc_s()`: seconds or None. `reserve_bytes`: flash that features leave alone, for usage records.
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        progress: Progress,
+        fetcher: Fetcher,
+        flash: "Any",
+        keyring: "Sequence[Key] | None",
+        identity: "tuple[bytes, bytes]",
+        appliance: "Any",
+        clock: "Any",
+        utc_s: "Callable[[], int | None]",
+        reserve_bytes: int,
+    ) -> None:
+        self._features = features
+        self._progress = progress
+        self._fetcher = fetcher
+        self._flash = flash
+        self._keyring = keyring
+        self._identity = identity
+        self._appliance = appliance
+        self._clock = clock
+        self._utc_s = utc_s
+        self._reserve_bytes = reserve_bytes
+        self._room = memoryview(bytearray(_ENVELOPE_BYTES))  # taken now: later there may be no hole of this size
+        self._data = self._room[:0]
+        self._files: "list[str]" = []  # of this transfer, which no record names yet
+        self._report: "dict[int, Any]" = {}
+        self.on_fetching: "Callable[[list[int]], None]" = _ignore
+
+    async def stage(self, size: int, report: "dict[int, Any]") -> "list[Record]":
+        """The versions that the transfer under way brings, each whole on the flash; none when they are in force already.
+
+        `size`: bytes of the envelope. What is known is entered into `report`. Raises ProtocolError, OSError, MemoryError.
+        """
+        self._report = report
+        self._files = []
+        started_ms = self._clock.ticks_ms()
+        envelope, manifest, key = await self._open(size)
+        news = []
+        for component in manifest.components:
+            news.append(self._new(key.publisher, dumps(component), manifest.sequence))
+        if all([self._is_in_force(new) for new in news]):
+            return []
+        await self._process(manifest, envelope, news)
+        for i, new in enumerate(news):
+            if not new.file:
+                raise ProtocolError(MALFORMED, "the manifest leaves a component without content")
+            body = self._features.verify(new)
+            if not i:
+                report[reports.FEATURE] = [new.publisher, body.id, new.sequence]
+            contents.check(body, self._appliance)
+            new.feature = body.id
+            new.kind = body.kind
+            new.brings(body)
+            self._features.check_conflicts(new, news[:i])
+            self._fetcher.check()
+        report[reports.MS] = self._clock.ticks_ms() - started_ms
+        return news
+
+    async def pull(self, size: int) -> memoryview:
+        """The envelope of the transfer under way, or what else is payload 0; it stays until the next transfer."""
+        if not 0 < size <= MAX_ENVELOPE:
+            raise ProtocolError(TOO_LARGE, f"envelope of {size} bytes, limit {MAX_ENVELOPE}")
+        if self._flash.free() < self._reserve_bytes:
+            raise ProtocolError(STORAGE, f"no room beside a reserve of {self._reserve_bytes} bytes")
+        self._data = self._room[:0]
+        data = self._data = self._room[:size] if size <= len(self._room) else memoryview(bytearray(size))
+        if self._progress.envelope(self._fetcher.transfer, data):
+            return data
+        end = 0
+
+        def store(chunk: memoryview) -> None:
+            nonlocal end
+            data[end : end + len(chunk)] = chunk
+            end += len(chunk)
+
+        await self._fetcher.fetch(0, size, store)
+        self._report[reports.BYTES] += size
+        return data
+
+    async def verify(self, steps: "Generator[int, None, Any]") -> "Any":
+        """Carry out steps that yield hash counts, a few milliseconds each on a slow board: the appliance goes on meanwhile."""
+        started_ms = self._clock.ticks_ms()
+        while True:
+            try:
+                self._report[reports.HASH_CALLS] = next(steps)
+            except StopIteration as stop:
+                self._report[reports.VERIFY_MS] = self._clock.ticks_ms() - started_ms
+                return stop.value
+            await asyncio.sleep(0)
+
+    def start(self, report: "dict[int, Any]") -> None:
+        """What `pull` and `verify` cost is entered into `report`."""
+        self._report = report
+
+    async def _open(self, size: int) -> "tuple[Envelope, Manifest, Key]":
+        """Pull the envelope and verify it; nothing that it says is believed before."""
+        if self._keyring is None:
+            raise ProtocolError(STORAGE, "the key ring could not be read at boot")
+        opened: "tuple[Envelope, Manifest, Key]" = await self.verify(suit.open_steps(await self.pull(size), self._keyring))
+        return opened
+
+    def _new(self, publisher: int, component: bytes, sequence: int) -> Record:
+        """A version without content yet, whose sequence number may follow. ProtocolError STALE."""
+        installed = self._features.find(publisher, component)
+        if installed:
+            self._report[reports.FEATURE] = [publisher, installed.feature, sequence]
+        newest = self._features.sequence(publisher, component)
+        if newest >= 0 and not 0 <= sequence - newest <= _MAX_SEQUENCE_JUMP:
+            raise ProtocolError(STALE, f"sequence {sequence} does not follow the installed {newest}")
+        return Record(publisher, component, 0, sequence, state=STAGED, transfer=self._fetcher.transfer)
+
+    def _is_in_force(self, new: Record) -> bool:
+        installed = self._features.find(new.publisher, new.component)
+        return bool(installed and installed.active and installed.sequence == new.sequence)
+
+    async def _process(self, manifest: "Manifest", envelope: Envelope, news: "list[Record]") -> None:
+        """Carry out the manifest: afterwards each of `news` has a file of the signed size and digest."""
+        processor = suit.Processor(manifest, self._identity[0], self._identity[1])
+        for section in _SECTIONS:
+            steps = processor.run(section)
+            answer: "Any" = None
+            while True:
+                try:
+                    action = steps.send(answer)
+                except StopIteration:
+                    break
+                if action.manifest is not manifest:
+                    raise ProtocolError(UNSUPPORTED, "dependencies are not supported")
+                answer = await self._answer(action, envelope, news[action.index])
+
+    async def _answer(self, action: suit.Action, envelope: Envelope, new: Record) -> "bool | None":
+        kind = action.kind
+        installed = self._features.find(new.publisher, new.component)
+        if installed and not installed.active:
+            installed = None
+        if kind == suit.FETCH:
+            return await self._store(envelope, action, new, installed)
+        if kind == suit.WRITE:
+            self._keep(action, action.value, new)
+            return None
+        if kind == suit.IMAGE_MATCH:
+            if not new.file and installed:
+                new.file, new.size, new.digest = installed.file, installed.size, installed.digest
+            return bool(new.file) and bytes(action.digest or b"") == new.digest and action.size in (None, new.size)
+        if kind == suit.COMPONENT_SLOT:
+            return forms.loads(action.value)
+        if kind == suit.USE_BEFORE:
+            utc_s = self._utc_s()
+            return utc_s is not None and utc_s < action.value
+        if kind == suit.VERSION:
+            return installed is not None and version_holds(action.value, _version(self._features.verify(installed).version))
+        if kind == suit.MINIMUM_BATTERY:
+            return bool(getattr(self._appliance, "battery_percent", 100) >= action.value)
+        if kind == suit.UPDATE_AUTHORISED:
+            return bool(getattr(self._appliance, "update_priority", 0) >= action.value > 0)
+        raise ProtocolError(UNSUPPORTED, f"command {kind} is not supported")
+
+    async def _store(self, envelope: Envelope, action: suit.Action, new: Record, installed: "Record | None") -> "bool | None":
+        """Fetch a payload into a file that no record names yet."""
+        if action.uri is None:
+            raise ProtocolError(MALFORMED, "a payload needs a URI")
+        payload, patch = suit.locate(action.uri)
+        size = self._checked_size(action, patch)
+        if not payload:
+            data = envelope.payloads.get(action.uri)
+            if data is None or len(data) != size:
+                raise ProtocolError(BAD_DIGEST, f"the envelope holds no {action.uri!r} of {size} bytes")
+            self._keep(action, data, new)
+            return None
+        if patch:
+            return await self._patch(action, new, installed, payload, patch)
+        file, begun = await self._fetch(new.component, payload, size)
+        if begun and self._digest(file, size) != bytes(action.digest or b""):
+            # What was on the flash was not what had been received, or the power cut spoilt it: that is nobody's fault but ours.
+            self._flash.remove(file)
+            await self._pull_rest(file, payload, size)
+        self._take(action, new, file, size)
+        return None
+
+    async def _patch(
+        self, action: suit.Action, new: Record, old: "Record | None", payload: int, patch_bytes: int
+    ) -> "bool | None":
+        """Make the new content of the installed one and a patch (EG-SUIT-007). False: that failed, try something else."""
+        if old is None:
+            return False
+        size = self._checked_size(action, 0)
+        patch, _ = await self._fetch(new.component, payload, patch_bytes)
+        file = self._features.staging_file(self._files + self._progress.files)
+        self._files.append(file)
+        page = self._fetcher.buffer
+        end = 0
+        try:
+            pieces = delta.apply(self._reader(old.file), old.size, self._reader(patch), patch_bytes, size)
+            for piece in pieces:
+                page[end : end + len(piece)] = piece
+                end += len(piece)
+                if end + delta.CHUNK > len(page):
+                    self._flash.append(file, memoryview(page)[:end])
+                    end = 0
+                await asyncio.sleep(0)
+            if end:
+                self._flash.append(file, memoryview(page)[:end])
+            self._take(action, new, file, size)
+        except ProtocolError:
+            return False
+        return None
+
+    def _reader(self, file: str) -> "Callable[[int, memoryview], int]":
+        return lambda offset, buf: int(self._flash.readinto(file, offset, buf))
+
+    def _checked_size(self, action: suit.Action, patch: int) -> int:
+        """Bytes of the content, or of the patch that makes it, for which there is room. ProtocolError."""
+        size = action.size
+        if size is None or action.digest is None:
+            raise ProtocolError(MALFORMED, "a payload needs a size and a digest")
+        if not 0 < size <= MAX_BODY or patch > MAX_BODY:
+            raise ProtocolError(TOO_LARGE, f"feature body of {max(size, patch)} bytes, limit {MAX_BODY}")
+        if self._flash.free() < size + patch + self._reserve_bytes:
+            raise ProtocolError(STORAGE, f"no room for {size} bytes beside a reserve of {self._reserve_bytes}")
+        return patch or size
+
+    def _keep(self, action: suit.Action, data: "Buffer", new: Record) -> None:
+        """Content that is at hand."""
+        size = self._checked_size(action, 0)
+        file = self._features.staging_file(self._files + self._progress.files)
+        self._files.append(file)
+        self._flash.append(file, data)
+        self._take(action, new, file, size)
+
+    def _take(self, action: suit.Action, new: Record, file: str, size: int) -> None:
+        """What is in the file is the component's new content, if it is what was signed."""
+        digest = self._digest(file, size)
+        if bytes(action.digest or b"") != digest:
+            raise ProtocolError(BAD_DIGEST, f"payload {action.uri!r} is not what was signed")
+        new.file, new.size, new.digest = file, size, digest
+
+    async def _fetch(self, component: bytes, payload: int, size: int) -> "tuple[str, bool]":
+        """A file with all of a payload; and whether some of it was there already."""
+        transfer = self._fetcher.transfer
+        file = self._progress.file(transfer, component, payload)
+        begun = bool(file) and 0 <= self._flash.size(file) <= size
+        if not begun:
+            file = self._features.staging_file(self._files + self._progress.files)
+            if size > RESUME_BYTES:
+                self._progress.begin(transfer, self._data, component, payload, file)
+                self.on_fetching(self._report.get(reports.FEATURE, []))
+        self._files.append(file)
+        await self._pull_rest(file, payload, size)
+        return file, begun
+
+    async def _pull_rest(self, file: str, payload: int, size: int) -> None:
+        start = max(self._flash.size(file), 0)
+        await self._fetcher.fetch(payload, size, lambda chunk: self._flash.append(file, chunk), start)
+        self._report[reports.BYTES] += size - start
+
+    def _digest(self, file: str, size: int) -> bytes:
+        """SHA-256 of a file of `size` bytes; b"" when it has another size."""
+        if self._flash.size(file) != size:
+            return b""
+        hasher = sha256()
+        page = memoryview(self._fetcher.buffer)
+        for at in range(0, size, len(page)):
+            hasher.update(page[: self._flash.readinto(file, at, page[: min(len(page), size - at)])])
+        return hasher.digest()
+
+
+def _version(text: str) -> "tuple[int, ...]":
+    """The integers of "1.2.3"; what is none counts as 0."""
+    return tuple([int(part) if part.isdigit() else 0 for part in text.split(".")])
+
+
+def _ignore(named: "list[int]") -> None:
+    pass
