@@ -34,8 +34,17 @@ class Progress:
             content = checked.load(flash, FILE)
             if content:
                 self._transfer, self._size, self._digest, self._rows = loads(content)
-        except (OSError, ProtocolError, ValueError, TypeError):
+        except OSError:
+            return  # The flash has a bad day: nothing goes on, and nothing is lost.
+        except (ProtocolError, ValueError, TypeError):
             self._transfer = 0
+        if not self._transfer:
+            self.end()  # An envelope may be left of one that had just begun or ended.
+
+    @property
+    def transfer(self) -> int:
+        """The one that is under way, 0 for none."""
+        return self._transfer
 
     @property
     def files(self) -> "list[str]":

@@ -204,7 +204,7 @@ class Stager:
         if action.uri is None:
             raise ProtocolError(MALFORMED, "a payload needs a URI")
         payload, patch = suit.locate(action.uri)
-        size = self._checked_size(action, patch)
+        size = self._checked_size(action, patch, self._stored(new.component, payload))
         if not payload:
             data = envelope.payloads.get(action.uri)
             if data is None or len(data) != size:
@@ -252,16 +252,24 @@ class Stager:
     def _reader(self, file: str) -> "Callable[[int, memoryview], int]":
         return lambda offset, buf: int(self._flash.readinto(file, offset, buf))
 
-    def _checked_size(self, action: suit.Action, patch: int) -> int:
-        """Bytes of the content, or of the patch that makes it, for which there is room. ProtocolError."""
+    def _checked_size(self, action: suit.Action, patch: int, stored: int = 0) -> int:
+        """Bytes of the content, or of the patch that makes it, for which there is room, as far as they are not `stored` yet.
+
+        Raises ProtocolError, OSError.
+        """
         size = action.size
         if size is None or action.digest is None:
             raise ProtocolError(MALFORMED, "a payload needs a size and a digest")
         if not 0 < size <= MAX_BODY or patch > MAX_BODY:
             raise ProtocolError(TOO_LARGE, f"feature body of {max(size, patch)} bytes, limit {MAX_BODY}")
-        if self._flash.free() < size + patch + self._reserve_bytes:
+        if self._flash.free() < size + patch - stored + self._reserve_bytes:
             raise ProtocolError(STORAGE, f"no room for {size} bytes beside a reserve of {self._reserve_bytes}")
         return patch or size
+
+    def _stored(self, component: bytes, payload: int) -> int:
+        """How many bytes of a payload are on the flash since before the power cut."""
+        file = self._progress.file(self._fetcher.transfer, component, payload)
+        return max(self._flash.size(file), 0) if file else 0
 
     def _keep(self, action: suit.Action, data: "Buffer", new: Record) -> None:
         """Content that is at hand."""

@@ -44,6 +44,8 @@ class Updates:
     ) -> None:
         progress = Progress(flash)
         self.features = Features(flash, progress.files)
+        if self.features.of_transfer(progress.transfer) or self.features.outcome(progress.transfer):
+            progress.end()  # Power was cut between the index and the end of the transfer.
         reports = Reports(self.features, send_report)
         self.lifecycle = Lifecycle(self.features, reports, flash, clock, is_safe, local_minute, quiet)
         self.lifecycle.boot()

@@ -26,6 +26,8 @@ SCENARIOS = {
     "boot": "the boot counter",
     "cycle": "cycles with their checkpoints, and what a boot makes of them",
     "feature": "upgrade, install and remove features",
+    "life": "features on trial, confirmed, reverted, staged until consent, removed",
+    "transfer": "a transfer of several erase blocks that goes on after the cut, until it is confirmed",
     "features-many": "the same with a directory of more than one pair of blocks",
     "voice": "take what users say, and let go of what the cloud has heard",
     "config": "configurations that arrive and are replaced",

@@ -13,7 +13,7 @@ from evergrow_agent.timebase import Timebase
 from evergrow_protocol import registry_common as common
 from evergrow_protocol.cbor import dumps, loads
 from evergrow_protocol.registry_common import USAGE_MERGED
-from evergrow_sim import cuttrust
+from evergrow_sim import cutscenario_features, cuttrust
 from evergrow_sim.cutscenario_config import Configurations
 from evergrow_sim.cutscenario_voice import Sayings
 
@@ -344,3 +344,4 @@ SCENARIOS = {
     "config": Configurations,
 }
 SCENARIOS.update(cuttrust.SCENARIOS)
+SCENARIOS.update(cutscenario_features.SCENARIOS)

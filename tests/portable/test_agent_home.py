@@ -10,7 +10,7 @@ from evergrow_protocol.messages import VOICE_RATING, VOICE_WISH
 from support import raises_code
 from tinyappliance import LEVEL, TinyAppliance
 
-HEAP = "384K"
+HEAP = "448K"
 LEAK = 20
 
 
