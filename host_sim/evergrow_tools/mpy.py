@@ -25,6 +25,7 @@ PORTABLE = (
     "evergrow_sim.clock",
     "evergrow_sim.cutpoints",
     "evergrow_sim.cutscenario_config",
+    "evergrow_sim.cutscenario_features",
     "evergrow_sim.cutscenario_voice",
     "evergrow_sim.cutscenarios",
     "evergrow_sim.cuttrust",
