@@ -16,6 +16,7 @@ from evergrow_sim.world.run import run
 SEEDS = range(40, 44)
 POOR: dict[str, dict[str, Any]] = {
     "wills": {"no_will": True},
+    "retained messages": {"no_retained": True},
     "retained messages, and does not say so": {"no_retained": True, "announce": False},
     "sessions": {"no_sessions": True},
     "all of them, and does not say so": {"no_will": True, "no_retained": True, "no_sessions": True, "announce": False},
@@ -32,6 +33,7 @@ def brokers_with(monkeypatch: pytest.MonkeyPatch, **poor: Any) -> Iterator[None]
 
     def open_poor(house: House) -> None:
         house.broker.switches = Switches(**poor)
+        house.tap.no_retained = bool(poor.get("no_retained")) and bool(poor.get("announce", True))
         opened(house)
 
     def make_old(seed: int, hours: float = 0) -> scenario.Scenario:
