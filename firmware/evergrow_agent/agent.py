@@ -10,6 +10,7 @@ import sys
 
 from evergrow_agent import bootcount, trust
 from evergrow_agent.alarms import Alarms
+from evergrow_agent.codefeatures import CodeFeatures
 from evergrow_agent.commands import Commands
 from evergrow_agent.cycle import Cycle
 from evergrow_agent.events import Events
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from evergrow_agent.features import Features
     from evergrow_agent.install import Installer
     from evergrow_agent.lifecycle import Lifecycle
+    from evergrow_agent.runtime import Runtime
     from evergrow_protocol.cose import Key
 
 _SIGNAL_PHASE = 9
@@ -58,6 +60,7 @@ class Agent:
 
     features: "Features"
     lifecycle: "Lifecycle"
+    code: "CodeFeatures"
     installer: "Installer"
     link: "Link"
     voice: "Voice"
@@ -164,8 +167,11 @@ class Agent:
         while True:
             now_ms = clock.ticks_ms()
             try:
-                self._note(self.cycle.tick(now_ms))
+                event = self.cycle.tick(now_ms)
+                self._note(event)
                 self.alarms.tick(now_ms)
+                if self._served and self.code.runtime:
+                    self.code.runtime.tick(now_ms, event)
                 # Not after a failed tick: an appliance that cannot be looked after for long is what a watchdog is there for.
                 self.board.watchdog.feed()
             except Exception as exc:
@@ -259,7 +265,8 @@ class Agent:
         self.lifecycle = updates.lifecycle
         self.installer = updates.installer
         self.cycle.on_finished = self.lifecycle.on_cycle
-        self.lifecycle.changed = link.publish_birth
+        self.lifecycle.changed = self._features_changed
+        self.code = self.cycle.code = CodeFeatures(self.features, self.lifecycle, self._make_runtime)
         commands = Commands(self.cycle, board.appliance, self.timebase, board.flash)
         commands.consent = self.lifecycle.consent
         commands.remove = self.lifecycle.remove
@@ -275,6 +282,7 @@ class Agent:
         commands.acknowledge = self.events.acknowledge
         self.link = link
         self._served = True
+        self.code.sync()
 
     async def _keep(self, name: str, work: "Callable[[], Awaitable[None]]") -> None:
         """Run a task until it returns; when it fails, again, after a pause that doubles."""
@@ -291,6 +299,21 @@ class Agent:
     def _crashed(self, name: str, exc: Exception) -> None:
         self.crashes[name] += 1
         self.last_crash = f"{name}: {exc!r}"
+
+    def _features_changed(self) -> None:
+        """Other features are in force than before."""
+        self.code.sync()
+        self.link.publish_birth()
+
+    def _make_runtime(self) -> "Runtime":
+        from evergrow_agent.runtime import Runtime  # a board without code features does without it
+
+        board = self.board
+        runtime = Runtime(
+            self.guard, self.runner, self.events, self.home, self.timebase, board.net.clock, board.flash, board.watchdog
+        )
+        runtime.is_safe = self._is_safe
+        return runtime
 
     def _welcomed(self) -> None:
         self.lifecycle.on_welcome()

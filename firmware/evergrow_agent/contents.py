@@ -1,6 +1,5 @@
 """Whether what a feature brings fits this appliance. The guard holds its limits all the same; this says it before installing."""
 
-from evergrow_agent import codeload
 from evergrow_agent.control import free
 from evergrow_agent.programme import Programme
 from evergrow_protocol import feature_code
@@ -39,4 +38,6 @@ def _check_code(needs_data: memoryview, code: memoryview, appliance: "Any") -> N
     for actuator in needs.actuators:
         if actuator not in free(appliance):
             raise ProtocolError(OUT_OF_RANGE, f"this appliance has no actuator {actuator}")
+    from evergrow_agent import codeload  # only a device that is offered code needs it
+
     codeload.check(code)

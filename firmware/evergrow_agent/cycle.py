@@ -36,12 +36,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from evergrow_agent.codefeatures import CodeFeatures
     from evergrow_agent.guard import Guard
     from evergrow_agent.ledger import Ledger
     from evergrow_agent.runner import Runner
     from evergrow_agent.timebase import Timebase
 
 _FEATURES_MAX = 4  # in one record
+_METERS_MAX = 6  # of code features: a record has a bound
 _CHECKPOINT_MS = 300_000  # at the latest: a power cut costs no more of what a long phase used
 _CHECKPOINT_LONG_MS = 3_600_000  # the same of a continuous programme: 24 writes a day
 _BASE_AGAIN_MS = 600_000  # after a fault: records of faults are not to fill the flash
@@ -53,7 +55,7 @@ _FILE = "cycle"
 class Cycle:
     """Drives `runner` and reports to `ledger`. `features`: None, or the features port; the base programmes never need it.
 
-    `boot`: the number of this boot, to be set before the first start.
+    `boot`: the number of this boot, to be set before the first start. `code`: the code features, None while there are none.
     `on_finished(features used, whether in a fault)`, to be set, is called at the end of each cycle.
     """
 
@@ -63,6 +65,7 @@ class Cycle:
         self.boot = 0
         self.failures = 0
         self.features = features
+        self.code: "CodeFeatures | None" = None
         self.on_finished: "Callable[[list[tuple[int, int]], bool], None]" = _ignore
         self._runner = runner
         self._guard = guard
@@ -126,6 +129,8 @@ class Cycle:
             self._finish(now_ms)
         self._apply_unlocks()
         self._runner.start(programme, now_ms, owners)
+        if self.code and self.code.runtime:
+            self.code.runtime.begin_cycle()
         self._active = True
         self._start_ms = now_ms
         try:
@@ -213,6 +218,14 @@ class Cycle:
         for actuator, owner in self._owners:
             if actuator in self._guard.over_base and owner not in used:
                 used.append(owner)
+        meters = 0
+        for owner, counted in self.code.runtime.used() if self.code and self.code.runtime else ():
+            if owner not in used:
+                used.append(owner)
+            for meter, amount in counted.items():
+                if meters < _METERS_MAX:
+                    record[meter] = amount
+                    meters += 1
         if used:
             record[USAGE_FEATURES] = [number for owner in used[:_FEATURES_MAX] for number in owner]
         return record

@@ -13,6 +13,7 @@ import gc
 from evergrow_agent import checked, codeload
 from evergrow_agent.featureapi import Api
 from evergrow_agent.guard import GuardError
+from evergrow_agent.runner import IDLE
 from evergrow_protocol import feature_code
 from evergrow_protocol.errors import INVALID_STATE, MALFORMED, TOO_LARGE, ProtocolError
 
@@ -51,7 +52,7 @@ class Runtime:
     """`clock`: real time in ms, by which calls are measured. `watchdog`: may have `bitten`: it caused this boot.
 
     `features`: those that run, in the order in which they were started. `struck`: the watchdog bit too often, and no code is
-    run. `on_broken(owner, text)`: called when a feature was stopped, may be set.
+    run. May be set: `on_broken(owner, text)`, called when a feature was stopped; `is_safe()`, whether actuators may change hands.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Runtime:
         self.features: "list[Running]" = []
         self.struck = False
         self.on_broken: "Callable[[tuple[int, int], str], None]" = _nothing
+        self.is_safe: "Callable[[], bool]" = lambda: runner.state == IDLE
         self._guard = guard
         self._runner = runner
         self._events = events
@@ -79,8 +81,9 @@ class Runtime:
         self._settings: "dict[tuple[int, int], dict[int, int]]" = {}
         self._started_ms = -1
         self._strikes = 0
-        home.on_event = lambda device, event, value: self._hear((device, event, value))
-        home.on_scene = lambda scene: self._hear((scene,))
+        self._home = (home.on_event, home.on_scene)  # whoever listens already goes on to
+        home.on_event = self._on_event
+        home.on_scene = self._on_scene
         try:
             stored = checked.load(flash, FILE)
             self._strikes = stored[0] if stored else 0
@@ -138,7 +141,7 @@ class Runtime:
             self._started_ms = now_ms
         if self._strikes and now_ms - self._started_ms >= HEALTHY_MS and not self.struck:
             self.forgive()
-        if self._release and self._runner.state == 0:
+        if self._release and self.is_safe():
             self._let_go()
         heard, self._heard = self._heard, []
         for running in self.features[:]:
@@ -153,6 +156,14 @@ class Runtime:
     def used(self) -> "list[tuple[tuple[int, int], dict[int, int]]]":
         """(owner, {meter: count}) of the features that took part in the cycle."""
         return [(running.owner, running.api._counted) for running in self.features if running.api._used]
+
+    def _on_event(self, device: str, event: int, value: "int | None") -> None:
+        self._home[0](device, event, value)
+        self._hear((device, event, value))
+
+    def _on_scene(self, scene: int) -> None:
+        self._home[1](scene)
+        self._hear((scene,))
 
     def _hear(self, message: "tuple[Any, ...]") -> None:
         if len(self._heard) < EVENT_MAX_CALLS:
@@ -220,6 +231,8 @@ class Runtime:
 
     def forgive(self) -> None:
         """Forget what the watchdog did: it went well for a while, or what was at fault is gone."""
+        if not self._strikes:
+            return
         try:
             self._flash.remove(FILE)
             self._strikes = 0

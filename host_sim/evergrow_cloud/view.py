@@ -77,6 +77,7 @@ def record(row: Record, registry: Registry) -> dict[str, Any]:
         "temp_max_c": None if usage.temp_max is None else usage.temp_max / 10,
         "spin_max_rpm": usage.spin_max_rpm,
         "error": None if usage.error is None else registry.errors.name(usage.error),
+        "meters": {registry.usage.name(meter): value for meter, value in usage.meters.items()},
         "payload_hex": usage.raw.hex(),
     }
 

@@ -13,6 +13,7 @@ Configuration, a JSON object; all but the first four may be left out:
     model, firmware                what birth says
     appliance                      its class, see evergrow_sim.appliances.catalogue; a washer when left out
     remote_enable                  whether a person allowed it to be started from afar
+    home                           id of the home that it belongs to
     telemetry_signals, telemetry_s, rx_bytes, tx_bytes, block_bytes
     mqtt                           {name: value} of further settings, see evergrow_mqtt.config
 
@@ -301,7 +302,7 @@ def _identity(config: "dict[str, Any]") -> Identity:
 
 def _agent_config(config: "dict[str, Any]") -> Config:
     options: "dict[str, Any]" = {}
-    for key in ("username", "password", "keepalive_s", "telemetry_s", "rx_bytes", "tx_bytes", "block_bytes"):
+    for key in ("username", "password", "keepalive_s", "telemetry_s", "rx_bytes", "tx_bytes", "block_bytes", "home"):
         if key in config:
             options[key] = config[key]
     options["mqtt"] = config.get("mqtt", {})

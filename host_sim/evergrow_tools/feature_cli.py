@@ -76,6 +76,42 @@ def build(
         typer.echo(_saving(described))
 
 
+@app.command("test", epilog="Example: evergrow feature test firmware/features/door-coach --do 'door 0' --do 'door 1' --minutes 2")
+def try_it(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with a feature.toml.")],
+    runtime: Annotated[str | None, typer.Option(help="micropython or cpython; both, if it is not said.")] = None,
+    programme: Annotated[int | None, typer.Option(help="To be run; default: the feature's own, or a short one.")] = None,
+    do: Annotated[list[str] | None, typer.Option(help="What a person does: 'door 0', 'set room 22', or 'scene 3'.")] = None,
+    minutes: Annotated[int, typer.Option(min=1, help="Of the appliance's time after each of these.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Install the feature in the simulated appliance, use it, and show what came of it, on both interpreters.
+
+    Exit code 1 when it is refused, reverted, fails, or does not do what it is for.
+    """
+    from evergrow_tools import feature_trial
+
+    runtimes = feature_trial.RUNTIMES if runtime is None else (runtime,)
+    if runtime is not None and runtime not in feature_trial.RUNTIMES:
+        raise typer.BadParameter(f"one of {', '.join(feature_trial.RUNTIMES)}", param_hint="--runtime")
+    say = (lambda text: None) if as_json else typer.echo
+    results = feature_trial.run(directory, runtimes, programme, do or [], minutes, say)
+    if as_json:
+        _print_json([result.as_dict() for result in results])
+    else:
+        for result in results:
+            _print_tree({"on": result.runtime, "result": result.wrong or "ok", **_told(result)})
+    if any(result.wrong for result in results):
+        raise typer.Exit(1)
+
+
+def _told(result: Any) -> dict[str, Any]:
+    """What people look for in the result of a test."""
+    records = [{key: row[key] for key in ("programme", "features", "meters")} for row in result.records]
+    told = [f"{row['event']} {row['what']} {'' if row['value'] is None else row['value']}".rstrip() for row in result.events]
+    return {"state": result.state, "bytes": result.bytes, "install_ms": result.ms, "records": records, "events": told}
+
+
 @app.command(epilog="Example: evergrow feature sign build/spin-1400.suit --key keys/maker.key")
 def sign(
     path: File,

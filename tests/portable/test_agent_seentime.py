@@ -1,14 +1,13 @@
 """The highest time seen: evergrow_agent.seentime."""
 
 from evergrow_agent.seentime import SAVE_S, SeenTime
-from evergrow_agent.timebase import Timebase
 from faultyflash import FaultyFlash
 from trustkit import DAY, NOW, Clock
 
 
 def boot(flash, utc, needed=True):
     clock = Clock(utc)
-    seen = SeenTime(flash, clock, Timebase(clock))
+    seen = SeenTime(flash, clock, clock)
     seen.needed = needed
     seen.tick()
     return seen, clock

@@ -4,7 +4,6 @@ from evergrow_agent import grants
 from evergrow_agent.entitlements import Entitlements
 from evergrow_agent.grants import Grants
 from evergrow_agent.seentime import SeenTime
-from evergrow_agent.timebase import Timebase
 from evergrow_protocol import hmac
 from evergrow_protocol.cbor import Tag, dumps
 from evergrow_protocol.grant import GRANT, REVOCATIONS
@@ -117,7 +116,7 @@ class Boot:
     def __init__(self, flash=None, utc=NOW, key=SUBKEY, subject=SUBJECT):
         self.flash = flash or FaultyFlash()
         self.clock = Clock(utc)
-        self.seen = SeenTime(self.flash, self.clock, Timebase(self.clock))
+        self.seen = SeenTime(self.flash, self.clock, self.clock)
         self.entitlements = Entitlements(self.flash, key, subject, self.seen)
 
     def take(self, token):

@@ -175,6 +175,8 @@ class Breaker:
             if fault.target == target:
                 switches = replace(switches, **_poorer(fault))
         self._house.broker.switches = switches
+        if switches.no_retained and switches.announce:
+            self._house.tap.no_retained = True  # for good: a connection that began then has a will without it
 
     def _crash_cloud(self, fault: Fault) -> None:
         cloud = self._house.cloud

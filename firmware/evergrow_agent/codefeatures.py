@@ -1,0 +1,70 @@
+"""Keeps what `runtime` runs at what is in force in `features`: code features come and go with the index."""
+
+from evergrow_protocol.errors import REVERT, ProtocolError
+from evergrow_protocol.feature import CODE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from evergrow_agent.features import Features
+    from evergrow_agent.lifecycle import Lifecycle
+    from evergrow_agent.records import Record
+    from evergrow_agent.runtime import Runtime
+
+
+class CodeFeatures:
+    """`sync` is to be called at boot, and whenever other features are in force than before. Never raises.
+
+    `runtime`: None until there is code to run: a board that has none carries nothing of it. `make` makes it.
+    """
+
+    def __init__(self, features: "Features", lifecycle: "Lifecycle", make: "Callable[[], Runtime]") -> None:
+        self.runtime: "Runtime | None" = None
+        self._features = features
+        self._lifecycle = lifecycle
+        self._make = make
+        self._runs: "dict[tuple[int, int], int]" = {}  # owner: sequence number of the version that was started
+
+    def sync(self) -> None:
+        """Stop what is no longer in force, and start what is new."""
+        records = [record for record in self._features.records if record.active and record.kind == CODE]
+        wanted = {(record.publisher, record.feature): record.sequence for record in records}
+        if self.runtime is None:
+            if not records:
+                return
+            self.runtime = self._make()
+            self.runtime.on_broken = self._broken
+        for owner in list(self._runs):
+            if wanted.get(owner) != self._runs[owner]:
+                del self._runs[owner]
+                self.runtime.stop(owner)
+                self.runtime.forgive()  # what the watchdog ended may have been this one
+        for record in records:
+            if (record.publisher, record.feature) not in self._runs:
+                self._start(self.runtime, record)
+
+    def _start(self, runtime: "Runtime", record: "Record") -> None:
+        owner = (record.publisher, record.feature)
+        self._runs[owner] = record.sequence
+        try:
+            body = self._features.verify(record)
+            runtime.start(owner, body.needs, body.code)
+        except ProtocolError as exc:
+            self._broken(owner, exc.text)
+        except Exception as exc:
+            self._broken(owner, f"start: {exc!r}"[:80])
+
+    def _broken(self, owner: "tuple[int, int]", text: str) -> None:
+        """On trial it is reverted; a confirmed one is out of use until the next boot, and that is reported."""
+        self._lifecycle.fail(owner[0], owner[1], text)
+        record = self._record(owner)
+        if record and not record.broken:
+            record.whole = False
+            self._features.problems.append((REVERT, owner[0], owner[1], record.sequence))
+
+    def _record(self, owner: "tuple[int, int]") -> "Record | None":
+        for record in self._features.records:
+            if record.active and (record.publisher, record.feature) == owner:
+                return record
+        return None

@@ -1,0 +1,210 @@
+"""`evergrow feature test`: a feature in the simulated appliance that it is for, on both interpreters, from offer to use.
+
+The feature is built, signed with a key that lives as long as the test, and offered by a cloud through a broker to the real agent.
+Then the appliance is used: the programme that the feature brings, or one that the appliance has, and what a person does to it.
+"""
+
+import asyncio
+import tempfile
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+from evergrow_cloud import devices, events, offers, scenes, usage, view
+from evergrow_cloud.link import run as run_loop
+from evergrow_cloud.service import Cloud
+from evergrow_cloud.store import Store
+from evergrow_protocol import feature
+from evergrow_protocol.registry import load
+from evergrow_protocol.suit_envelope import Envelope
+from evergrow_protocol.suit_manifest import Manifest
+from evergrow_sim.appliances import catalogue
+from evergrow_sim.launch import DeviceProcess, DeviceTask
+from evergrow_tools import feature_build, keys, mpy, signing, suit_build
+from evergrow_tools.brokers import HOST, IotCore
+from evergrow_tools.feature_files import Built, FeatureError
+
+RUNTIMES = ("micropython", "cpython")
+TENANT, DEVICE, HOME = "test", "appliance", "home"
+PUBLISHER = 2
+HEAP = "384K"
+SPEED = 500
+_PATIENCE_S = 90.0
+_POLL_S = 0.05
+_SCENE = "scene "
+
+T = TypeVar("T")
+
+
+@dataclass
+class Result:
+    """What happened on one interpreter. `wrong`: "" when all went well, else what did not, in a sentence."""
+
+    runtime: str
+    wrong: str = ""
+    state: str = ""
+    bytes: int = 0
+    ms: int = 0
+    records: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class _Wrong(Exception):
+    pass
+
+
+def run(
+    directory: Path,
+    runtimes: Sequence[str],
+    programme: int | None,
+    actions: Sequence[str],
+    minutes: int,
+    say: Callable[[str], None],
+) -> list[Result]:
+    """Test the feature in `directory` on each interpreter. `programme`: that is run, None: the feature's own, or a short one.
+    `actions`: lines of what a person does (`door 0`), and `scene N`; each is followed by `minutes` of the appliance's time.
+
+    Raises FeatureError, as `feature_build.build`.
+    """
+    target = tomllib.loads((directory / feature_build.SOURCE).read_text(encoding="utf-8")).get("target", {})
+    built = feature_build.build(directory)
+    with tempfile.TemporaryDirectory(prefix="evergrow-test-") as folder:
+        prefix = bytes(Manifest(Envelope(built.envelope)).components[0][0]).decode()
+        key = keys.new_key(Path(folder), "test", PUBLISHER, prefix)
+        signed = Built(built.name, signing.sign_envelope(built.envelope, key), built.payloads)
+        trial = _Trial(signed, target["class"], target["vendor"], key, programme, actions, minutes)
+        results = []
+        for runtime in runtimes:
+            if runtime == "micropython" and find_spec("micropython_unix") is None:
+                raise FeatureError("MicroPython is not installed here: pip install 'evergrow[sim]', or try --runtime cpython")
+            say(f"{built.name} on {runtime} ...")
+            results.append(run_loop(trial.run(runtime, Path(folder, runtime))))
+        return results
+
+
+class _Trial:
+    def __init__(
+        self, built: Built, klass: str, vendor: str, key: Any, programme: int | None, actions: Sequence[str], minutes: int
+    ) -> None:
+        self._built = built
+        self._klass = klass
+        self._vendor = vendor
+        self._key = key
+        self._actions = actions
+        self._minutes = minutes
+        body = feature.parse(built.payloads.get(1) or bytes(Envelope(built.envelope).payloads[feature_build.INTEGRATED]))
+        self._feature = body.id
+        self._programme = programme or (body.id if body.kind == feature.PROGRAMME else None)
+        self._names = load()
+
+    async def run(self, runtime: str, folder: Path) -> Result:
+        result = Result(runtime)
+        folder.mkdir(parents=True)
+        broker_folder = folder / "broker"
+        broker_folder.mkdir()
+        with IotCore(broker_folder) as broker, Store(folder / "cloud.db") as store:
+            url = f"mqtt://{HOST}:{broker.port}"
+            async with Cloud(store, url) as cloud, self._device(runtime, broker.port, folder) as device:
+                await cloud.connected()
+                await device.wait_for("connected", _PATIENCE_S)
+                try:
+                    await self._install(store, result)
+                    await self._use(store, device)
+                    self._look(store, result)
+                except _Wrong as wrong:
+                    result.wrong = str(wrong)
+                self._told(store, result)
+                await device.stop()
+        return result
+
+    def _device(self, runtime: str, port: int, folder: Path) -> DeviceProcess | DeviceTask:
+        public = self._key.public
+        config = {
+            "tenant": TENANT,
+            "device": DEVICE,
+            "host": HOST,
+            "port": port,
+            "appliance": self._klass,
+            "home": HOME,
+            "speed": SPEED,
+            "seed": 1,
+            "remote_enable": True,
+            "trust": [[public.kid.hex(), public.alg, public.public.hex(), public.publisher, public.prefix]],
+            "vendor_id": suit_build.vendor_id(self._vendor).hex(),
+            "class_id": suit_build.class_id(self._vendor, self._klass).hex(),
+        }
+        if runtime == "cpython":
+            return DeviceTask(config, folder)
+        code = Path("build/mpy-shipped")
+        mpy.build(code, closed=True)
+        return DeviceProcess(config, folder, code, heap=HEAP)
+
+    async def _install(self, store: Store, result: Result) -> None:
+        transfer = offers.offer(store, TENANT, DEVICE, self._built.envelope, dict(self._built.payloads))
+
+        def ended() -> offers.Transfer | None:
+            found = offers.get(store, transfer)
+            return found if found and not found.open else None
+
+        found = await _until(ended, "the end of the installation")
+        report = found.report
+        result.state = offers.STATE_NAMES.get(found.state or 0, str(found.state))
+        result.bytes, result.ms = (report.bytes or 0, report.ms or 0) if report else (0, 0)
+        if found.state != offers.CONFIRMED:
+            text = report.text if report else ""
+            raise _Wrong(f"{result.state}, code {found.code} ({view.code_name(found.code or 0)}): {text}")
+
+    async def _use(self, store: Store, device: DeviceProcess | DeviceTask) -> None:
+        since = len(device.events)
+        continuous = hasattr(catalogue.make(self._klass), "base_programme")
+        if not continuous or self._programme is not None:
+            number = self._programme or self._first_programme()
+            device.command(f"start {number}")
+            what = f"the start of programme {number}"
+            started = await _until(lambda: _first(list(device.events)[since:], "started", "refused"), what)
+            if started["event"] == "refused":
+                raise _Wrong(f"programme {number} does not start: {started['text']}")
+        for action in self._actions:
+            if action.startswith(_SCENE):
+                scenes.set(store, TENANT, HOME, int(action[len(_SCENE) :]))
+            else:
+                device.command(action)
+            await asyncio.sleep(60 * self._minutes / SPEED)
+        if not continuous:
+            ended = await _until(lambda: _first(list(device.events)[since:], "ended"), "the end of the cycle")
+            if ended["outcome"]:
+                raise _Wrong(f"the cycle ended with outcome {self._names.outcomes.name(ended['outcome'])}")
+            await _until(lambda: list(usage.records(store, devices.find(store, DEVICE).id)), "the usage record")
+
+    def _first_programme(self) -> int:
+        """The quick one of the appliance, or its first."""
+        own = [entry for entry in self._names.programmes if self._klass in entry.classes]
+        return next((entry.id for entry in own if entry.name == "quick"), own[0].id)
+
+    def _look(self, store: Store, result: Result) -> None:
+        birth = devices.find(store, DEVICE).birth
+        if birth is None or (PUBLISHER, self._feature) not in [(one.publisher, one.feature) for one in birth.features]:
+            raise _Wrong("the feature is not active any more")
+
+    def _told(self, store: Store, result: Result) -> None:
+        device_id = devices.find(store, DEVICE).id
+        result.records = [view.record(record, self._names) for record in usage.records(store, device_id)]
+        result.events = [view.event(record, self._names) for record in events.newest(store, device_id)]
+
+
+def _first(found: Sequence[dict[str, Any]], *names: str) -> dict[str, Any] | None:
+    return next((event for event in found if event["event"] in names), None)
+
+
+async def _until(look: Callable[[], T | None], what: str) -> T:
+    for _ in range(int(_PATIENCE_S / _POLL_S)):
+        if found := look():
+            return found
+        await asyncio.sleep(_POLL_S)
+    raise _Wrong(f"{what} did not come within {_PATIENCE_S:g} s")
