@@ -24,11 +24,11 @@ class CodeFeatures:
         self._features = features
         self._lifecycle = lifecycle
         self._make = make
-        self._runs: "dict[tuple[int, int], int]" = {}  # owner: sequence number of the version that was started
+        self._runs: "dict[tuple[int, int], int]" = {}  # owner: sequence number of what was started, broken or not
 
     def sync(self) -> None:
         """Stop what is no longer in force, and start what is new."""
-        records = [record for record in self._features.records if record.active and record.kind == CODE]
+        records = [record for record in self._features.records if record.in_force and record.kind == CODE]
         wanted = {(record.publisher, record.feature): record.sequence for record in records}
         if self.runtime is None:
             if not records:
@@ -41,7 +41,7 @@ class CodeFeatures:
                 self.runtime.stop(owner)
                 self.runtime.forgive()  # what the watchdog ended may have been this one
         for record in records:
-            if (record.publisher, record.feature) not in self._runs:
+            if record.whole and (record.publisher, record.feature) not in self._runs:
                 self._start(self.runtime, record)
 
     def _start(self, runtime: "Runtime", record: "Record") -> None:
@@ -52,7 +52,7 @@ class CodeFeatures:
             runtime.start(owner, body.needs, body.code)
         except ProtocolError as exc:
             self._broken(owner, exc.text)
-        except Exception as exc:
+        except BaseException as exc:  # also a SystemExit, which would end the appliance's task
             self._broken(owner, f"start: {exc!r}"[:80])
 
     def _broken(self, owner: "tuple[int, int]", text: str) -> None:

@@ -129,8 +129,6 @@ class Cycle:
             self._finish(now_ms)
         self._apply_unlocks()
         self._runner.start(programme, now_ms, owners)
-        if self.code and self.code.runtime:
-            self.code.runtime.begin_cycle()
         self._active = True
         self._start_ms = now_ms
         try:
@@ -246,6 +244,8 @@ class Cycle:
             used = record.get(USAGE_FEATURES, [])
             pairs = [(used[i], used[i + 1]) for i in range(0, len(used), 2)]
             self.on_finished(pairs, record.get(USAGE_OUTCOME) == OUTCOME_FAULT)
+            if self.code and self.code.runtime:
+                self.code.runtime.told(record)
             if self._ledger.append(self.boot, self._seq, self._timebase.t(), record, self._start_ms):
                 self._flash.remove(_FILE)
         except Exception:

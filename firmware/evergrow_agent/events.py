@@ -20,12 +20,13 @@ ALARMS_MAX = 16
 class Events:
     """`boot` is to be set before the first event.
 
-    `alarms`: {event id: whether it was acknowledged} of those that are raised.
+    `alarms`: {event id: whether it was acknowledged} of those that are raised. `changes`: how often one was raised or cleared.
     """
 
     def __init__(self, timebase: "Timebase") -> None:
         self.boot = 0
         self.alarms: "dict[int, bool]" = {}
+        self.changes = 0
         self._timebase = timebase
         self._seq = 0
         self._queue: "list[tuple[int, bytes]]" = []  # (what, envelope), the oldest first
@@ -39,9 +40,11 @@ class Events:
         """Something is wrong, or no longer so; only a change is told. Of more than ALARMS_MAX the later ones are not raised."""
         if on and event not in self.alarms and len(self.alarms) < ALARMS_MAX:
             self.alarms[event] = False
+            self.changes += 1
             self._say(event, messages.EVENT_RAISED, value, owner)
         elif not on and event in self.alarms:
             self.alarms.pop(event)
+            self.changes += 1
             self._say(event, messages.EVENT_CLEARED, value, owner)
 
     def acknowledge(self, event: int) -> None:

@@ -81,8 +81,12 @@ class Record:
         self.broken = ""
 
     @property
+    def in_force(self) -> bool:
+        return self.state in _IN_FORCE
+
+    @property
     def active(self) -> bool:
-        return self.whole and self.state in _IN_FORCE
+        return self.whole and self.in_force
 
     @property
     def named(self) -> "list[int]":

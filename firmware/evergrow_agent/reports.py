@@ -2,6 +2,7 @@
 
 from evergrow_agent.records import REVERTED
 from evergrow_mqtt.errors import MqttError
+from evergrow_protocol.errors import REVERT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Reports:
         problems = self._features.problems
         while problems:
             code, publisher, feature, sequence = problems[0]
-            text = "damaged on flash" if feature else "index of features damaged"
+            text = "its code was stopped" if code == REVERT else "damaged on flash" if feature else "index of features damaged"
             if not await self._say(self._report(0, code, REVERTED, [publisher, feature, sequence], text)):
                 return False
             problems.pop(0)

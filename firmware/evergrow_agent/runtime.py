@@ -33,7 +33,7 @@ FAILURES_MAX = 5
 STRIKES_MAX = 3
 HEALTHY_MS = 60_000
 FEATURES_MAX = 8
-EVENT_MAX_CALLS = 32  # of one tick: the rest waits for the next
+HEARD_MAX = 32  # messages of the home between two ticks; what comes beyond is dropped
 
 
 class Running:
@@ -113,11 +113,14 @@ class Runtime:
         start = codeload.load(f"feature_{owner[0]}_{owner[1]}", code).get("start")
         if start is None:
             raise ProtocolError(MALFORMED, "the code has no function start(api)")
-        start(api)
-        taken = _allocated() - before
-        if taken > needs.heap_bytes:
+        try:
+            start(api)
+            taken = _allocated() - before
+            if taken > needs.heap_bytes:
+                raise ProtocolError(TOO_LARGE, f"takes {taken} bytes of heap, declared {needs.heap_bytes}")
+        except BaseException:
             self._hand_back(running)
-            raise ProtocolError(TOO_LARGE, f"takes {taken} bytes of heap, declared {needs.heap_bytes}")
+            raise
         self.features.append(running)
 
     def stop(self, owner: "tuple[int, int]") -> bool:
@@ -147,14 +150,17 @@ class Runtime:
         for running in self.features[:]:
             self._run(running, now_ms, event, heard)
 
-    def begin_cycle(self) -> None:
-        """Meters count for this cycle from here on."""
+    def told(self, record: "dict[int, Any]") -> None:
+        """A cycle is over, and this is its record: what it says of meters is counted no more."""
         for running in self.features:
-            running.api._used = False
-            running.api._counted.clear()
+            counted = running.api._counted
+            for meter in list(counted):
+                if meter in record:
+                    del counted[meter]
+            running.api._used = bool(counted)  # what had no room is told with the next
 
     def used(self) -> "list[tuple[tuple[int, int], dict[int, int]]]":
-        """(owner, {meter: count}) of the features that took part in the cycle."""
+        """(owner, {meter: count}) of the features that did something since the last record."""
         return [(running.owner, running.api._counted) for running in self.features if running.api._used]
 
     def _on_event(self, device: str, event: int, value: "int | None") -> None:
@@ -166,7 +172,7 @@ class Runtime:
         self._hear((scene,))
 
     def _hear(self, message: "tuple[Any, ...]") -> None:
-        if len(self._heard) < EVENT_MAX_CALLS:
+        if len(self._heard) < HEARD_MAX:
             self._heard.append(message)
 
     def _run(self, running: Running, now_ms: int, event: int, heard: "list[tuple[Any, ...]]") -> None:
@@ -195,7 +201,7 @@ class Runtime:
         text = ""
         try:
             call(*args)
-        except Exception as exc:
+        except BaseException as exc:  # also a SystemExit, which would end the appliance's task
             text = repr(exc)[:80]
         took_ms = self._clock.ticks_ms() - started_ms
         if not text and took_ms > running.call_ms:
@@ -211,6 +217,8 @@ class Runtime:
 
     def _hand_back(self, running: Running) -> None:
         self._release += [actuator for actuator in running.api._driven if actuator not in self._release]
+        for event in running.api._needs.events:
+            self._events.alarm(event, False, None, running.owner)  # nobody else would ever clear it
 
     def _let_go(self) -> None:
         release, self._release = self._release, []

@@ -25,9 +25,9 @@ class State:
 
     def changed(self) -> bool:
         """Whether something that must be published has changed since the last call (EG-STATE-002)."""
-        runner = self._runner
-        alarms, config = self._events.raised(), self._settings.reported()
-        now = (runner.state, runner.programme_id, runner.phase, self._remote(), runner.error, alarms, config)
+        runner, settings = self._runner, self._settings
+        config = (settings.version, settings.code, settings.refused)
+        now = (runner.state, runner.programme_id, runner.phase, self._remote(), runner.error, self._events.changes, config)
         if now == self._seen:
             return False
         self._seen = now

@@ -504,7 +504,7 @@ def _words(parts: tuple[object, ...]) -> str:
 def _readable(cycle: dict[str, Any]) -> dict[str, Any]:
     """A record without what this demo does not talk about."""
     hidden = ("payload_hex", "received", "time_source", "cycles")
-    return {key: value for key, value in cycle.items() if key not in hidden and value not in (None, [])}
+    return {key: value for key, value in cycle.items() if key not in hidden and value not in (None, [], {})}
 
 
 def _text(key: str, value: Any) -> str:

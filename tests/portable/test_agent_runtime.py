@@ -288,3 +288,53 @@ def test_what_runs_can_be_replaced_and_stopped():
     bench.appliance.values[RPM] = 800
     bench.run(20)
     assert bench.told() == []
+
+
+def test_what_was_counted_is_told_once_and_what_had_no_room_with_the_next_record():
+    """EG-CODE-005"""
+    bench = Bench()
+    kept = []
+    bench.feature(kept.append, dumps({2: [1008, 1009], 5: 16384, 6: 50}))
+    kept[0].count(1008, 5)
+    kept[0].count(1009, 7)
+    assert bench.runtime.used() == [(OWNER, {1008: 5, 1009: 7})]
+    bench.runtime.told({1008: 5})
+    assert bench.runtime.used() == [(OWNER, {1009: 7})]
+    bench.runtime.told({1009: 7})
+    assert bench.runtime.used() == []
+
+
+def test_what_ends_an_interpreter_elsewhere_is_a_failure_like_any_other():
+    """EG-CODE-006"""
+    bench = Bench()
+
+    def leave():
+        raise SystemExit
+
+    bench.feature(lambda api: api.every(1, leave))
+    bench.run(FAILURES_MAX + 2)
+    assert [owner for owner, _ in bench.broken] == [OWNER]
+
+
+def test_a_start_that_fails_leaves_nothing_driven():
+    """EG-CODE-001, EG-CODE-006"""
+    bench = Bench()
+    bench.run(1)
+
+    def start(api):
+        api.write(DRUM, 300)
+        raise ValueError("not today")
+
+    raises(ValueError, bench.feature, start)
+    assert bench.appliance.actuators[DRUM] == 300
+    bench.run(1)
+    assert bench.appliance.actuators[DRUM] == 0
+
+
+def test_the_alarms_of_a_feature_go_with_it():
+    """EG-EVT-002"""
+    bench = Bench()
+    bench.feature(lambda api: api.alarm(1007, True))
+    assert bench.events.raised() == [1007]
+    bench.runtime.stop(OWNER)
+    assert bench.events.raised() == []

@@ -1,0 +1,113 @@
+"""What runs is what is in force: code features come, fail and go with the index."""
+
+from evergrow_agent.codefeatures import CodeFeatures
+from evergrow_agent.records import CONFIRMED, TRIAL, Record
+from evergrow_protocol.errors import INVALID_STATE, REVERT, ProtocolError
+from evergrow_protocol.feature import CODE, UNLOCK
+
+
+class Body:
+    needs = code = b""
+
+
+class Features:
+    def __init__(self):
+        self.records = []
+        self.problems = []
+
+    def verify(self, record):
+        return Body()
+
+    def bring(self, feature, sequence, kind=CODE, state=CONFIRMED):
+        record = Record(2, b"c", feature, sequence, kind, "file", state=state)
+        record.whole = True
+        self.records = [one for one in self.records if one.feature != feature] + [record]
+        return record
+
+
+class Lifecycle:
+    def __init__(self, features):
+        self.features = features
+
+    def fail(self, publisher, feature, why):
+        for record in self.features.records:
+            if record.feature == feature and record.state == TRIAL:
+                record.broken = why
+
+
+class Runtime:
+    """Notes what it is told. `failing`: what `start` raises, None for nothing."""
+
+    def __init__(self):
+        self.done = []
+        self.failing = None
+
+    def start(self, owner, needs, code):
+        self.done.append(("start", owner[1]))
+        if self.failing:
+            raise self.failing
+
+    def stop(self, owner):
+        self.done.append(("stop", owner[1]))
+
+    def forgive(self):
+        self.done.append(("forgive", 0))
+
+
+class Bench:
+    def __init__(self):
+        self.features = Features()
+        self.runtime = Runtime()
+        self.made = 0
+        self.code = CodeFeatures(self.features, Lifecycle(self.features), self._make)
+
+    def _make(self):
+        self.made += 1
+        return self.runtime
+
+    def sync(self):
+        self.runtime.done.clear()
+        self.code.sync()
+        return self.runtime.done
+
+
+def test_without_code_there_is_no_run_time():
+    bench = Bench()
+    bench.features.bring(1002, 1, UNLOCK)
+    bench.sync()
+    assert bench.code.runtime is None and not bench.made
+
+
+def test_a_version_is_started_once_and_replaced_by_the_next():
+    """EG-CODE-001"""
+    bench = Bench()
+    bench.features.bring(1001, 1)
+    assert bench.sync() == [("start", 1001)]
+    assert bench.sync() == []
+    bench.features.bring(1001, 2)
+    assert bench.sync() == [("stop", 1001), ("forgive", 0), ("start", 1001)]
+    bench.features.records = []
+    assert bench.sync() == [("stop", 1001), ("forgive", 0)]
+
+
+def test_one_on_trial_that_does_not_start_is_left_to_be_reverted():
+    """EG-CODE-006"""
+    bench = Bench()
+    record = bench.features.bring(1001, 1, state=TRIAL)
+    bench.runtime.failing = SystemExit()
+    bench.sync()
+    assert "SystemExit" in record.broken and record.active and not bench.features.problems
+
+
+def test_a_confirmed_one_that_fails_is_out_of_use_and_neither_started_again_nor_forgiven_when_others_come():
+    """EG-CODE-006, EG-CODE-008"""
+    bench = Bench()
+    record = bench.features.bring(1001, 1)
+    bench.runtime.failing = ProtocolError(INVALID_STATE, "the watchdog ended 3 starts: no code is run")
+    bench.sync()
+    assert not record.active and bench.features.problems == [(REVERT, 2, 1001, 1)]
+    bench.features.bring(1002, 1, UNLOCK)
+    assert bench.sync() == []
+    bench.runtime.failing = None
+    bench.features.bring(1001, 2)
+    assert bench.sync() == [("stop", 1001), ("forgive", 0), ("start", 1001)]
