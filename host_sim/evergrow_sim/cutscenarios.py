@@ -6,123 +6,24 @@ from evergrow_agent.bootcount import bump
 from evergrow_agent.cycle import Cycle
 from evergrow_agent.features import Features, Record
 from evergrow_agent.guard import Guard
-from evergrow_agent.journal import RECORD_MAX, Journal
+from evergrow_agent.journal import RECORD_MAX
 from evergrow_agent.ledger import Ledger
 from evergrow_agent.runner import IDLE, Runner
 from evergrow_agent.timebase import Timebase
 from evergrow_protocol import registry_common as common
 from evergrow_protocol.cbor import dumps, loads
-from evergrow_protocol.registry_common import USAGE_MERGED
 from evergrow_sim import cutscenario_features, cuttrust
 from evergrow_sim.cutscenario_config import Configurations
+from evergrow_sim.cutscenario_usage import Usage, UsageBlocks
 from evergrow_sim.cutscenario_voice import Sayings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_T = 1_795_339_200
 _PUBLISHER = 7
 _DRUM = 4
 _RPM, _ENERGY = 3, 7
-
-
-class _Cloud:
-    """Takes records, counts each id once, and acks. `twice`: ids that came with two contents."""
-
-    def __init__(self) -> None:
-        self.records: "dict[tuple[int, int], Any]" = {}
-        self.twice: "list[tuple[int, int]]" = []
-
-    def deliver(self, ledger: Ledger) -> None:
-        """Everything that is pending, and acks for it, until nothing moves."""
-        buf = memoryview(bytearray(RECORD_MAX))
-        moved = True
-        while moved:
-            boots: "list[int]" = []
-            size = ledger.next_into(buf)
-            while size:
-                boot, seq, t, body = loads(buf[:size])
-                if self.records.setdefault((boot, seq), (t, body)) != (t, body):
-                    self.twice.append((boot, seq))
-                if boot not in boots:
-                    boots.append(boot)
-                size = ledger.next_into(buf)
-            moved = sum([ledger.ack(boot, max([s for b, s in self.records if b == boot])) for boot in boots]) > 0
-
-    def total(self, key: int, default: int = 0) -> int:
-        return sum([body.get(key, default) for _, body in self.records.values()])
-
-
-class Usage:
-    """Usage records: append, announce, ack, rotate and free segments, merge when full (EG-USE-002, EG-USE-006, EG-ACK-003)."""
-
-    segment_bytes = 100
-    cap_bytes = 200
-    bursts: "tuple[int, ...]" = (5, 5, 9)  # cycles before each delivery
-
-    def __init__(self) -> None:
-        self._cloud = _Cloud()
-        self._durable = 0
-
-    def prepare(self, flash: "Any") -> None:
-        self._cycles(self._open(flash), 3, 2)
-
-    def live(self, flash: "Any") -> None:
-        ledger = self._open(flash)
-        for count in self.bursts:
-            self._cycles(ledger, 4, count)
-            self._cloud.deliver(ledger)
-        ledger.settle()
-        self._cloud.deliver(ledger)
-
-    def recover(self, flash: "Any") -> None:
-        self._open(flash)
-
-    def state(self, flash: "Any") -> "Any":
-        ledger = self._open(flash)
-        return ledger.last, ledger.pending, ledger.merged_cycles
-
-    def check(self, flash: "Any") -> "str | None":
-        ledger = self._open(flash)
-        self._cloud.deliver(ledger)
-        ledger.settle()
-        self._cloud.deliver(ledger)
-        if ledger.pending or ledger.merged_cycles:
-            return f"{ledger.pending} records and {ledger.merged_cycles} merged cycles do not leave the flash"
-        if self._cloud.twice:
-            return f"two records of one id: {self._cloud.twice}"
-        cycles = self._cloud.total(USAGE_MERGED, 1)
-        energy = self._cloud.total(common.USAGE_ENERGY_WH)
-        least = 2 + self._durable  # the record under way when power failed may be there or not
-        if not least <= cycles <= least + 1 or energy != _energy(cycles):
-            return f"{cycles} cycles and {energy} Wh at the cloud, of {least} that were durable, {_energy(least)} Wh"
-        return None
-
-    def _cycles(self, ledger: Ledger, boot: int, count: int) -> None:
-        for _ in range(count):
-            number = self._durable + 2 if boot > 3 else ledger.pending
-            seq = ledger.begin(boot)
-            ledger.append(boot, seq, _T, {0: 1, 1: 0, 2: 60, 4: 1 << number % 16, 5: 10, 6: 600, 7: 1000}, number)
-            self._durable += boot > 3
-
-    def _open(self, flash: "Any") -> Ledger:
-        ledger = Ledger(flash, Journal(flash, self.segment_bytes, self.cap_bytes, 0))
-        ledger.load()
-        return ledger
-
-
-class UsageBlocks(Usage):
-    """The same in segments that are too large for LittleFS2's log and stand in blocks of their own, as on a device."""
-
-    segment_bytes = 700
-    cap_bytes = 2000
-    bursts = (14, 4)
-
-
-def _energy(cycles: int) -> int:
-    """Of the first cycles of `Usage`: each used another amount, so that a sum tells which were counted."""
-    return sum([1 << number % 16 for number in range(cycles)])
 
 
 class Boot:

@@ -26,6 +26,7 @@ PORTABLE = (
     "evergrow_sim.cutpoints",
     "evergrow_sim.cutscenario_config",
     "evergrow_sim.cutscenario_features",
+    "evergrow_sim.cutscenario_usage",
     "evergrow_sim.cutscenario_voice",
     "evergrow_sim.cutscenarios",
     "evergrow_sim.cuttrust",
