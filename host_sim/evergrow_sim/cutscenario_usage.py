@@ -48,7 +48,7 @@ class _Cloud:
         """The energy of the cycles that used a feature, in records of one cycle and of many."""
         total = 0
         for _, body, _ in self.records.values():
-            if feature in body.get(common.USAGE_FEATURES, ())[1::2]:
+            if feature in body.get(common.USAGE_FEATURES, ()):
                 total += body[common.USAGE_ENERGY_WH]
             rows = body.get(common.USAGE_BY_FEATURE, ())
             for i in range(0, len(rows), 3):
