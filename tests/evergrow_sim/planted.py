@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from evergrow_agent import bootcount, ledger
+from evergrow_agent import bootcount, chain, ledger
 from evergrow_agent.commands import Commands
 from evergrow_agent.cycle import Cycle
 from evergrow_agent.features import Features
@@ -233,6 +233,35 @@ def any_clock_is_believed() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def the_tag_is_freed_with_its_record() -> Iterator[None]:
+    """Nothing keeps the tag of what is acked: after a reboot the chain begins anew."""
+    save = Ledger._save_mark
+
+    def without(self: Ledger) -> None:
+        tag, self._tag = self._tag, chain.START
+        try:
+            save(self)
+        finally:
+            self._tag = tag
+
+    with mock.patch.object(Ledger, "_save_mark", without):
+        yield
+
+
+@contextmanager
+def a_boot_chains_to_a_wrong_tag() -> Iterator[None]:
+    """What the first record of a boot is chained to was read with its bytes the wrong way round."""
+    load = Ledger.load
+
+    def stale(self: Ledger) -> None:
+        load(self)
+        self._tag = self._tag[::-1]
+
+    with mock.patch.object(Ledger, "load", stale):
+        yield
+
+
 BUGS: dict[str, Bug] = {
     bug.__name__: bug
     for bug in (
@@ -252,5 +281,7 @@ BUGS: dict[str, Bug] = {
         birth_is_said_once,
         refused_records_wait_for_the_next_cycle,
         any_clock_is_believed,
+        the_tag_is_freed_with_its_record,
+        a_boot_chains_to_a_wrong_tag,
     )
 }

@@ -29,6 +29,8 @@ CAUGHT = {
     "birth_is_said_once": (47, 3, "reachable"),
     "refused_records_wait_for_the_next_cycle": (8, 3, "reachable"),
     "any_clock_is_believed": (6, 2, "time"),
+    "the_tag_is_freed_with_its_record": (1, 2, "usage"),
+    "a_boot_chains_to_a_wrong_tag": (1, 2, "usage"),
 }
 """All with heavy faults. Seeds are those with which it is quick. From any first seed most take a few times as many; those that
 need two faults at the right moments (an ack that frees too much, forgotten commands, a birth said once) take about a hundred."""

@@ -3,7 +3,8 @@
 rule        what is held to be true
 interlock   the appliance is never dangerous, by its physics (`safety`)
 balance     water, heat and energy add up; the cloud is never told of more than the appliance used
-usage       every cycle is in the ledger of the cloud or still on flash, exactly once, as it was (`truth`)
+usage       every cycle is in the ledger of the cloud or still on flash, exactly once, as it was (`truth`), and so is what each
+            feature was used; in the end the records are one whole chain (`ledgercheck`)
 time        what a record tells of when its cycle was is right, wherever it says that it knows
 grammar     every message can be read by the other side; boots rise, and (boot, seq) names one message (`grammar`)
 commands    a command runs once at most, and its answer tells what came of it; no cycle is started by nobody (`orders`)
@@ -27,6 +28,7 @@ from dataclasses import dataclass
 from evergrow_agent.runner import IDLE
 from evergrow_cloud import offers, usage
 from evergrow_protocol import errors as codes
+from evergrow_sim.world import ledgercheck
 from evergrow_sim.world.breaking import Breaker
 from evergrow_sim.world.house import House, Resident
 from evergrow_sim.world.truth import explain
@@ -144,6 +146,9 @@ class Watch:
         )
         if counted != sums:
             self.report("usage", resident.name, f"the cloud counts {counted}, its records say {sums}")
+        wrong = ledgercheck.shares(self._house.cloud.store, resident.name, told)
+        if wrong:
+            self.report("usage", resident.name, wrong)
 
     def _settled(self, resident: Resident) -> bool:
         """Whether what happened is on flash by now: it has power, has booted, and its flash is well."""
@@ -246,6 +251,10 @@ class Watch:
                 self.report("reachable", resident.name, f"command {number} is answered with {answer}")
             else:
                 self.check_usage(resident)
+                # Unless flash lost what was written: then the audit may say so.
+                broken = "" if resident.may_rot or resident.undone else ledgercheck.chain(self._house.cloud.store, resident.name)
+                if broken:
+                    self.report("usage", resident.name, broken)
                 wrong = "" if resident.may_rot or resident.undone else resident.said.explain(self._house.heard(resident))
                 if wrong:
                     self.report("voice", resident.name, wrong)

@@ -22,6 +22,8 @@ HUNG_MS = 8_000
 
 _MJ_PER_WH = 3_600_000
 _DURATION_SLACK_S = 3
+_FEATURES_FROM = 1000
+"""A programme from this number on is that of the feature with the same number."""
 
 
 @dataclass(slots=True)
@@ -180,6 +182,8 @@ def _differs(cycle: Cycle, record: Usage, log: CycleLog) -> str:
     """What a record tells wrongly of a cycle; "" for nothing."""
     if record.header.boot != cycle.boot or record.programme != cycle.programme:
         return "boot and programme"
+    if cycle.programme >= _FEATURES_FROM and cycle.programme not in [feature for _, feature in record.features]:
+        return "not the feature that brought the programme"
     energy_wh, water_ml = record.energy_wh or 0, record.water_ml or 0
     if energy_wh > cycle.energy_wh or water_ml > cycle.water_ml:
         return "too much"
@@ -212,5 +216,15 @@ def _sums(cycles: Sequence[Cycle], record: Usage) -> bool:
     water_ml = sum(cycle.water_ml for cycle in cycles)
     told = (record.energy_wh or 0, record.water_ml or 0)
     if all(cycle.complete and not _skippable(cycle) and not cycle.meter_failed for cycle in cycles):
-        return told == (energy_wh, water_ml)
+        return told == (energy_wh, water_ml) and _sums_by_feature(cycles, record)
     return told[0] <= energy_wh and told[1] <= water_ml
+
+
+def _sums_by_feature(cycles: Sequence[Cycle], record: Usage) -> bool:
+    """Whether a merged record tells of each feature that brought a programme what its cycles used (EG-USE-009)."""
+    told = {use.feature: (use.cycles, use.energy_wh, use.water_ml) for use in record.uses}
+    for programme in {cycle.programme for cycle in cycles if cycle.programme >= _FEATURES_FROM}:
+        own = [cycle for cycle in cycles if cycle.programme == programme]
+        if told.get(programme) != (len(own), sum(one.energy_wh for one in own), sum(one.water_ml for one in own)):
+            return False
+    return True

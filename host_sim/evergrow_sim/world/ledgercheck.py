@@ -1,0 +1,37 @@
+"""The cloud's ledger against the records in it: its shares by feature, and the chain of a device's records."""
+
+from collections.abc import Iterable
+
+from evergrow_cloud import audit, devices, usage
+from evergrow_cloud.messages import Id, Usage
+from evergrow_cloud.store import Store
+
+
+def shares(store: Store, device: str, told: Iterable[Usage]) -> str:
+    """"" if what the ledger has of each publisher and feature is what the device's records add up to, else what differs."""
+    wanted: dict[tuple[Id, int], tuple[int, int, int]] = {}
+    for record in told:
+        for publisher, feature, cycles, _, energy_wh, water_ml in usage.uses(record):
+            before = wanted.get((publisher, feature), (0, 0, 0))
+            wanted[publisher, feature] = (before[0] + cycles, before[1] + energy_wh, before[2] + water_ml)
+    rows = store.rows(
+        "SELECT publisher, feature, sum(cycles), sum(energy_wh), sum(water_ml)"
+        " FROM usage_features JOIN devices ON devices.id = device_id WHERE device = ? GROUP BY publisher, feature",
+        device,
+    )
+    found = {(publisher, feature): sums for publisher, feature, *sums in rows}
+    if found == {key: list(sums) for key, sums in wanted.items()}:
+        return ""
+    return f"the cloud's shares are {found}, its records say {wanted}"
+
+
+def chain(store: Store, device: str) -> str:
+    """"" if the audit of the device's chain is clean, else its first break."""
+    if store.row("SELECT 1 FROM devices WHERE device = ?", device) is None:
+        return ""
+    found = audit.audit(store, devices.find(store, device))
+    if found.clean:
+        return ""
+    first = found.first
+    what = f"record {first.boot}/{first.seq} {first.text}" if first else f"{found.missing} records are missing"
+    return f"the audit of the chain: {what}"
