@@ -120,7 +120,8 @@ def _profile(path: Path, records: int) -> dict[str, float]:
     """Microseconds of each part for one record. What is left when the others are taken away is SQL and bookkeeping."""
     messages = _messages(records)
     found = {}
-    with _TimedStore(path) as store:
+    store = _TimedStore(path)
+    with store:
         _enrol(store)
         store.commit_s = 0.0
         started_s = time.perf_counter()
