@@ -45,7 +45,8 @@ class Buckets:
         return max(0.0, min(amount, self._burst) - level) / self._per_s
 
     def take(self, key: Hashable, amount: float, now_s: float) -> bool:
-        """Take `amount` tokens; False, and nothing taken, when the bucket does not hold them."""
+        """Take `amount` tokens; False, and nothing taken, when the bucket does not hold them. More than `burst` is all of it."""
+        amount = min(amount, self._burst)
         level, last_s = self._levels.pop(key, (self._burst, now_s))
         level = min(self._burst, level + max(0.0, now_s - last_s) * self._per_s)
         allowed = amount <= level

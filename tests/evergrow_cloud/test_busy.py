@@ -53,6 +53,12 @@ def test_signs_are_bounded_and_survive_a_clock_that_is_set_back() -> None:
     assert len(signs._until_s) == 2
 
 
+def test_a_bundle_that_is_larger_than_the_share_is_taken_in_the_end() -> None:
+    bucket = Buckets(10, 0.5, 100)
+    assert bucket.take("k", 23, NOW_S) and not bucket.take("k", 23, NOW_S + 19)
+    assert bucket.take("k", 23, NOW_S + 20)
+
+
 def test_a_bucket_tells_how_long_it_takes() -> None:
     bucket = Buckets(10, 0.5, 100)
     assert bucket.wait_s("k", 4, NOW_S) == 0

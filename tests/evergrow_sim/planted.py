@@ -15,6 +15,7 @@ from evergrow_agent.features import Features
 from evergrow_agent.journal import Journal
 from evergrow_agent.ledger import Ledger
 from evergrow_agent.link import Link
+from evergrow_agent.pacing import Pacing
 from evergrow_agent.staging import Stager
 from evergrow_agent.timebase import Timebase
 from evergrow_cloud import usage
@@ -262,6 +263,12 @@ def a_boot_chains_to_a_wrong_tag() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def busy_is_not_heeded() -> Iterator[None]:
+    with mock.patch.object(Pacing, "held", lambda self, kind: False):
+        yield
+
+
 BUGS: dict[str, Bug] = {
     bug.__name__: bug
     for bug in (
@@ -283,5 +290,6 @@ BUGS: dict[str, Bug] = {
         any_clock_is_believed,
         the_tag_is_freed_with_its_record,
         a_boot_chains_to_a_wrong_tag,
+        busy_is_not_heeded,
     )
 }

@@ -31,6 +31,7 @@ CAUGHT = {
     "any_clock_is_believed": (6, 2, "time"),
     "the_tag_is_freed_with_its_record": (1, 2, "usage"),
     "a_boot_chains_to_a_wrong_tag": (1, 2, "usage"),
+    "busy_is_not_heeded": (17, 1, "pace"),
 }
 """All with heavy faults. Seeds are those with which it is quick. From any first seed most take a few times as many; those that
 need two faults at the right moments (an ack that frees too much, forgotten commands, a birth said once) take about a hundred."""

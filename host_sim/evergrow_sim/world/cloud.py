@@ -92,6 +92,11 @@ class CloudEnd:
         self._group = Group(self.world.loop, f"{NAME}-{self._starts}")
         self._group.spawn(self._run())
 
+    def squeeze(self, limits: Limits) -> None:
+        """From now on it takes no more than this."""
+        self._limits = limits
+        self._ingest = Ingest(self.store, limits)
+
     def crash(self, machine: bool = False) -> None:
         """Its process ends here and now, and the system breaks its connections; or its `machine` does, and nobody is told."""
         group, self._group = self._group, None

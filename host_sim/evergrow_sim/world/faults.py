@@ -59,6 +59,10 @@ def plan(seed: int, level: str, scenario: Scenario) -> list[Fault]:
         at_ms = draw.between(1_000, scenario.span_ms)
         target = CLOUD if kind.startswith("cloud") else BROKER if kind.startswith("broker") else _target(draw, kind, scenario)
         found.append(_fault(draw, kind, target, at_ms))
+    busy = rand.derive("busy")  # apart from the others, whose draws it leaves as they are
+    if level == "heavy" and busy.chance(0.1):
+        share = (("burst", busy.between(1, 5)), ("per_min", busy.between(1, 6)))
+        found.append(Fault(busy.between(1_000, scenario.span_ms), "cloud busy", CLOUD, busy.between(60_000, 240_000), share))
     return sorted(found, key=lambda fault: (fault.at_ms, fault.kind, fault.target))
 
 

@@ -20,6 +20,7 @@ from evergrow_sim.world.features import CLASS_ID, VENDOR_ID, Offer, catalogue, k
 from evergrow_sim.world.flash import PowerFlash
 from evergrow_sim.world.grammar import Tap
 from evergrow_sim.world.orders import Orders
+from evergrow_sim.world.quiet import Quiet
 from evergrow_sim.world.rand import Rand
 from evergrow_sim.world.safety import WatchedWasher
 from evergrow_sim.world.sayings import Said
@@ -100,6 +101,7 @@ class Resident:
         flash = PowerFlash(undo_max=_UNDO_MAX, stamp=lambda: world.loop.now_ms)
         self.device = WorldDevice(world, spec.name, config, identity, self.washer, flash, spec.drift_ppm, spec.rtc)
         self.log = CycleLog(world.loop, self.device.plant, self.washer, spec.tick_ms)
+        self.quiet = Quiet(world.loop, self.device.plant, lambda what: report("pace", spec.name, what))
         self.orders = Orders(self.device.plant, lambda what: report("commands", spec.name, what), lambda: self.may_forget)
         self.offered: dict[int, Offer] = {}
         self.stalls = 0

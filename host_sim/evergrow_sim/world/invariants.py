@@ -6,6 +6,7 @@ balance     water, heat and energy add up; the cloud is never told of more than 
 usage       every cycle is in the ledger of the cloud or still on flash, exactly once, as it was (`truth`), and so is what each
             feature was used; in the end the records are one whole chain (`ledgercheck`)
 time        what a record tells of when its cycle was is right, wherever it says that it knows
+pace        a device that is told that the cloud is busy holds back what it was told to (`quiet`)
 grammar     every message can be read by the other side; boots rise, and (boot, seq) names one message (`grammar`)
 commands    a command runs once at most, and its answer tells what came of it; no cycle is started by nobody (`orders`)
 voice       what users were told was taken is at the cloud in the end, once
