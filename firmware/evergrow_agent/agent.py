@@ -8,19 +8,23 @@ import asyncio
 import gc
 import sys
 
-from evergrow_agent import bootcount, trust
+from evergrow_agent import bootcount, devicekey
 from evergrow_agent.alarms import Alarms
 from evergrow_agent.codefeatures import CodeFeatures
 from evergrow_agent.commands import Commands
 from evergrow_agent.cycle import Cycle
+from evergrow_agent.entitlements import Entitlements
 from evergrow_agent.events import Events
+from evergrow_agent.grants import Grants
 from evergrow_agent.guard import Guard
 from evergrow_agent.home import Home
 from evergrow_agent.inbox import Inbox
 from evergrow_agent.journal import Journal
 from evergrow_agent.ledger import Ledger
 from evergrow_agent.link import Link
+from evergrow_agent.rights import Rights
 from evergrow_agent.runner import IDLE, Runner
+from evergrow_agent.seentime import SeenTime
 from evergrow_agent.settings import Settings
 from evergrow_agent.state import State
 from evergrow_agent.telemetry import SignalSet, Telemetry
@@ -28,12 +32,13 @@ from evergrow_agent.timebase import Timebase
 from evergrow_agent.updates import Updates
 from evergrow_agent.voice import Voice
 from evergrow_protocol import messages
-from evergrow_protocol.errors import BUSY, ProtocolError
+from evergrow_protocol.errors import BUSY, NOT_AUTHORISED, ProtocolError
+from evergrow_protocol.messages import CONTENT_GRANT, CONTENT_REVOCATIONS
 from evergrow_protocol.registry_common import EVENT_CYCLE_ENDED, EVENT_FAULT, EVENT_RECOVERY_STARTED, REGISTRY_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Generator
     from typing import Any
 
     from evergrow_agent.board import Board, Config, Identity
@@ -41,7 +46,6 @@ if TYPE_CHECKING:
     from evergrow_agent.install import Installer
     from evergrow_agent.lifecycle import Lifecycle
     from evergrow_agent.runtime import Runtime
-    from evergrow_protocol.cose import Key
 
 _SIGNAL_PHASE = 9
 _SIGNAL_REMAINING_S = 10
@@ -61,6 +65,9 @@ class Agent:
     features: "Features"
     lifecycle: "Lifecycle"
     code: "CodeFeatures"
+    grants: "Grants"
+    rights: "Rights"
+    seen: "SeenTime"
     installer: "Installer"
     link: "Link"
     voice: "Voice"
@@ -85,6 +92,7 @@ class Agent:
         self.state = State(self.runner, board.appliance, self.events, self.settings)
         self.home = Home(identity.device, self.timebase)
         self.telemetry = Telemetry(self._read, self.timebase)
+        self._trust_told = False
         self._served = False  # features, installer and link are there
         self._apply(None)
         self._flags = 0
@@ -197,6 +205,8 @@ class Agent:
         changed = self.state.changed()
         complete = self.telemetry.tick(now_ms, self.runner.state != IDLE)
         if self._served:
+            if not self._trust_told and self.runner.state == IDLE:
+                self._tell_revoked()
             if changed:
                 self.link.publish_state()
             if complete or self.events.pending:
@@ -229,6 +239,9 @@ class Agent:
     def _make_services(self) -> None:
         """The parts that the appliance can do without."""
         board, config, identity = self.board, self.config, self.identity
+        self.grants = Grants(board.flash)
+        self.seen = SeenTime(board.flash, board.clock, self.timebase)
+        entitlements = Entitlements(board.flash, self._subkey(), f"{identity.tenant}/{identity.device}", self.seen)
         self.voice = Voice(board.flash, self.timebase)
         self.voice.boot = self.boot_number
         link = Link(
@@ -250,7 +263,7 @@ class Agent:
             board.clock,
             board.net.clock,
             board.appliance,
-            self._keyring(),
+            None,
             (identity.vendor_id, identity.class_id),
             link.send_get,
             link.send_report,
@@ -260,10 +273,14 @@ class Agent:
             config.quiet,
             config.block_bytes,
             config.pull_bytes_per_s,
+            rights=lambda features: Rights(features, self.grants, entitlements, self.seen),
         )
         self.features = self.cycle.features = updates.features
+        assert updates.rights
+        self.rights = self.cycle.rights = updates.rights
         self.lifecycle = updates.lifecycle
         self.installer = updates.installer
+        self.installer.handlers = {content: self._acceptor(content) for content in (CONTENT_GRANT, CONTENT_REVOCATIONS)}
         self.cycle.on_finished = self.lifecycle.on_cycle
         self.lifecycle.changed = self._features_changed
         self.code = self.cycle.code = CodeFeatures(self.features, self.lifecycle, self._make_runtime)
@@ -272,7 +289,16 @@ class Agent:
         commands.remove = self.lifecycle.remove
         commands.changed = self.installer.wake
         link.receive = Inbox(
-            self.timebase, self.ledger, commands, self.installer, self.voice, self.home, self.settings, link, board.clock
+            self.timebase,
+            self.ledger,
+            commands,
+            self.installer,
+            self.voice,
+            self.home,
+            self.settings,
+            entitlements,
+            link,
+            board.clock,
         ).receive
         link.birth = self._birth
         link.state = self.state.body
@@ -321,11 +347,31 @@ class Agent:
 
     # -- what the others ask
 
-    def _keyring(self) -> "list[Key] | None":
+    def _acceptor(self, content: int) -> "Callable[[memoryview], Generator[int, None, None]]":
+        """What takes a grant or a list that was pulled; it changes birth (EG-TRUST-014)."""
+
+        def accept(data: memoryview) -> "Generator[int, None, None]":
+            self.seen.tick()
+            yield from self.grants.accept_steps(content, data, self.seen.now_s)
+            self._trust_told = False
+            self.link.publish_birth()
+
+        return accept
+
+    def _tell_revoked(self) -> None:
+        """Once a boot and after each change of trust, at a safe point: say what is out of use from now on (EG-TRUST-012)."""
+        self._trust_told = True
+        for publisher, feature, sequence in self.rights.revoked():
+            self.features.problems.append((NOT_AUTHORISED, publisher, feature, sequence))
+        if self.features.problems:
+            self.link.publish_birth()
+            self.installer.wake()
+
+    def _subkey(self) -> "bytes | None":
         try:
-            return trust.load(self.board.flash)
+            return devicekey.subkey(self.board.flash, devicekey.ENTITLEMENT)
         except OSError:
-            return None  # Not the same as to trust nobody: a good offer is not refused for good.
+            return None
 
     def _is_safe(self) -> bool:
         if getattr(self.board.appliance, "hazardous", False):
@@ -356,11 +402,13 @@ class Agent:
             self.identity.model,
             self.identity.firmware,
             _machine(),
-            self.features.active(),
+            self.rights.in_use(),
             self.config.rx_bytes,
             self.config.block_bytes,
             flags,
             heap_free,
+            self.grants.sequences(),
+            self.grants.revocations.sequence,
         )
 
 

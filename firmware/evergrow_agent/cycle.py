@@ -16,7 +16,7 @@ Storage never stands in the way: if it fails, the cycle runs, and `failures` cou
 from evergrow_agent import checked
 from evergrow_agent.programme import Programme
 from evergrow_agent.runner import IDLE
-from evergrow_protocol.errors import INVALID_STATE, OUT_OF_RANGE, ProtocolError
+from evergrow_protocol.errors import INVALID_STATE, OUT_OF_RANGE, STORAGE, ProtocolError
 from evergrow_protocol.messages import decode_envelope
 from evergrow_protocol.registry_common import (
     EVENT_FAULT,
@@ -29,16 +29,18 @@ from evergrow_protocol.registry_common import (
     USAGE_FEATURES,
     USAGE_OUTCOME,
     USAGE_PROGRAMME,
+    USAGE_TRIALS,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container, Sequence
     from typing import Any
 
     from evergrow_agent.codefeatures import CodeFeatures
     from evergrow_agent.guard import Guard
     from evergrow_agent.ledger import Ledger
+    from evergrow_agent.rights import Rights
     from evergrow_agent.runner import Runner
     from evergrow_agent.timebase import Timebase
 
@@ -54,6 +56,7 @@ _FILE = "cycle"
 
 class Cycle:
     """Drives `runner` and reports to `ledger`. `features`: None, or the features port; the base programmes never need it.
+    `rights`: None, when all features may be used, or who is asked.
 
     `boot`: the number of this boot, to be set before the first start. `code`: the code features, None while there are none.
     `on_finished(features used, whether in a fault)`, to be set, is called at the end of each cycle.
@@ -67,6 +70,7 @@ class Cycle:
         self.features = features
         self.code: "CodeFeatures | None" = None
         self.on_finished: "Callable[[list[tuple[int, int]], bool], None]" = _ignore
+        self.rights: "Rights | None" = None
         self._runner = runner
         self._guard = guard
         self._ledger = ledger
@@ -80,6 +84,8 @@ class Cycle:
         self._base_ms = 0  # when it may start
         self._before = 0  # the programme that lost power, and may go on in its stead
         self._owners: "list[tuple[int, tuple[int, int]]]" = []  # (actuator, the feature whose unlock is in force)
+        self._trials: "list[tuple[int, int]]" = []  # features used under a trial
+        self._counted: "list[tuple[int, int]]" = []  # features whose use in this cycle is durable
 
     def recover(self) -> None:
         """At boot, after `ledger.load`: report the cycle that lost power, if one did."""
@@ -106,7 +112,8 @@ class Cycle:
     def start(
         self, programme_id: int, now_ms: int, accepted: "Callable[[], None] | None" = None, continuous: bool = False
     ) -> None:
-        """Start a programme. ProtocolError: 5 not known here, 11 another runs, 7 not ready yet; and those of a bad programme.
+        """Start a programme. ProtocolError: 5 not known here, 11 another runs, 7 not ready yet; 10 not granted or revoked, 15 not
+        entitled, 13 when a use that is to be counted cannot be; and those of a bad programme.
 
         A continuous programme that runs is over with that: its record is made first. `accepted()` is called when the new one
         will run, before anything of it is on flash. `continuous`: one that is not is refused, with code 11.
@@ -125,10 +132,16 @@ class Cycle:
         programme = Programme(data, appliance.signals, self._guard.free)
         if continuous and not programme.period_s:
             raise ProtocolError(INVALID_STATE, f"programme {programme_id} is not continuous")
+        self._runner.check_ready()
+        granted = self._admit(owners[0], programme) if owners else None
         if self._active:
             self._finish(now_ms)
+        self._counted = []
+        self._trials = []
+        if owners and self.rights:
+            self._note_use(self.rights, owners[0])
         self._apply_unlocks()
-        self._runner.start(programme, now_ms, owners)
+        self._runner.start(programme, now_ms, owners, granted)
         self._active = True
         self._start_ms = now_ms
         try:
@@ -147,6 +160,8 @@ class Cycle:
         runner = self._runner
         event = runner.tick(now_ms)
         period_ms = runner.period_ms
+        if self.rights:
+            self.rights.tick()
         if self._active:
             if runner.state == IDLE:
                 self._active = False
@@ -154,7 +169,12 @@ class Cycle:
             elif period_ms and now_ms - self._start_ms >= period_ms:
                 self._resume(runner.programme_id, now_ms)
                 event = event or EVENT_PERIOD_ENDED
-            elif (not period_ms and event == EVENT_PHASE_CHANGED) or event == EVENT_FAULT or self._is_due(now_ms):
+            elif (
+                self._count_unlocks()
+                or (not period_ms and event == EVENT_PHASE_CHANGED)
+                or event == EVENT_FAULT
+                or self._is_due(now_ms)
+            ):
                 self._checkpoint(now_ms)
         elif self._base and runner.state == IDLE and now_ms >= self._base_ms:
             self._resume(self._before or self._base, now_ms)
@@ -187,6 +207,40 @@ class Cycle:
     def _is_due(self, now_ms: int) -> bool:
         return now_ms - self._saved_ms >= (_CHECKPOINT_LONG_MS if self._runner.period_ms else _CHECKPOINT_MS)
 
+    def _admit(self, owner: "tuple[int, int]", programme: Programme) -> "Container[int] | None":
+        """Whether a feature's programme may run now, what it may drive; and its use is counted before it does (EG-ENT-009)."""
+        rights = self.rights
+        if rights is None:
+            return None
+        granted = rights.admit(owner, programme)
+        if rights.counts(owner):
+            try:
+                # The record of what runs without end comes first.
+                rights.use(owner, self.boot, self._ledger.begin(self.boot) + self._active)
+            except Exception:
+                raise ProtocolError(STORAGE, "the use of a feature cannot be counted")
+        return granted
+
+    def _count_unlocks(self) -> bool:
+        """Count the unlocks that the tick was the first to use; whether there were any."""
+        rights = self.rights
+        found = False
+        for actuator, owner in self._owners:
+            if rights and actuator in self._guard.over_base and owner not in self._counted:
+                found = True
+                try:
+                    rights.use(owner, self.boot, self._seq)
+                except OSError:
+                    self.failures += 1
+                self._note_use(rights, owner)
+        return found
+
+    def _note_use(self, rights: "Rights", owner: "tuple[int, int]") -> None:
+        self._counted.append(owner)
+        if rights.trial(owner):
+            self._trials.append(owner)
+        rights.save_time()
+
     def _apply_unlocks(self) -> None:
         """Raise the limits that active features raise, and no other; of several features the one that raises most counts."""
         guard = self._guard
@@ -195,7 +249,8 @@ class Cycle:
         self._owners = []
         try:
             for actuator, maximum, owner in self.features.unlocks() if self.features else ():
-                self._unlock(actuator, maximum, owner)
+                if self.rights is None or self.rights.admits_unlock(owner, actuator):
+                    self._unlock(actuator, maximum, owner)
         except Exception:  # Whatever is wrong with them: the appliance can do without.
             self.failures += 1
 
@@ -212,10 +267,7 @@ class Cycle:
         record = self._runner.record(outcome)
         if record[USAGE_OUTCOME] == OUTCOME_FINISHED:
             del record[USAGE_OUTCOME]  # What is not said is that.
-        used = list(record.get(USAGE_FEATURES, ()))
-        for actuator, owner in self._owners:
-            if actuator in self._guard.over_base and owner not in used:
-                used.append(owner)
+        used = self._used(record.get(USAGE_FEATURES, ()))
         meters = 0
         for owner, counted in self.code.runtime.used() if self.code and self.code.runtime else ():
             if owner not in used:
@@ -226,7 +278,18 @@ class Cycle:
                     meters += 1
         if used:
             record[USAGE_FEATURES] = [number for owner in used[:_FEATURES_MAX] for number in owner]
+        trials = sum([1 << i for i, owner in enumerate(used[:_FEATURES_MAX]) if owner in self._trials])
+        if trials:
+            record[USAGE_TRIALS] = trials
         return record
+
+    def _used(self, owners: "Sequence[tuple[int, int]]") -> "list[tuple[int, int]]":
+        """`owners` of the programme, and those of the unlocks that the cycle went beyond the base limit with."""
+        used = list(owners)
+        for actuator, owner in self._owners:
+            if actuator in self._guard.over_base and owner not in used:
+                used.append(owner)
+        return used
 
     def _checkpoint(self, now_ms: int) -> None:
         self._saved_ms = now_ms
@@ -239,6 +302,10 @@ class Cycle:
     def _finish(self, now_ms: int) -> None:
         if self._runner.outcome == OUTCOME_FAULT:
             self._base_ms = now_ms + _BASE_AGAIN_MS
+        if self.rights:
+            self._count_unlocks()
+            if self._counted:
+                self.rights.save_time()
         try:
             record = self._record()
             used = record.get(USAGE_FEATURES, [])

@@ -26,10 +26,11 @@ _MAX_JUMP = 1 << 26
 
 
 class Held:
-    """One entitlement and what was used of it. `boot`, `seq`: the cycle that was counted last."""
+    """One entitlement, as it came and as it is read, and what was used of it. `boot`, `seq`: the cycle that was counted last."""
 
-    def __init__(self, what: "Entitlement", used: int = 0, boot: int = 0, seq: int = 0) -> None:
-        self.what = what
+    def __init__(self, claims: bytes, used: int = 0, boot: int = 0, seq: int = 0) -> None:
+        self.claims = claims
+        self.what: "Entitlement" = entitlement.parse(claims)
         self.used = used
         self.boot = boot
         self.seq = seq
@@ -96,16 +97,13 @@ class Entitlements:
         return sorted(self._held.items(), key=_first)
 
     def use(self, publisher: int, feature: int, boot: int, seq: int) -> None:
-        """Count a use by the cycle (boot, seq), once, durably (EG-ENT-009). Raises OSError: it is counted in RAM alone."""
+        """Count a use by the cycle (boot, seq), once, durably (EG-ENT-009). Raises OSError: it is not counted."""
         held = self._held.get((publisher, feature))
         if held is None or held.what.uses == entitlement.UNLIMITED or (held.boot, held.seq) == (boot, seq):
             return
-        content = checked.load(self._flash, _name(publisher, feature))
+        checked.replace(self._flash, _name(publisher, feature), dumps([held.claims, held.used + 1, boot, seq]))
         held.used += 1
         held.boot, held.seq = boot, seq
-        if content:
-            claims = loads(content)[0]
-            checked.replace(self._flash, _name(publisher, feature), dumps([claims, held.used, boot, seq]))
 
     # -- how
 
@@ -114,8 +112,7 @@ class Entitlements:
         name = _name(*at)
         old = self._held.get(at)
         if old:
-            content = checked.load(self._flash, name)
-            if new.sequence == old.what.sequence and content and loads(content)[0] == claims:
+            if new.sequence == old.what.sequence and claims == old.claims:
                 return
             if not 0 < new.sequence - old.what.sequence <= _MAX_JUMP:
                 raise ProtocolError(STALE, f"sequence {new.sequence} does not follow {old.what.sequence}")
@@ -126,7 +123,7 @@ class Entitlements:
         if new.expires is not None:
             self._seen.save()  # first: what it holds until must not be measured with an earlier time
         checked.replace(self._flash, name, dumps([claims, 0, 0, 0]))
-        self._held[at] = Held(new)
+        self._held[at] = Held(claims)
         self._note_need()
 
     def _why_not(self, held: Held, sequence: int) -> str:
@@ -152,9 +149,8 @@ class Entitlements:
         try:
             if content is None:
                 return
-            claims, used, boot, seq = loads(content)
-            what = entitlement.parse(claims)
-            self._held[(what.publisher, what.feature)] = Held(what, used, boot, seq)
+            held = Held(*loads(content))
+            self._held[(held.what.publisher, held.what.feature)] = held
         except (ProtocolError, TypeError, ValueError):
             self.problems.append(BAD_DIGEST)
 

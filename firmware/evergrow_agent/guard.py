@@ -7,11 +7,12 @@ and the programme goes on; any other row makes what happened a fault with that r
 """
 
 from evergrow_agent.control import free
-from evergrow_protocol.errors import INVALID_STATE, OUT_OF_RANGE, ProtocolError
-from evergrow_protocol.registry_common import ERROR_APPLIANCE_IO
+from evergrow_protocol.errors import INVALID_STATE, NOT_AUTHORISED, OUT_OF_RANGE, ProtocolError
+from evergrow_protocol.registry_common import ERROR_APPLIANCE_IO, ERROR_INTERLOCK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Container
     from typing import Any
 
 GE = 0
@@ -89,12 +90,16 @@ class Guard:
         now: int = self.appliance.read(signal) if signal > 0 else self._values[-signal]
         return now >= value if op == GE else now <= value
 
-    def write(self, actuator: int, value: int) -> int:
-        """Set an actuator. Returns the value used, clamped to the limit in force.
+    def write(self, actuator: int, value: int, granted: "Container[int] | None" = None) -> int:
+        """Set an actuator. Returns the value used, clamped to the limit in force. `granted`: what whoever asks may drive, None
+        for everything; the safe state is always allowed (EG-TRUST-007).
 
-        GuardError: code 5 for an unknown actuator, 11 when an interlock forbids it now. OSError: the hardware failed.
+        GuardError: code 5 for an unknown actuator, 10 for one that is not granted, 11 when an interlock forbids it now. OSError:
+        the hardware failed.
         """
         value = self.clamp(actuator, value)
+        if granted is not None and actuator not in granted and value != self.appliance.safe_state[actuator]:
+            raise GuardError(NOT_AUTHORISED, f"actuator {actuator} is not granted", ERROR_INTERLOCK)
         for row in self.appliance.interlocks:
             if row[0] == actuator and row[1] <= value <= row[2] and self.holds(row[3], row[4], row[5]):
                 text = f"actuator {actuator} may not be {value} while signal {row[3]} is {'<=' if row[4] else '>='} {row[5]}"

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from evergrow_agent.commands import Commands
+    from evergrow_agent.entitlements import Entitlements
     from evergrow_agent.home import Home
     from evergrow_agent.install import Installer
     from evergrow_agent.ledger import Ledger
@@ -29,6 +30,7 @@ class Inbox:
         voice: "Voice",
         home: "Home",
         settings: "Settings",
+        entitlements: "Entitlements",
         link: "Link",
         clock: "Any",
     ) -> None:
@@ -38,6 +40,7 @@ class Inbox:
         self._installer = installer
         self._voice = voice
         self._settings = settings
+        self._entitlements = entitlements
         self._link = link
         self._clock = clock
         self._kinds = {
@@ -49,6 +52,7 @@ class Inbox:
             "offer": self._offer,
             "block": self._block,
             "heard": self._heard,
+            "ent": self._entitlement,
             "home/event": home.receive_event,
             "home/scene": home.receive_scene,
             "cancel": self._cancel,
@@ -67,6 +71,13 @@ class Inbox:
             self._timebase.set_utc_s(utc_s)
             self._link.pacing.grant(ext.get(messages.WELCOME_CREDITS))
             self._link.welcomed()
+
+    def _entitlement(self, payload: memoryview) -> None:
+        try:
+            answer = self._entitlements.take(messages.parse_entitlement(payload))
+        except ProtocolError as exc:
+            answer = [0, 0, 0, exc.code]
+        self._link.answer_entitlement(answer)
 
     def _ack(self, payload: memoryview) -> None:
         if self._ledger.ack(*messages.parse_ack(payload)):

@@ -176,7 +176,7 @@ class Lifecycle:
     def on_cycle(self, used: "list[tuple[int, int]]", fault: bool) -> None:
         """A cycle has ended that used these features."""
         for record in self._features.in_state(TRIAL):
-            if (record.publisher, record.feature) in used:
+            if (record.publisher, record.feature) in [tuple(owner[:2]) for owner in used]:
                 record.good += not fault
                 record.bad += fault
                 self._counted = True

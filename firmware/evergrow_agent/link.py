@@ -98,7 +98,7 @@ class Link:
         self._encoder = Encoder(bytearray(_MESSAGE_BYTES))
         self._bundle = memoryview(bytearray(_BUNDLE_BYTES))
         self._bundle_bytes = _BUNDLE_BYTES
-        self._answers: "list[tuple[int, int]]" = []
+        self._answers: "list[tuple[str, list[Any]]]" = []  # (kind, body)
         self._work = asyncio.Event()
         self._online = asyncio.Event()  # birth and state are out
         self._closing = False
@@ -157,12 +157,13 @@ class Link:
         self._work.set()
 
     def answer(self, command_id: int, code: int) -> None:
-        """Queue an answer to a command. Of more than a few the oldest is dropped: its sender asks again."""
-        if len(self._answers) >= _ANSWERS_MAX:
-            self._answers.pop(0)
-            self.dropped += 1
-        self._answers.append((command_id, code))
-        self._work.set()
+        """Queue an answer to a command."""
+        retry_s = _BUSY_RETRY_S if code == BUSY else None  # EG-BUSY-005
+        self._answer("rsp", messages.command_result(command_id, code, retry_s))
+
+    def answer_entitlement(self, body: "list[int]") -> None:
+        """Queue `up/ent`."""
+        self._answer("ent", body)
 
     def join(self, home_id: str) -> None:
         """Belong to this home from now on, "" for none (EG-HOME-001). ProtocolError for an id that cannot be."""
@@ -240,6 +241,14 @@ class Link:
 
     # -- up
 
+    def _answer(self, kind: str, body: "list[Any]") -> None:
+        """Of more than a few the oldest is dropped: its sender asks again."""
+        if len(self._answers) >= _ANSWERS_MAX:
+            self._answers.pop(0)
+            self.dropped += 1
+        self._answers.append((kind, body))
+        self._work.set()
+
     async def _poll(self) -> None:
         while True:
             await self._clock.sleep_ms(_POLL_MS)
@@ -295,8 +304,7 @@ class Link:
             await self._say_birth()
         while self._answers:
             first = self._answers[0]
-            retry_s = _BUSY_RETRY_S if first[1] == BUSY else None  # EG-BUSY-005
-            await self._send("rsp", messages.command_result(first[0], first[1], retry_s))
+            await self._send(first[0], first[1])
             if self._answers and self._answers[0] is first:
                 self._answers.pop(0)
         if self._state_due:

@@ -2,7 +2,7 @@
 
 from evergrow_agent.records import REVERTED
 from evergrow_mqtt.errors import MqttError
-from evergrow_protocol.errors import REVERT
+from evergrow_protocol.errors import NOT_AUTHORISED, REVERT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ MAX_TEXT_BYTES = 80  # EG-ERR-001
 _COSTS = (BYTES, BLOCKS, MS, VERIFY_MS, HASH_CALLS)
 _MAX_QUEUED = 16
 _MAX_COSTS = 4
+_TEXTS = {NOT_AUTHORISED: "revoked", REVERT: "its code was stopped"}
 
 
 class Reports:
@@ -56,7 +57,7 @@ class Reports:
         problems = self._features.problems
         while problems:
             code, publisher, feature, sequence = problems[0]
-            text = "its code was stopped" if code == REVERT else "damaged on flash" if feature else "index of features damaged"
+            text = _TEXTS.get(code) or ("damaged on flash" if feature else "index of features damaged")
             if not await self._say(self._report(0, code, REVERTED, [publisher, feature, sequence], text)):
                 return False
             problems.pop(0)

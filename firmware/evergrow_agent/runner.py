@@ -18,7 +18,7 @@ from evergrow_protocol.errors import BUSY, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
     from typing import Any
 
     from evergrow_agent.guard import Guard
@@ -86,6 +86,7 @@ class Runner:
         self._held_ms = -1  # when `until` first held in this step, -1: not yet
         self._nominal_s = 0
         self._features: "Sequence[Sequence[int]]" = ()
+        self._granted: "Container[int] | None" = None  # what the programme that runs may drive
         self._settled = False  # nobody has looked yet whether the appliance is at rest
         self._released = False
         self.state = IDLE
@@ -111,13 +112,25 @@ class Runner:
         """An estimate, from the programme's nominal duration."""
         return max(0, self._nominal_s - self.elapsed_s) if self.state == RUNNING else 0
 
-    def start(self, programme: Programme, now_ms: int, features: "Sequence[Sequence[int]]" = ()) -> None:
-        """Start a programme; its first step begins at the next tick. `features`: [[publisher, feature], ...] it is due to.
+    def check_ready(self) -> None:
+        """Raises ProtocolError 7 while a programme that is not continuous or the ending runs."""
+        if not self._settled or (self.state != IDLE and not self.period_ms):
+            raise ProtocolError(BUSY, f"a programme is running or ending (state {self.state})")
+
+    def start(
+        self,
+        programme: Programme,
+        now_ms: int,
+        features: "Sequence[Sequence[int]]" = (),
+        granted: "Container[int] | None" = None,
+    ) -> None:
+        """Start a programme; its first step begins at the next tick. `features`: [[publisher, feature], ...] it is due to;
+        `granted`: the actuators that it may drive, None for all.
 
         Code 7 while a programme that is not continuous or the ending runs.
         """
-        if not self._settled or (self.state != IDLE and not self.period_ms):
-            raise ProtocolError(BUSY, f"a programme is running or ending (state {self.state})")
+        self.check_ready()
+        self._granted = granted
         self._guard.begin()
         self._features = features
         self._nominal_s = programme.nominal_s
@@ -188,6 +201,7 @@ class Runner:
         self._meter.start()
 
     def _end(self) -> None:
+        self._granted = None  # What follows is the appliance's own.
         self._guard.safe(controlled=self.outcome == ids.OUTCOME_FAULT)
         self.state = ENDING
         self.period_ms = 0
@@ -289,7 +303,7 @@ class Runner:
     def _write(self, actuator: int, value: int) -> int:
         """Write on entry. What fails while ending must not keep the other actuators from what they can do."""
         try:
-            self._guard.write(actuator, value)
+            self._guard.write(actuator, value, self._granted)
         except (GuardError, OSError) as failed:
             if self.state == RUNNING:
                 raise
@@ -324,7 +338,7 @@ class Runner:
         if self._guard.value(actuator) == self._guard.clamp(actuator, value):
             return
         try:
-            self._guard.write(actuator, value)
+            self._guard.write(actuator, value, self._granted)
         except GuardError as refused:
             if refused.error:
                 raise

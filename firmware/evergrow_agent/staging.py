@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from typing import Any
 
+    from evergrow_agent.rights import Rights
     from evergrow_protocol.cose import Key
     from evergrow_protocol.suit_manifest import Manifest
 
@@ -39,6 +40,7 @@ _SECTIONS = (suit_manifest.PAYLOAD_FETCH, suit_manifest.INSTALL, suit_manifest.V
 class Stager:
     """`keyring`: the trusted keys, None while they cannot be read. `identity`: (vendor id, class id), 16 bytes each. `clock`:
     the network's clock. `utc_s()`: seconds or None. `reserve_bytes`: flash that features leave alone, for usage records.
+    `rights`: who is asked what publishers may, in place of `keyring`; None: who is in the key ring may everything.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Stager:
         clock: "Any",
         utc_s: "Callable[[], int | None]",
         reserve_bytes: int,
+        rights: "Rights | None" = None,
     ) -> None:
         self._features = features
         self._progress = progress
@@ -64,6 +67,8 @@ class Stager:
         self._clock = clock
         self._utc_s = utc_s
         self._reserve_bytes = reserve_bytes
+        self._rights = rights
+        self._left: "int | None" = None  # of the publisher's quota of flash, None for no limit
         self._room = memoryview(bytearray(_ENVELOPE_BYTES))  # taken now: later there may be no hole of this size
         self._data = self._room[:0]
         self._files: "list[str]" = []  # of this transfer, which no record names yet
@@ -77,11 +82,14 @@ class Stager:
         """
         self._report = report
         self._files = []
+        self._left = None
         started_ms = self._clock.ticks_ms()
         envelope, manifest, key = await self._open(size)
         news = []
         for component in manifest.components:
             news.append(self._new(key.publisher, dumps(component), manifest.sequence))
+        if self._rights:
+            self._left = self._rights.check_offer(key.publisher, news)
         if all([self._is_in_force(new) for new in news]):
             return []
         await self._process(manifest, envelope, news)
@@ -92,6 +100,8 @@ class Stager:
             if not i:
                 report[reports.FEATURE] = [new.publisher, body.id, new.sequence]
             contents.check(body, self._appliance)
+            if self._rights:
+                self._rights.check_body(new, body, self._appliance)
             new.feature = body.id
             new.kind = body.kind
             new.brings(body)
@@ -138,9 +148,10 @@ class Stager:
 
     async def _open(self, size: int) -> "tuple[Envelope, Manifest, Key]":
         """Pull the envelope and verify it; nothing that it says is believed before."""
-        if self._keyring is None:
-            raise ProtocolError(STORAGE, "the key ring could not be read at boot")
-        opened: "tuple[Envelope, Manifest, Key]" = await self.verify(suit.open_steps(await self.pull(size), self._keyring))
+        keys = self._rights.keys() if self._rights else self._keyring
+        if keys is None:
+            raise ProtocolError(STORAGE, "the trusted keys could not be read at boot")
+        opened: "tuple[Envelope, Manifest, Key]" = await self.verify(suit.open_steps(await self.pull(size), keys))
         return opened
 
     def _new(self, publisher: int, component: bytes, sequence: int) -> Record:
@@ -262,6 +273,8 @@ class Stager:
             raise ProtocolError(MALFORMED, "a payload needs a size and a digest")
         if not 0 < size <= MAX_BODY or patch > MAX_BODY:
             raise ProtocolError(TOO_LARGE, f"feature body of {max(size, patch)} bytes, limit {MAX_BODY}")
+        if self._left is not None and size > self._left:
+            raise ProtocolError(TOO_LARGE, f"{size} bytes go beyond what is left of the publisher's quota, {self._left}")
         if self._flash.free() < size + patch - stored + self._reserve_bytes:
             raise ProtocolError(STORAGE, f"no room for {size} bytes beside a reserve of {self._reserve_bytes}")
         return patch or size
@@ -285,6 +298,8 @@ class Stager:
         if bytes(action.digest or b"") != digest:
             raise ProtocolError(BAD_DIGEST, f"payload {action.uri!r} is not what was signed")
         new.file, new.size, new.digest = file, size, digest
+        if self._left is not None:
+            self._left -= size
 
     async def _fetch(self, component: bytes, payload: int, size: int) -> "tuple[str, bool]":
         """A file with all of a payload; and whether some of it was there already."""

@@ -138,6 +138,7 @@ class Usage:
 
     With `merged_cycles` it is the sum of that many cycles, for each of which the device had no room; programme and outcome then
     mean nothing (EG-USE-006). `uses` are its sums by feature, and `unlisted` counts the uses that are not in them.
+    Bit i of `trials`: the i-th of `features` was used under a trial.
     `tag` chains the record to the one before it, `tagged` is what the tag is over (EG-CHAIN-001); None and empty without one.
     """
 
@@ -154,6 +155,7 @@ class Usage:
     merged_cycles: int | None
     uses: tuple[Use, ...]
     unlisted: int
+    trials: int
     meters: dict[int, int]
     raw: bytes
     tag: bytes | None

@@ -29,7 +29,7 @@ PORTABLE = (
     "evergrow_sim.cutscenario_usage",
     "evergrow_sim.cutscenario_voice",
     "evergrow_sim.cutscenarios",
-    "evergrow_sim.cuttrust",
+    "evergrow_sim.cutscenario_trust",
     "evergrow_sim.device",
     "evergrow_sim.lfs",
     "evergrow_sim.publisher",

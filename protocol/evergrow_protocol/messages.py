@@ -89,9 +89,13 @@ def birth(
     block_bytes: int,
     flags: int,
     heap_free: int,
+    grants: "list[tuple[int, int]] | None" = None,
+    revocations: int = 0,
 ) -> "dict[int, Any]":
-    """Body of `up/birth`. `machine`: [interpreter, version, machine]; `features`: [(publisher, feature, sequence), ...]."""
-    return {
+    """Body of `up/birth`. `machine`: [interpreter, version, machine]; `features`: [(publisher, feature, sequence), ...]. Of a
+    device with a root key: `grants` [(publisher, sequence), ...], and the sequence of its revocation list.
+    """
+    body: "dict[int, Any]" = {
         0: MINOR,
         1: registry,
         2: class_id,
@@ -104,6 +108,10 @@ def birth(
         9: flags,
         10: heap_free,
     }
+    if grants is not None:
+        body[11] = grants
+        body[12] = revocations
+    return body
 
 
 def state(

@@ -102,6 +102,7 @@ class World:
         quiet=None,
         clock=None,
         rate=0,
+        rights=None,
     ):
         self.flash = FaultyFlash() if flash is None else flash
         self.clock = clock or Clock()
@@ -134,7 +135,9 @@ class World:
             block_bytes,
             rate,
             reserve_bytes,
+            rights=rights,
         )
+        self.rights = updates.rights
         self.features = updates.features
         self.lifecycle = updates.lifecycle
         self.installer = updates.installer

@@ -11,7 +11,7 @@ from evergrow_protocol.errors import INVALID_STATE, OK, UNKNOWN_KIND
 from faultyflash import FaultyFlash
 from mqttworld import publish
 
-HEAP = "464K"
+HEAP = "512K"
 
 
 def segments(device):

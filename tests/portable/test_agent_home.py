@@ -10,7 +10,7 @@ from evergrow_protocol.messages import VOICE_RATING, VOICE_WISH
 from support import raises_code
 from tinyappliance import LEVEL, TinyAppliance
 
-HEAP = "448K"
+HEAP = "512K"
 LEAK = 20
 
 

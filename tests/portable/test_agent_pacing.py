@@ -5,7 +5,7 @@ from evergrow_agent.pacing import ALL, GET, HOLD_MAX_S, TELEMETRY, USAGE, Pacing
 from evergrow_protocol.cbor import dumps
 from evergrow_protocol.errors import BUSY
 
-HEAP = "448K"
+HEAP = "512K"
 
 
 class Clock:

@@ -6,6 +6,7 @@ grammar it holds devices to what a broker can see of EG-ENV-001..003: boot numbe
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from evergrow_cloud import wire
 from evergrow_cloud.errors import WireError
@@ -15,7 +16,12 @@ from evergrow_protocol.errors import ProtocolError
 from evergrow_sim.world.broker_packets import Publish
 from evergrow_sim.world.world import World
 
-_DN = {
+
+def _entitlement(data: bytes) -> tuple[Any, ...]:
+    return (messages.parse_entitlement(data),)
+
+
+_DN: dict[str, Callable[[bytes], Any]] = {
     "welcome": messages.parse_welcome,
     "ack": messages.parse_ack,
     "cmd": messages.parse_command,
@@ -24,7 +30,7 @@ _DN = {
     "offer": messages.parse_offer,
     "cancel": lambda data: (messages.parse_cancel(data),),
     "block": messages.parse_block,
-    "ent": lambda data: (messages.parse_entitlement(data),),
+    "ent": _entitlement,
     "heard": messages.parse_heard,
 }
 
@@ -135,9 +141,10 @@ class Tap:
             self._report(device, f"is sent dn/{kind}")
             return
         try:
-            found = parse(payload)
+            read = parse(payload)
+            found: tuple[Any, ...] = read if isinstance(read, tuple) else (read,)
             if kind == "cmd":
-                messages.command_fields(found[1])  # type: ignore[arg-type]
+                messages.command_fields(found[1])
         except ProtocolError as error:
             self._report(device, f"is sent dn/{kind} outside the grammar: {error.text}: {payload.hex()}")
             return
