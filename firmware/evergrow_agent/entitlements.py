@@ -7,7 +7,6 @@ stands beside the count, counting one again changes nothing (EG-ENT-009).
 """
 
 from evergrow_agent import checked
-from evergrow_protocol import entitlement
 from evergrow_protocol.cbor import dumps, loads
 from evergrow_protocol.errors import BAD_DIGEST, NOT_AUTHORISED, NOT_ENTITLED, OK, STALE, STORAGE, TOO_LARGE, ProtocolError
 
@@ -29,8 +28,10 @@ class Held:
     """One entitlement, as it came and as it is read, and what was used of it. `boot`, `seq`: the cycle that was counted last."""
 
     def __init__(self, claims: bytes, used: int = 0, boot: int = 0, seq: int = 0) -> None:
+        from evergrow_protocol.entitlement import parse  # With the first one: many devices never need it.
+
         self.claims = claims
-        self.what: "Entitlement" = entitlement.parse(claims)
+        self.what: "Entitlement" = parse(claims)
         self.used = used
         self.boot = boot
         self.seq = seq
@@ -57,6 +58,8 @@ class Entitlements:
 
     def take(self, token: "Buffer") -> "list[int]":
         """Take what came in `dn/ent`; returns what `up/ent` answers: [publisher, feature, sequence, code]. Never raises."""
+        from evergrow_protocol import entitlement
+
         answer = [0, 0, 0, OK]
         try:
             if self._key is None:
@@ -90,7 +93,7 @@ class Entitlements:
     def counts(self, publisher: int, feature: int) -> bool:
         """Whether its uses are counted."""
         held = self._held.get((publisher, feature))
-        return held is not None and held.what.uses != entitlement.UNLIMITED
+        return held is not None and held.what.uses >= 0
 
     def held(self) -> "list[tuple[tuple[int, int], Held]]":
         """[((publisher, feature), what is held)], to be read."""
@@ -99,7 +102,7 @@ class Entitlements:
     def use(self, publisher: int, feature: int, boot: int, seq: int) -> None:
         """Count a use by the cycle (boot, seq), once, durably (EG-ENT-009). Raises OSError: it is not counted."""
         held = self._held.get((publisher, feature))
-        if held is None or held.what.uses == entitlement.UNLIMITED or (held.boot, held.seq) == (boot, seq):
+        if held is None or held.what.uses < 0 or (held.boot, held.seq) == (boot, seq):
             return
         checked.replace(self._flash, _name(publisher, feature), dumps([held.claims, held.used + 1, boot, seq]))
         held.used += 1
@@ -130,7 +133,7 @@ class Entitlements:
         what = held.what
         if not what.first <= sequence <= what.last:
             return f"it is for versions {what.first} to {what.last}, not {sequence}"
-        if what.uses != entitlement.UNLIMITED and held.used >= what.uses:
+        if what.uses >= 0 and held.used >= what.uses:
             return f"all {what.uses} uses are used up"
         seen = self._seen
         seen.tick()

@@ -11,7 +11,6 @@ stored as such: it follows from the list each time, so that nothing but a newer 
 from hashlib import sha256
 
 from evergrow_agent import checked, trust
-from evergrow_protocol import grant
 from evergrow_protocol.cbor import dumps, loads
 from evergrow_protocol.cose import ALG_HSS_LMS, Key
 from evergrow_protocol.errors import BAD_DIGEST, EXPIRED, NOT_AUTHORISED, STALE, STORAGE, UNKNOWN_KIND, ProtocolError
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from evergrow_agent.programme import Programme
-    from evergrow_protocol.grant import Grant
+    from evergrow_protocol.grant import Grant, Revocations
 
     Buffer = bytes | bytearray | memoryview
 
@@ -31,6 +30,17 @@ LIST = "revoked"
 PREFIX = "grant."
 MAX_GRANTS = 16
 MAX_JUMP = 1 << 26  # two years of seconds: a slip must not use the numbers up (EG-TRUST-003)
+
+
+class _Nothing:
+    """The list before the first one."""
+
+    sequence = 0
+    kids = ()
+    publishers = ()
+
+    def names(self, publisher: int, feature: int, sequence: int) -> bool:
+        return False
 
 
 def provision(flash: "Any", public: bytes, alg: int = ALG_HSS_LMS) -> None:
@@ -53,7 +63,7 @@ class Grants:
     def __init__(self, flash: "Any") -> None:
         self.readable = True
         self.problems: "list[int]" = []
-        self.revocations = grant.Revocations()
+        self.revocations: "Revocations | _Nothing" = _Nothing()
         self._flash = flash
         self._root: "Key | None" = None
         self._ring: "list[Key]" = []
@@ -124,6 +134,8 @@ class Grants:
             raise ProtocolError(STORAGE, "the grants could not be read at boot")
         if self._root is None:
             raise ProtocolError(NOT_AUTHORISED, "this device has no root key")
+        from evergrow_protocol import grant  # With the first one: many devices never need it.
+
         payload = yield from grant.open_steps(data, self._root)
         if content == grant.GRANT:
             return self._take_grant(payload, now_s)
@@ -132,7 +144,9 @@ class Grants:
         raise ProtocolError(UNKNOWN_KIND, f"content {content}")
 
     def _take_grant(self, payload: "Buffer", now_s: int) -> "tuple[int, int]":
-        new = grant.parse_grant(payload)
+        from evergrow_protocol.grant import parse_grant
+
+        new = parse_grant(payload)
         publisher = new.publisher
         name = PREFIX + str(publisher)
         assert self._root
@@ -153,7 +167,9 @@ class Grants:
         return publisher, new.sequence
 
     def _take_list(self, payload: "Buffer") -> "tuple[int, int]":
-        new = grant.parse_revocations(payload)
+        from evergrow_protocol.grant import parse_revocations
+
+        new = parse_revocations(payload)
         old = self.revocations.sequence
         if not old or not _same(self._flash, LIST, old, new.sequence, payload):
             checked.replace(self._flash, LIST, bytes(payload))
@@ -177,14 +193,18 @@ class Grants:
         content = self._content(LIST)
         self._doubt = content == b""
         if content:
-            self.revocations = grant.parse_revocations(content)
+            from evergrow_protocol.grant import parse_revocations
+
+            self.revocations = parse_revocations(content)
 
     def _load_grants(self) -> None:
         for name in self._flash.names():
             if name.startswith(PREFIX):
                 content = self._content(name)
                 if content:
-                    found = grant.parse_grant(content)
+                    from evergrow_protocol.grant import parse_grant
+
+                    found = parse_grant(content)
                     self._grants[found.publisher] = found
 
     def _content(self, name: str) -> "bytes | None":
