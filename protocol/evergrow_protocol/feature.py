@@ -1,11 +1,11 @@
 """Feature body: what a feature's payload says, a deterministic CBOR map of at most 8 KB, of 16 KB for code.
 
     {0: kind, 1: feature id, 2: name, 3: version, ? 4: {actuator: new maximum}, ? 5: programme, ? 6: [class id, registry version],
-     ? 8: [seconds, cycles], ? 9: waits for, ? 10: entitlement}
+     ? 8: [seconds, cycles], ? 9: waits for, ? 12: entitlement}
 
 `kind` is UNLOCK (with 4), PROGRAMME (with 5) or CODE. Feature ids start at 1000. An unlock's actuator is the one whose upper
 limit is raised to the maximum, in the actuator's own unit. 8 is how long its trial takes; the bits of 9: 0 a person's consent,
-1 quiet hours. 10 is 1 when it may be used only with an entitlement (SPEC section 13). A programme stays encoded: the agent's
+1 quiet hours. 12 is 1 when it may be used only with an entitlement (SPEC section 13). A programme stays encoded: the agent's
 programme runner reads it.
 Unknown keys from 0 up are ignored, negative ones refused.
 """
@@ -48,7 +48,7 @@ class Feature:
         self.name = ""
         self.version = ""
         self.unlocks: dict[int, int] = {}
-        self.entitlement = False  # 10: whether it may be used only with an entitlement (SPEC section 13)
+        self.entitlement = False  # 12: whether it may be used only with an entitlement (SPEC section 13)
         self.programme: memoryview | None = None
         self.class_id = 0
         self.registry_version = 0
@@ -88,7 +88,7 @@ def parse(buf: "Buffer") -> Feature:
             if reader.peek() != ARRAY:
                 raise ProtocolError(BAD_TYPE, "a programme is an array", reader.offset)
             feature.programme = reader.read_raw()
-        elif key == 10:
+        elif key == 12:
             feature.entitlement = bool(integer(reader, 0, 1))
         elif key == 6:
             elements(reader, 2, 2)

@@ -25,7 +25,7 @@ SPIN = (PUBLISHER, 1002)
 def wash(feature=1001, needs=1, more=None, steps=None):
     """A feature that brings programme `feature`; `needs`: an entitlement."""
     data = loads(programme(feature) if steps is None else programme(feature, steps))
-    body = {0: 2, 1: feature, 2: "wash", 3: "1.0", 5: data, 10: needs}
+    body = {0: 2, 1: feature, 2: "wash", 3: "1.0", 5: data, 12: needs}
     body.update(more or {})
     return dumps(body)
 
@@ -132,4 +132,4 @@ async def washer(*bodies, **more):
 
 
 def spin(needs=1, maximum=1400):
-    return unlock(1002, maximum, actuator=DRUM, more={10: needs})
+    return unlock(1002, maximum, actuator=DRUM, more={12: needs})
