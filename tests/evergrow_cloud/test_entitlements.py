@@ -7,7 +7,6 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from conftest import Clock
 from evergrow_cloud import devicekeys, devices, entitlements, strict
 from evergrow_cloud.entitle_cli import main
 from evergrow_cloud.entitlements import Terms
@@ -84,7 +83,7 @@ def test_it_is_sent_again_after_birth_until_it_is_answered(enrolled: Store) -> N
     assert issued.code == 0
 
 
-def test_a_newer_one_is_sent_in_place_of_the_older(enrolled: Store, clock: Clock) -> None:
+def test_a_newer_one_is_sent_in_place_of_the_older(enrolled: Store) -> None:
     """EG-ENT-013, EG-ENT-003"""
     first = entitlements.issue(enrolled, "acme", "washer-1", Terms(2, 1001))
     second = entitlements.issue(enrolled, "acme", "washer-1", Terms(2, 1001, uses=0))
