@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from evergrow_cloud.limits import Limits
 from evergrow_protocol import registry_washer as ids
 from evergrow_sim.lfs import BLOCK_BYTES, CUT_BEFORE
 from evergrow_sim.world.broker_settings import Switches
@@ -85,6 +86,9 @@ class Breaker:
             return self._break_link(fault)
         if fault.kind.startswith("broker"):
             return self._break_broker(fault)
+        if fault.kind == "cloud busy":
+            self._house.cloud.squeeze(Limits(message_burst=fault["burst"], messages_per_s=fault["per_min"] / 60))
+            return lambda: self._house.cloud.squeeze(Limits())
         if fault.target == CLOUD:
             self._soon(fault, lambda: self._crash_cloud(fault))
             return None
@@ -175,8 +179,8 @@ class Breaker:
             if fault.target == target:
                 switches = replace(switches, **_poorer(fault))
         self._house.broker.switches = switches
-        if switches.no_retained and switches.announce:
-            self._house.tap.no_retained = True  # for good: a connection that began then has a will without it
+        # For good: what was published without is sent again without, also when the broker has learnt better.
+        self._house.tap.no_retained |= switches.no_retained and switches.announce
 
     def _crash_cloud(self, fault: Fault) -> None:
         cloud = self._house.cloud
