@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from evergrow_cloud import commands, configs, devices, entitlements, events, offers, telemetry, usage, voices, wire
+from evergrow_cloud import commands, configs, devices, entitlements, events, offers, telemetry, trust, usage, voices, wire
 from evergrow_cloud.blocks import BlockService
 from evergrow_cloud.busy import BusySigns
 from evergrow_cloud.errors import WireError
@@ -189,6 +189,7 @@ class Ingest:
                     offers.repeat_open(store, device_id)
                     configs.born(store, device_id)
                     entitlements.born(store, device_id)
+                    trust.born(store, item.tenant, item.device, message)
                     outcome.due = True
             case State():
                 if devices.record_state(store, device_id, message, item.raw) and configs.reported(store, device_id, message):

@@ -56,16 +56,18 @@ class DueOffer:
     device: str
     envelope_bytes: int
     cancelled: bool = False
+    content: int = 0
 
     def message(self) -> tuple[str, bytes]:
         """(kind, payload) of what the device is told."""
         if self.cancelled:
             return "cancel", wire.cancel(self.transfer)
-        return "offer", wire.offer(self.transfer, self.envelope_bytes)
+        return "offer", wire.offer(self.transfer, self.envelope_bytes, self.content)
 
 
-def offer(store: Store, tenant: str, device: str, envelope: bytes, payloads: dict[int, bytes]) -> int:
-    """Offer an envelope and its payloads, {N of `evergrow:N`: bytes}, to a device. Returns the transfer id.
+def offer(store: Store, tenant: str, device: str, envelope: bytes, payloads: dict[int, bytes], content: int = 0) -> int:
+    """Offer an envelope and its payloads, {N of `evergrow:N`: bytes}, to a device. Returns the transfer id. `content`: 1 and 2
+    for what is no feature (see `trust`).
 
     The same content offered again while the first offer is open is that offer. Open offers of older versions of the same
     components are cancelled (EG-FEAT-017). Raises CloudError 8 beyond a limit and 5 for a
@@ -82,17 +84,32 @@ def offer(store: Store, tenant: str, device: str, envelope: bytes, payloads: dic
         transfer = store.new_id("transfer")
         now_s = store.utc_s()
         store.execute(
-            "INSERT INTO transfers (transfer, device_id, envelope, created_s, updated_s) VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO transfers (transfer, device_id, envelope, created_s, updated_s, content) VALUES (?, ?, ?, ?, ?, ?)",
             transfer,
             device_id,
             contents[ENVELOPE],
             now_s,
             now_s,
+            content,
         )
         for number, digest in contents.items():
             store.execute("INSERT INTO transfer_payloads VALUES (?, ?, ?)", transfer, number, digest)
-        _supersede(store, device_id, transfer, envelope)
+        if not content:
+            _supersede(store, device_id, transfer, envelope)
     return transfer
+
+
+def refused(store: Store, tenant: str, device: str, envelope: bytes) -> bool:
+    """Whether the device has refused this very content."""
+    row = store.row(
+        "SELECT 1 FROM transfers JOIN devices ON devices.id = device_id"
+        " WHERE tenant = ? AND device = ? AND envelope = ? AND open = 0 AND transfers.state = ?",
+        tenant,
+        device,
+        hashlib.sha256(envelope).digest(),
+        REFUSED,
+    )
+    return row is not None
 
 
 def cancel(store: Store, transfer: int) -> bool:
@@ -119,14 +136,15 @@ def get(store: Store, transfer: int) -> Transfer | None:
 def due(store: Store, limit: int) -> list[DueOffer]:
     """Offers to be sent now. Those to devices that are not there leave the queue: birth puts them back (`repeat_open`)."""
     rows = store.rows(
-        "SELECT transfer, tenant, device, length(data), link, cancelled FROM transfers JOIN devices ON devices.id = device_id"
-        " JOIN blobs ON sha256 = envelope WHERE due = 1 ORDER BY transfer LIMIT ?",
+        "SELECT transfer, tenant, device, length(data), link, cancelled, content"
+        " FROM transfers JOIN devices ON devices.id = device_id JOIN blobs ON sha256 = envelope"
+        " WHERE due = 1 ORDER BY transfer LIMIT ?",
         limit,
     )
-    for transfer, _, _, _, online, _ in rows:
+    for transfer, _, _, _, online, *_ in rows:
         if not online:
             sent(store, transfer)
-    return [DueOffer(row[0], row[1], row[2], row[3], bool(row[5])) for row in rows if row[4]]
+    return [DueOffer(row[0], row[1], row[2], row[3], bool(row[5]), row[6]) for row in rows if row[4]]
 
 
 def sent(store: Store, transfer: int) -> None:

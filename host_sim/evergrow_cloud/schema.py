@@ -224,6 +224,18 @@ MIGRATIONS = (
     -- An offer that is taken back stays open, and is said to be cancelled, until the device has answered.
     ALTER TABLE transfers ADD COLUMN cancelled INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    -- 0 a feature, 1 a grant, 2 a revocation list.
+    ALTER TABLE transfers ADD COLUMN content INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE trust (
+        tenant TEXT NOT NULL,
+        content INTEGER NOT NULL,
+        publisher INTEGER NOT NULL,
+        sequence INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        PRIMARY KEY (tenant, content, publisher)
+    ) WITHOUT ROWID;
+    """,
 )
 
 

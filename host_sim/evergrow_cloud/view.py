@@ -176,6 +176,8 @@ def _birth(row: Device, registry: Registry) -> dict[str, Any] | None:
         "max_packet_bytes": birth.max_packet_bytes,
         "block_bytes": birth.block_bytes,
         "heap_free_bytes": birth.heap_free_bytes,
+        "grants": None if birth.grants is None else ", ".join(f"{publisher} #{sequence}" for publisher, sequence in birth.grants),
+        "revocations": birth.revocations,
     }
 
 

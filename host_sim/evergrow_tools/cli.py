@@ -30,6 +30,7 @@ COMMANDS = (
     Command("sim", "evergrow_sim.cli", "Run simulated appliances.", "sim"),
     Command("cloud", "evergrow_cloud.cli", "Run the reference cloud and ask it questions.", "cloud"),
     Command("ledger", "evergrow_cloud.ledger_cli", "Audit the usage that the cloud counts.", "cloud"),
+    Command("trust", "evergrow_cloud.trust_cli", "Deliver grants and revocation lists.", "cloud"),
     Command("entitle", "evergrow_cloud.entitle_cli", "Let a device use a feature, or no longer.", "cloud"),
     Command("broker", "evergrow_tools.broker_cli", "Run an embedded MQTT broker on this machine.", "sim"),
     Command("feature", "evergrow_tools.feature_cli", "Build, sign, inspect and push features.", "cloud"),

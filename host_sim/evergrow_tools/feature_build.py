@@ -15,7 +15,8 @@ feature.toml, in names of the registry:
     prefix = "evergrow"                                                 [[programme.step]]
     sequence = 1                                                        ...
 
-`sequence` rises with every release; a device refuses a lower one. `prefix` is the publisher's, as in its key.
+`sequence` rises with every release; a device refuses a lower one. `prefix` is the publisher's, as in its key. With
+`entitlement = "required"` in [feature] a device uses it only as long as it is entitled to (`evergrow entitle`).
 """
 
 import re
@@ -44,12 +45,15 @@ _SOURCE_BODY, _SOURCE_PATCH = 3, 4
 _BYTE_CODE, _SOURCE_SLOT = 6, 0  # EG-SUIT-006
 
 _KINDS = {"unlock": body_format.UNLOCK, "programme": body_format.PROGRAMME, "code": body_format.CODE}
+_REQUIRED, _FREE = "required", "none"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _TABLES = {"feature", "target", "unlock", "programme", "code"}
 _KEYS = {
     "feature": {"id": int, "name": str, "version": str, "kind": str, "prefix": str, "sequence": int},
     "target": {"vendor": str, "class": str, "registry_version": int},
 }
+
+_OPTIONAL = ("feature", "entitlement")
 
 
 def build(directory: Path, registry: Registry | None = None, older: Built | None = None) -> Built:
@@ -90,7 +94,11 @@ def _compile(table: Mapping[str, Any], directory: Path, registry: Registry, olde
     if not 1 <= target["registry_version"] <= registry.version:
         raise FeatureError(f"[target] registry_version {target['registry_version']} is outside 1..{registry.version}")
     body: dict[int, Any] = {0: _KINDS[kind], 1: head["id"], 2: head["name"], 3: head["version"]}
-    requirements = {6: [needs.id, target["registry_version"]]}
+    requirements: dict[int, Any] = {6: [needs.id, target["registry_version"]]}
+    if head.get("entitlement", _FREE) not in (_FREE, _REQUIRED):
+        raise FeatureError(f"[feature] entitlement {head['entitlement']!r} is neither {_REQUIRED!r} nor {_FREE!r}")
+    if head.get("entitlement") == _REQUIRED:
+        requirements[12] = 1
     if kind == "unlock":
         body[4] = _unlocks(table["unlock"], target["class"], registry)
         forms = [_Form(_encode(body | requirements), None, _BODY, _PATCH)]
@@ -183,7 +191,7 @@ def _checked(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     if not isinstance(rows, dict):
         raise FeatureError(f"the table [{name}] is missing")
     for key in rows:
-        if key not in wanted:
+        if key not in wanted and (name, key) != _OPTIONAL:
             raise FeatureError(f"[{name}] unknown key {key!r}; there are {', '.join(wanted)}")
     for key, kind in wanted.items():
         if type(rows.get(key)) is not kind:

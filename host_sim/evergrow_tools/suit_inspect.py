@@ -173,6 +173,8 @@ def _feature(body: Sequence[int] | memoryview | bytes, registry: Registry) -> di
         "class": registry.classes.name(parsed.class_id),
         "registry_version": parsed.registry_version,
     }
+    if parsed.entitlement:
+        described["entitlement"] = "required"
     if parsed.unlocks:
         described["unlocks"] = {
             registry.actuators.name(number): _maximum(number, value, registry) for number, value in parsed.unlocks.items()

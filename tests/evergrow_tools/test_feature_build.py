@@ -92,6 +92,20 @@ def test_a_build_is_reproducible() -> None:
     assert feature_build.build(FEATURES / "allergen-care") == feature_build.build(FEATURES / "allergen-care")
 
 
+@pytest.mark.parametrize(
+    ("line", "needed"), [("", False), ('entitlement = "none"\n', False), ('entitlement = "required"\n', True)]
+)
+def test_a_feature_says_whether_it_needs_an_entitlement(tmp_path: Path, line: str, needed: bool) -> None:
+    """EG-ENT-005"""
+    built = feature_build.build(source(tmp_path, UNLOCK.replace("sequence = 1\n", "sequence = 1\n" + line)))
+    assert feature.parse(Envelope(built.envelope).payloads["#feature"]).entitlement == needed
+
+
+def test_an_entitlement_is_required_or_not(tmp_path: Path) -> None:
+    with pytest.raises(FeatureError, match="neither 'required' nor"):
+        feature_build.build(source(tmp_path, UNLOCK.replace("sequence = 1\n", 'sequence = 1\nentitlement = "soon"\n')))
+
+
 def test_a_programme_takes_the_features_id_unless_it_has_its_own(tmp_path: Path) -> None:
     text = UNLOCK.split("[unlock]")[0].replace('"unlock"', '"programme"')
     assert feature.parse(feature_build.build(source(tmp_path, text + STEP)).payloads[1]).programme is not None

@@ -1,0 +1,131 @@
+"""Grants and revocation lists in the cloud, and `evergrow trust`: offered to whoever is behind."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cbor2
+import pytest
+from typer.testing import CliRunner, Result
+
+from evergrow_cloud import offers, strict, trust
+from evergrow_cloud.errors import CloudError
+from evergrow_cloud.ingest import Incoming, Ingest
+from evergrow_cloud.limits import Limits
+from evergrow_cloud.store import Store
+from evergrow_cloud.trust_cli import app
+from evergrow_protocol import messages
+
+NOW = 1_795_339_200
+
+
+def signed(payload: dict[int, Any]) -> bytes:
+    """As a root makes it, but for the signature, which is the device's business."""
+    return cbor2.dumps(cbor2.CBORTag(18, [b"", {}, cbor2.dumps(payload), b"signature"]))
+
+
+def grant(sequence: int, publisher: int = 2) -> bytes:
+    return signed({0: 1, 1: publisher, 2: sequence})
+
+
+def revocations(sequence: int) -> bytes:
+    return signed({0: 2, 1: sequence, 2: [], 3: [], 4: []})
+
+
+def born(store: Store, device: str = "washer-1", tenant: str = "acme", **more: Any) -> None:
+    """`grants`, `revocations`: what its birth says; without `grants` it has no root key."""
+    body = {0: 0, 1: 1, 2: 1, 3: "m", 4: "1", 5: [], 6: [], 7: 1024, 8: 256, 9: 0}
+    if "grants" in more:
+        body |= {11: more["grants"], 12: more.get("revocations", 0)}
+    hear(store, "birth", body, device, tenant)
+
+
+def hear(store: Store, kind: str, body: object, device: str = "washer-1", tenant: str = "acme") -> None:
+    envelope = strict.dumps([7, 1, NOW, body])
+    Ingest(store, Limits()).apply([Incoming(f"eg1/{tenant}/{device}/up/{kind}", envelope)], NOW)
+
+
+def due(store: Store) -> list[tuple[str, int]]:
+    """[(device, content)] of what is to be offered, as the device reads it."""
+    found = []
+    for one in offers.due(store, 9):
+        kind, message = one.message()
+        assert kind == "offer"
+        _, size, content = messages.parse_offer(message)
+        assert size == one.envelope_bytes
+        found.append((f"{one.tenant}/{one.device}", content))
+        offers.sent(store, one.transfer)
+    return found
+
+
+def test_the_newest_is_offered_after_birth_to_whoever_is_behind(store: Store) -> None:
+    """EG-TRUST-014"""
+    trust.put(store, "acme", trust.read(grant(5)))
+    trust.put(store, "acme", trust.read(revocations(3)))
+    born(store, grants=[])
+    assert sorted(due(store)) == [("acme/washer-1", 1), ("acme/washer-1", 2)]
+    born(store, "washer-2", grants=[[2, 4], [3, 9]], revocations=3)
+    assert due(store) == [("acme/washer-2", 1)]
+    born(store, "washer-3", grants=[[2, 5]], revocations=3)
+    born(store, "washer-4")  # without a root key
+    born(store, "washer-5", "other", grants=[])
+    assert due(store) == []
+
+
+def test_a_device_that_is_kept_from_it_is_offered_it_at_each_birth(store: Store) -> None:
+    """EG-TRUST-014"""
+    trust.put(store, "acme", trust.read(revocations(3)))
+    for _ in range(3):
+        born(store, grants=[], revocations=2)
+        assert due(store) == [("acme/washer-1", 2)]
+
+
+def test_what_a_device_refused_is_not_offered_again_but_the_next_one_is(store: Store) -> None:
+    """EG-FEAT-015"""
+    trust.put(store, "acme", trust.read(grant(5)))
+    born(store, grants=[])
+    assert due(store)
+    transfer = offers.transfers(store, 1)[0].transfer
+    hear(store, "feat", {0: transfer, 1: 10, 2: 6})
+    born(store, grants=[])
+    assert due(store) == []
+    assert trust.put(store, "acme", trust.read(grant(6))) == 1
+    assert due(store) == [("acme/washer-1", 1)]
+
+
+def test_an_older_one_does_not_replace_the_newest(store: Store) -> None:
+    """EG-TRUST-003, EG-TRUST-010"""
+    for make in (grant, revocations):
+        trust.put(store, "acme", trust.read(make(5)))
+        with pytest.raises(CloudError, match="does not follow"):
+            trust.put(store, "acme", trust.read(make(4)))
+    trust.put(store, "acme", trust.read(grant(1, publisher=3)))
+    kept = [(one.content, one.publisher, one.sequence) for one in trust.of_tenant(store, "acme")]
+    assert kept == [(1, 2, 5), (1, 3, 1), (2, 0, 5)]
+
+
+NO_DOCUMENTS = [b"", b"\xff", cbor2.dumps(1), signed({}), signed({0: 3, 1: 1}), signed({0: 1, 1: "x", 2: 1}), bytes(9000)]
+
+
+@pytest.mark.parametrize("data", NO_DOCUMENTS)
+def test_what_is_no_such_file_is_refused(data: bytes) -> None:
+    with pytest.raises(CloudError):
+        trust.read(data)
+
+
+def evergrow(*args: object) -> Result:
+    return CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+def test_the_command_pushes_and_lists(tmp_path: Path) -> None:
+    """EG-TRUST-014"""
+    db, file = tmp_path / "cloud.db", tmp_path / "northwash.grant"
+    with Store(db) as store:
+        born(store, grants=[])
+    file.write_bytes(grant(5))
+    done = evergrow("push", file, "--tenant", "acme", "--db", db, "--json")
+    assert json.loads(done.output) == {"kind": "grant", "publisher": 2, "sequence": 5, "devices": 1}
+    assert json.loads(evergrow("list", "--tenant", "acme", "--db", db, "--json").output)[0]["sequence"] == 5
+    file.write_bytes(grant(4))
+    assert evergrow("push", file, "--tenant", "acme", "--db", db).exit_code == 1
+    assert evergrow("push", tmp_path / "none", "--tenant", "acme", "--db", db).exit_code == 1
