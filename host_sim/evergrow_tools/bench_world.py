@@ -34,7 +34,7 @@ SPAN = (1, 720.0)
 GOAL_FACTOR = 3000
 """Over real time, for 100 washers. That can be read in two ways, and both are said: summed over the washers, and of the fleet."""
 PROFILED = (20, 0.3)
-CUTS = ("usage", 6)
+CUTS = ("usage", 1)
 """A scenario of `evergrow_sim.cuts`, and of how many of its operations one is cut."""
 
 _HOUR_MS = 3_600_000
