@@ -1,11 +1,19 @@
 """Sums of usage records: what one record says of many cycles when there is no room for each of them (EG-USE-006).
 
 `totals` is the body of such a record, `{duration, meters that add up, 9: cycles, ? 16: [publisher, feature, sums, ...],
-? 17: uses}`. `sums` is a map of the same fields, of the cycles that used the feature. There is room for PAIRS_MAX features;
-of those beyond only the uses are counted, so that whoever shares revenue by it knows how many are missing.
+? 17: uses}`. `sums` is a map of the same fields, of the cycles that used the feature, and `? 18`, how many of them were under a
+trial. There is room for PAIRS_MAX features; of those beyond only the uses are counted, so that whoever shares revenue by it
+knows how many are missing.
 """
 
-from evergrow_protocol.registry_common import USAGE_BY_FEATURE, USAGE_DURATION_S, USAGE_FEATURES, USAGE_MERGED, USAGE_UNLISTED
+from evergrow_protocol.registry_common import (
+    USAGE_BY_FEATURE,
+    USAGE_DURATION_S,
+    USAGE_FEATURES,
+    USAGE_MERGED,
+    USAGE_TRIALS,
+    USAGE_UNLISTED,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +38,11 @@ def add(totals: "Body", body: "Body", meters: "Sequence[int]", sign: int = 1) ->
             totals[USAGE_UNLISTED] = totals.get(USAGE_UNLISTED, 0) + sign * used.get(USAGE_MERGED, 1)
         else:
             _sum(sums, used, meters, sign)
+            trials = used.get(USAGE_TRIALS, 0)
+            if not merged:
+                trials = trials >> i // 2 & 1
+            if trials:
+                sums[USAGE_TRIALS] = sums.get(USAGE_TRIALS, 0) + sign * trials
     if body.get(USAGE_UNLISTED):
         totals[USAGE_UNLISTED] = totals.get(USAGE_UNLISTED, 0) + sign * body[USAGE_UNLISTED]
     _tidy(totals)
@@ -63,6 +76,8 @@ def _tidy(totals: "Body") -> None:
     for i in range(0, len(rows), 3):
         if rows[i + 2].get(USAGE_MERGED):
             kept.extend(rows[i : i + 3])
+            if not rows[i + 2].get(USAGE_TRIALS, 1):
+                del rows[i + 2][USAGE_TRIALS]
     if kept:
         totals[USAGE_BY_FEATURE] = kept
     elif USAGE_BY_FEATURE in totals:

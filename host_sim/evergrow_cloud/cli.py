@@ -135,7 +135,7 @@ def ledger(db: Database = DEFAULT_DATABASE, tenant: Tenant = None, as_json: Json
         print_json({"features": shares, "devices": total.devices, "total": _total(total)})
         return
     rows: list[dict[str, Any]] = [*shares, {"publisher": "all", "feature": "", **_total(total)}]
-    print_table(("publisher", "feature", "cycles", "finished", "energy_wh", "water_ml"), rows)
+    print_table(("publisher", "feature", "cycles", "finished", "trials", "energy_wh", "water_ml"), rows)
 
 
 @app.command(epilog="Examples: evergrow cloud command acme/washer-1 start cotton; evergrow cloud command washer-1 stop")

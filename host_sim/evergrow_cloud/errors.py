@@ -50,3 +50,9 @@ class BrokerError(CloudError):
     """A broker URL or TLS option that cannot work. (An unreachable broker is not an error: the cloud keeps trying.)"""
 
     code = codes.OUT_OF_RANGE
+
+
+class TariffError(CloudError):
+    """A tariff that says no price, or not one that can be computed with."""
+
+    code = codes.MALFORMED

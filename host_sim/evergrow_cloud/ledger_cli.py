@@ -1,15 +1,27 @@
-"""`evergrow ledger`: prove that what the cloud counts is what the devices told it."""
+"""`evergrow ledger`: prove that what the cloud counts is what the devices told it, and share what it earns."""
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from evergrow_cloud import audit as audits
-from evergrow_cloud import chain, devices, view
-from evergrow_cloud.cli_common import DEFAULT_DATABASE, Database, DeviceName, Json, Tenant, existing, fail, print_json, sentences
+from evergrow_cloud import chain, devices, shares, usage, view
+from evergrow_cloud.cli_common import (
+    DEFAULT_DATABASE,
+    Database,
+    DeviceName,
+    Json,
+    Tenant,
+    existing,
+    fail,
+    print_json,
+    print_table,
+    sentences,
+)
 
 app = typer.Typer(help="Audit what the cloud counts.", no_args_is_help=True, add_completion=False)
 
@@ -49,6 +61,69 @@ def audit(
         _print(row.name, found)
     if not found.clean:
         raise typer.Exit(1)
+
+
+@app.command("shares", epilog="Example: evergrow ledger shares tariff.toml --from 2026-11-01 --to 2026-12-01")
+def show_shares(
+    tariff: Annotated[Path, typer.Argument(help="Prices and percentages, a TOML file.", metavar="TARIFF", dir_okay=False)],
+    db: Database = DEFAULT_DATABASE,
+    tenant: Tenant = None,
+    first: Annotated[datetime | None, typer.Option("--from", help="First day, UTC.", formats=["%Y-%m-%d"])] = None,
+    end: Annotated[datetime | None, typer.Option("--to", help="The day after the last, UTC.", formats=["%Y-%m-%d"])] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what each publisher's features earned: the records that came in within a period, times the prices of a tariff.
+
+    A record counts in the period in which it came in, whenever the cycle was, so that a period that is over stays as it is.
+    Uses under a trial are free. The tariff names a currency and prices each feature:
+
+        currency = "EUR"
+
+        [[feature]]
+        publisher = 2
+        feature = 1001
+        per_use = "0.10"
+        share = "70"
+    """
+    first_s, end_s = _utc_s(first, 0), _utc_s(end, 1 << 62)
+    if first_s >= end_s:
+        raise typer.BadParameter("the period ends before it begins.", param_hint="--to")
+    with sentences(), existing(db) as store:
+        prices = shares.read(tariff)
+        found = shares.earnings(usage.ledger(store, tenant, first_s, end_s), prices)
+        doubtful = usage.unproven(store, tenant, first_s, end_s)
+    rows = [
+        {
+            "publisher": row.publisher,
+            "feature": row.feature,
+            "uses": row.uses,
+            "paid_uses": row.paid,
+            "gross": _money(row.gross),
+            "publisher_part": _money(row.publisher_part),
+            "maker_part": _money(row.maker_part),
+        }
+        for row in found
+    ]
+    if as_json:
+        print_json({"currency": prices.currency, "features": rows, "unproven_records": doubtful})
+        return
+    if rows:
+        print_table(tuple(rows[0]), rows)
+        print(f"amounts in {prices.currency}")
+    else:
+        print("no feature was used in that period")
+    if any(row.gross is None for row in found):
+        print("  features without amounts are not in the tariff")
+    if doubtful:
+        print(f"  {doubtful} of the records are not proven by their chain: look at them with `evergrow ledger audit DEVICE`")
+
+
+def _utc_s(day: datetime | None, without: int) -> int:
+    return without if day is None else int(day.replace(tzinfo=UTC).timestamp())
+
+
+def _money(amount: object) -> str | None:
+    return None if amount is None else str(amount)
 
 
 def _export(path: Path, entries: Iterator[audits.Entry], found: audits.Summary) -> None:

@@ -15,7 +15,7 @@ class Feature(NamedTuple):
 
 
 class Use(NamedTuple):
-    """What the cycles in a merged record used of a feature."""
+    """What the cycles in a merged record used of a feature; `trials` of them under a trial."""
 
     publisher: Id
     feature: int
@@ -23,6 +23,7 @@ class Use(NamedTuple):
     duration_s: int
     energy_wh: int
     water_ml: int
+    trials: int
 
 
 class FeatureVersion(NamedTuple):

@@ -236,6 +236,9 @@ MIGRATIONS = (
         PRIMARY KEY (tenant, content, publisher)
     ) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE usage_features ADD COLUMN trials INTEGER NOT NULL DEFAULT 0;  -- cycles under a trial: nobody is paid for them
+    """,
 )
 
 

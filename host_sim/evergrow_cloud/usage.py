@@ -25,7 +25,9 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What was used of one feature: the base of a revenue share (EG-USE-005). `finished`: those known to have ended well."""
+    """What was used of one feature: the base of a revenue share (EG-USE-005). `finished`: those known to have ended well;
+    `trials`: those under a trial, for which nobody is paid (EG-ENT-011).
+    """
 
     publisher: Id
     feature: int
@@ -33,6 +35,7 @@ class Share:
     finished: int
     energy_wh: int
     water_ml: int
+    trials: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ def record(store: Store, device_id: int, usage: Usage, max_conflicts: int) -> Li
     )
     if done.rowcount:
         for use in uses(usage):
-            store.execute("INSERT INTO usage_features VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", *key, *use)
+            store.execute("INSERT INTO usage_features VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", *key, *use)
         _chain_next(store, key)
         return "new"
     stored = store.row("SELECT raw FROM usage WHERE device_id = ? AND boot = ? AND seq = ?", *key)
@@ -80,12 +83,12 @@ def record(store: Store, device_id: int, usage: Usage, max_conflicts: int) -> Li
     return "conflict"
 
 
-def uses(usage: Usage) -> list[tuple[Id, int, int, int, int, int]]:
-    """(publisher, feature, cycles, finished, energy_wh, water_ml) of each feature that a record tells of."""
+def uses(usage: Usage) -> list[tuple[Id, int, int, int, int, int, int]]:
+    """(publisher, feature, cycles, finished, energy_wh, water_ml, trials) of each feature that a record tells of."""
     if usage.merged_cycles is not None:
-        return [(use.publisher, use.feature, use.cycles, 0, use.energy_wh, use.water_ml) for use in usage.uses]
+        return [(use.publisher, use.feature, use.cycles, 0, use.energy_wh, use.water_ml, use.trials) for use in usage.uses]
     used = (1, int(usage.outcome == 0), usage.energy_wh or 0, usage.water_ml or 0)
-    return [(publisher, feature, *used) for publisher, feature in usage.features]
+    return [(*feature, *used, usage.trials >> i & 1) for i, feature in enumerate(usage.features)]
 
 
 def unchained(store: Store, device_id: int) -> int:
@@ -136,16 +139,36 @@ def records(store: Store, device_id: int, limit: int = 1000) -> Iterator[Record]
         )
 
 
-def ledger(store: Store, tenant: str | None = None) -> list[Share]:
-    """Usage per publisher and feature, of all devices or of one tenant's."""
+def ledger(store: Store, tenant: str | None = None, first_s: int = 0, end_s: int = 1 << 62) -> list[Share]:
+    """Usage per publisher and feature, of all devices or of one tenant's, of the records that came in from `first_s` to before
+    `end_s`, the cloud's time: so that each counts in one period, and a period that is over does not change any more.
+    """
     rows = store.rows(
-        "SELECT publisher, feature, sum(cycles), sum(finished), sum(energy_wh), sum(water_ml)"
-        " FROM usage_features JOIN devices ON devices.id = device_id"
-        " WHERE ? IS NULL OR tenant = ? GROUP BY publisher, feature ORDER BY publisher, feature",
+        "SELECT publisher, feature, sum(f.cycles), sum(finished), sum(f.energy_wh), sum(f.water_ml), sum(trials)"
+        " FROM usage_features AS f JOIN usage USING (device_id, boot, seq) JOIN devices ON devices.id = f.device_id"
+        " WHERE (? IS NULL OR tenant = ?) AND received_s >= ? AND received_s < ?"
+        " GROUP BY publisher, feature ORDER BY publisher, feature",
         tenant,
         tenant,
+        first_s,
+        end_s,
     )
     return [Share(*row) for row in rows]
+
+
+def unproven(store: Store, tenant: str | None, first_s: int, end_s: int) -> int:
+    """How many records with features came in from `first_s` to before `end_s` whose tag does not prove them (EG-CHAIN-001)."""
+    row = store.row(
+        "SELECT count(DISTINCT f.device_id || '/' || f.boot || '/' || f.seq)"
+        " FROM usage_features AS f JOIN usage USING (device_id, boot, seq) JOIN devices ON devices.id = f.device_id"
+        " WHERE (? IS NULL OR tenant = ?) AND received_s >= ? AND received_s < ? AND chained IS NOT 1",
+        tenant,
+        tenant,
+        first_s,
+        end_s,
+    )
+    assert row is not None
+    return int(row[0])
 
 
 def totals(store: Store, tenant: str | None = None) -> Totals:

@@ -90,6 +90,7 @@ def share(row: Share) -> dict[str, Any]:
         "finished": row.finished,
         "energy_wh": row.energy_wh,
         "water_ml": row.water_ml,
+        "trials": row.trials,
     }
 
 

@@ -315,6 +315,7 @@ def _use(publisher: Any, feature: Any, sums: Any) -> Use:
         duration_s=uint(fields.get(2, 0), "duration_s", MAX_UINT32),
         energy_wh=uint(fields.get(4, 0), "energy_wh", MAX_UINT32),
         water_ml=uint(fields.get(5, 0), "water_ml", MAX_UINT32),
+        trials=uint(fields.get(18, 0), "trials", MAX_UINT32),
     )
 
 

@@ -66,7 +66,7 @@ def test_of_features_beyond_the_bound_the_uses_are_counted():
 def test_the_largest_record_of_sums_fits():
     """EG-USE-009"""
     most = 0xFFFFFFFF
-    sums = {2: most, 4: most, 5: most, 9: most}
+    sums = {2: most, 4: most, 5: most, 9: most, 18: most}
     body = dict(sums)
     body[16] = []
     for _ in range(merged.PAIRS_MAX):
@@ -75,3 +75,16 @@ def test_the_largest_record_of_sums_fits():
     envelope = dumps([most, most, [1 << 52], body])
     assert len(envelope) + chain.ROOM <= RECORD_MAX
     assert loads(envelope, items=256)[3] == body
+
+
+def test_sums_tell_how_many_cycles_were_under_a_trial():
+    """EG-ENT-011"""
+    first = cycle(1, (1, 1002), (2, 1001))
+    first[18] = 2
+    second = cycle(2, (2, 1001))
+    totals = summed(first, second, first)
+    assert totals[16][2].get(18) is None and totals[16][5][18] == 2 and totals[16][5][9] == 3
+    assert summed(totals, totals)[16][5][18] == 4
+    merged.add(totals, first, METERS, -1)
+    merged.add(totals, first, METERS, -1)
+    assert totals == summed(second)

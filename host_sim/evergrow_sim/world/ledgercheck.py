@@ -11,7 +11,7 @@ def shares(store: Store, device: str, told: Iterable[Usage]) -> str:
     """"" if what the ledger has of each publisher and feature is what the device's records add up to, else what differs."""
     wanted: dict[tuple[Id, int], tuple[int, int, int]] = {}
     for record in told:
-        for publisher, feature, cycles, _, energy_wh, water_ml in usage.uses(record):
+        for publisher, feature, cycles, _, energy_wh, water_ml, _ in usage.uses(record):
             before = wanted.get((publisher, feature), (0, 0, 0))
             wanted[publisher, feature] = (before[0] + cycles, before[1] + energy_wh, before[2] + water_ml)
     rows = store.rows(
