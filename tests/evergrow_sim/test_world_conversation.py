@@ -49,7 +49,7 @@ def test_the_conversation_is_the_same_through_every_broker(name: str) -> None:
 
         until(1)
         resident.device.enable_remote(True)
-        first = house.cloud.configure("w1", {1: [[5, 5, 1, {ids.SIGNAL_TEMP: 0}, 4]], 2: 60})
+        first = house.configure(resident, {1: [[5, 5, 1, {ids.SIGNAL_TEMP: 0}, 4]], 2: 60})
         until(3)
         found = house.cloud.configured("w1")
         assert found is not None and found.applied == first and found.code == 0
@@ -62,7 +62,7 @@ def test_the_conversation_is_the_same_through_every_broker(name: str) -> None:
 
         resident.device.reboot(120_000)  # long enough for a will
         house.cloud.crash()
-        second = house.cloud.configure("w1", {2: 60})
+        second = house.configure(resident, {2: 60})
         until(21)
         house.cloud.start()
         until(27)

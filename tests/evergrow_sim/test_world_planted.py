@@ -9,7 +9,10 @@ from evergrow_sim.world.run import run
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from planted import BUGS
+import planted
+import planted_config
+
+BUGS = planted.BUGS | planted_config.BUGS
 
 CAUGHT = {
     # defect: (first seed, seeds, the rule that sees it)
@@ -32,6 +35,9 @@ CAUGHT = {
     "the_tag_is_freed_with_its_record": (1, 2, "usage"),
     "a_boot_chains_to_a_wrong_tag": (1, 2, "usage"),
     "busy_is_not_heeded": (17, 1, "pace"),
+    "configuration_is_not_durable": (6, 1, "config"),
+    "configuration_is_applied_while_it_is_checked": (26, 1, "config"),
+    "configuration_is_sent_once": (12, 2, "config"),
 }
 """All with heavy faults. Seeds are those with which it is quick. From any first seed most take a few times as many; those that
 need two faults at the right moments (an ack that frees too much, forgotten commands, a birth said once) take about a hundred."""

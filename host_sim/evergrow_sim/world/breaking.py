@@ -325,7 +325,7 @@ class Breaker:
         prefix = fault.text("name")
         hidden = [name for name in flash.files if name.startswith(prefix)] if prefix else [""]
         flash.fail_reads = hidden
-        resident.may_forget = True
+        resident.may_forget = resident.blind = True
 
         def heal() -> None:
             if flash.fail_reads is hidden:

@@ -1,12 +1,13 @@
 """Everything of a run, put together: a broker, a cloud, and the devices of a scenario, with those who watch them."""
 
 from collections.abc import Callable
+from typing import Any
 
 from evergrow_agent import devicekey, trust
 from evergrow_agent.board import Config, Identity
 from evergrow_cloud import devicekeys, voices, wire
 from evergrow_cloud.errors import CloudError
-from evergrow_cloud.messages import Birth, Response, Usage
+from evergrow_cloud.messages import Birth, Response, State, Usage
 from evergrow_protocol import errors as codes
 from evergrow_sim.world import stored
 from evergrow_sim.world.broker import Broker
@@ -15,6 +16,7 @@ from evergrow_sim.world.broker_serve import BrokerServer
 from evergrow_sim.world.broker_session import Message
 from evergrow_sim.world.cloud import NAME as CLOUD
 from evergrow_sim.world.cloud import CloudEnd
+from evergrow_sim.world.desires import Desires, draw
 from evergrow_sim.world.device import NOBODY, WorldDevice
 from evergrow_sim.world.features import CLASS_ID, VENDOR_ID, Offer, catalogue, keyring
 from evergrow_sim.world.flash import PowerFlash
@@ -33,7 +35,7 @@ TENANT = "acme"
 _UNDO_MAX = 8
 
 _ACL = (
-    f"topic readwrite eg1/{TENANT}/home/h1/#",
+    f"topic readwrite eg1/{TENANT}/home/#",
     f"user {CLOUD}",
     "topic readwrite eg1/#",
     f"pattern write eg1/{TENANT}/%c/up/#",
@@ -75,7 +77,8 @@ class Resident:
 
     `offered`: {transfer: offer}. `orders`: the commands sent to it, and what came of them. `said`: what its users said.
     `stalls`: how often its watchdog has reason to bite. `may_rot`: bits of its flash flipped; `may_forget`: what it should
-    remember of commands may not have reached the flash; `undone`: its flash fell back to what it was some operations before.
+    remember of commands may not have reached the flash; `undone`: its flash fell back to what it was some operations before;
+    `blind`: it could not be read. `desires`: the configurations that it is to have.
     `attempts`: how often it tried to connect. `key`: what it shares with the cloud.
     """
 
@@ -103,11 +106,13 @@ class Resident:
         self.log = CycleLog(world.loop, self.device.plant, self.washer, spec.tick_ms)
         self.quiet = Quiet(world.loop, self.device.plant, lambda what: report("pace", spec.name, what))
         self.orders = Orders(self.device.plant, lambda what: report("commands", spec.name, what), lambda: self.may_forget)
+        self.desires = Desires(lambda what: report("config", spec.name, what), self._may_lose)
         self.offered: dict[int, Offer] = {}
         self.stalls = 0
         self.may_rot = False
         self.may_forget = False
         self.undone = False
+        self.blind = False
         self.attempts = 0
         self.said = Said()
         link = world.network.link(spec.name)
@@ -115,6 +120,9 @@ class Resident:
         trust.provision(self.device.flash, keyring())
         self.key = world.rand("device key", spec.name).bytes(devicekey.SIZE)
         devicekey.provision(self.device.flash, self.key)
+
+    def _may_lose(self) -> bool:
+        return self.may_rot or self.undone or self.blind
 
     def brings(self) -> set[tuple[int, int, int]]:
         """(publisher, feature, sequence) of what it was rightly offered."""
@@ -129,9 +137,8 @@ class House:
         self.scenario = scenario
         self.report = report
         self.tap = Tap(world, lambda device, what: report("grammar", device, what), self._born, self._answered)
-        broker = self.broker = EchoingBroker(
-            lambda: world.loop.now_ms, acl=Acl.parse(_ACL), trace=world.trace, observe=self.tap
-        )
+        self.tap.on_state = self._shown
+        broker = self.broker = EchoingBroker(lambda: world.loop.now_ms, acl=Acl.parse(_ACL), trace=world.trace, observe=self.tap)
         broker.echo_ms, broker.hold_ms, broker.lose_percent = {}, {}, {}
         broker.world, broker.rand = world, world.rand("broker")
         server = BrokerServer(broker, world.loop)
@@ -187,6 +194,12 @@ class House:
         resident.orders.send(number, command, args)
         return number
 
+    def configure(self, resident: Resident, values: dict[int, Any], code: int = codes.OK) -> int:
+        """Desire this of a device, which must answer it with `code`; returns the version."""
+        version = self.cloud.configure(resident.name, values)
+        resident.desires.want(version, values, code)
+        return version
+
     def _act(self, resident: Resident, act: Act) -> None:
         device = resident.device
         if act.what == "start":
@@ -212,6 +225,8 @@ class House:
                 resident.said.doubtful.append(text)
         elif act.what == "remote":
             device.enable_remote(bool(act.argument))
+        elif act.what == "configure":
+            self.configure(resident, *draw(int(act.argument)))
         else:
             self._offer(resident, catalogue()[str(act.argument)])
 
@@ -225,6 +240,10 @@ class House:
     def _answered(self, name: str, response: Response) -> None:
         self.residents[name].orders.answered(response.id, response.code, response.header.boot)
 
+    def _shown(self, name: str, state: State) -> None:
+        if name in self.residents and state.config is not None:
+            self.residents[name].desires.told(state.config.version)
+
     def _born(self, name: str, birth: Birth) -> None:
         resident = self.residents[name]
         for feature in birth.features:
@@ -232,4 +251,3 @@ class House:
                 self.report("features", name, f"{tuple(feature)} is active, and nobody offered it rightly")
         if birth.device_class != resident.washer.class_id:
             self.report("grammar", name, f"is of class {birth.device_class!r}")
-

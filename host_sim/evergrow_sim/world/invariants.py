@@ -9,6 +9,7 @@ time        what a record tells of when its cycle was is right, wherever it says
 pace        a device that is told that the cloud is busy holds back what it was told to (`quiet`)
 grammar     every message can be read by the other side; boots rise, and (boot, seq) names one message (`grammar`)
 commands    a command runs once at most, and its answer tells what came of it; no cycle is started by nobody (`orders`)
+config      a configuration is in force whole, none before it again, no bad one ever; in the end the one that the cloud desires
 voice       what users were told was taken is at the cloud in the end, once
 features    nothing is active but what was rightly offered; a good offer ends well or for a good reason, a bad one is refused
 storm       a device that cannot connect tries ever more seldom
@@ -240,6 +241,10 @@ class Watch:
                 return f"the offer of {offer.name!r} is open"
         return ""
 
+    def undesired(self, resident: Resident) -> str:
+        """"" when a device that is well has the configuration that the cloud desires, else what is wrong."""
+        return resident.desires.missing(self._house.cloud.configured(resident.name), resident.device.agent)
+
     def finish(self, probes: dict[str, tuple[int, object]]) -> None:
         """The last look. `probes`: {device: (id of a command, its answer)}."""
         self.audit()
@@ -252,6 +257,9 @@ class Watch:
                 self.report("reachable", resident.name, f"command {number} is answered with {answer}")
             else:
                 self.check_usage(resident)
+                undesired = self.undesired(resident)
+                if undesired:
+                    self.report("config", resident.name, undesired)
                 # Unless flash lost what was written: then the audit may say so.
                 broken = "" if resident.may_rot or resident.undone else ledgercheck.chain(self._house.cloud.store, resident.name)
                 if broken:

@@ -118,8 +118,10 @@ def _recorded(world: World, record: Callable[[Message], None]) -> Callable[[Publ
 
 
 def _answered_and_well(house: House, watch: Watch, name: str, number: int) -> bool:
-    """Whether all is well after the rebirth, too: what a broker lost of the outcome of an offer is told again then."""
-    return house.cloud.answer(number) is not None and not watch.well(house.residents[name])
+    """Whether all is well after the rebirth, too: what a broker lost of the outcome of an offer, or a configuration that the
+    flash had no room for, is told again then."""
+    resident = house.residents[name]
+    return house.cloud.answer(number) is not None and not watch.well(resident) and not watch.undesired(resident)
 
 
 def _stats(house: House) -> dict[str, int]:

@@ -36,7 +36,8 @@ class DeviceSpec:
 
 @dataclass(frozen=True)
 class Act:
-    """`what`: start or remote start (programme), stop, remote stop, door, close, remote (enabled), offer (its name), say (stars).
+    """`what`: start or remote start (programme), stop, remote stop, door, close, remote (enabled), offer (its name), say (stars),
+    configure (a number, see `desires`).
     """
 
     at_ms: int
@@ -63,6 +64,7 @@ def make(seed: int, hours: float = 0) -> Scenario:
     specs = tuple(_device(rand.derive("device", number), f"w{number}") for number in range(1, count + 1))
     acts = [act for spec in specs for act in _acts(rand.derive("acts", spec.name), spec, span_ms)]
     acts += [act for spec in specs for act in _sayings(rand.derive("sayings", spec.name), spec, span_ms)]
+    acts += [act for spec in specs for act in _desires(rand.derive("desires", spec.name), spec, span_ms)]
     acts.sort(key=lambda act: (act.at_ms, act.device))
     return Scenario(specs, tuple(acts), span_ms, 4 if rand.chance(0.2) else 5)
 
@@ -119,6 +121,16 @@ def _sayings(rand: Rand, spec: DeviceSpec, span_ms: int) -> list[Act]:
     apart_ms = rand.choice((1_000, 60_000))
     times = [first_ms + number * apart_ms for number in range(count)]
     return [Act(at_ms, spec.name, "say", rand.between(1, 5)) for at_ms in times if at_ms < span_ms]
+
+
+def _desires(rand: Rand, spec: DeviceSpec, span_ms: int) -> list[Act]:
+    """The cloud has its wishes, now and then one soon after another."""
+    acts = []
+    at_ms = rand.between(0, span_ms // 2)
+    for _ in range(rand.choice((0, 0, 1, 1, 2, 3))):
+        acts.append(Act(at_ms, spec.name, "configure", rand.below(1 << 32)))
+        at_ms += rand.choice((rand.between(0, 3_000), rand.between(10_000, 600_000)))
+    return [act for act in acts if act.at_ms < span_ms]
 
 
 def _act(rand: Rand) -> tuple[str, int | str]:
