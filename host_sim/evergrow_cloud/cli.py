@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from evergrow_cloud import commands, devices, link, offers, usage, view
+from evergrow_cloud import commands, devices, link, naming, offers, usage, view
 from evergrow_cloud.cli_common import (
     DEFAULT_DATABASE,
     Database,
@@ -117,7 +117,8 @@ def show_usage(
     names = registry.load()
     with sentences(), existing(db) as store:
         row = devices.find(store, device)
-        found = [view.record(record, names) for record in usage.records(store, row.id, limit)]
+        known = naming.of_device(store, row.id)
+        found = [view.record(record, names, known) for record in usage.records(store, row.id, limit)]
     if as_json:
         print_json(found)
         return

@@ -63,7 +63,7 @@ def registry_id(table: registry.Table, name: str, hint: str) -> int:
 
 def feature_names(items: list[dict[str, Any]]) -> str:
     """`publisher/feature` of each, with what else there is of it."""
-    return ", ".join("/".join(str(part) for part in item.values()) for item in items)
+    return ", ".join("/".join(str(part) for part in item.values() if part is not None) for item in items)
 
 
 def print_json(value: object) -> None:

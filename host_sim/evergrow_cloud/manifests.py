@@ -15,3 +15,12 @@ def identify(envelope: bytes) -> tuple[int, frozenset[tuple[bytes, ...]]]:
         return int(manifest[_SEQUENCE]), frozenset(tuple(bytes(part) for part in component) for component in components)
     except (cbor2.CBORDecodeError, LookupError, TypeError, ValueError, RecursionError):
         return -1, frozenset()
+
+
+def integrated(envelope: bytes) -> list[bytes]:
+    """The payloads inside an envelope; none for what is no envelope."""
+    try:
+        outer = cbor2.loads(envelope.removeprefix(_TAG))
+        return [value for key, value in outer.items() if isinstance(key, str) and isinstance(value, bytes)]
+    except Exception:  # cbor2 raises much for what is no CBOR
+        return []

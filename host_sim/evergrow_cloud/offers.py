@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import cast
 
-from evergrow_cloud import devices, manifests, wire
+from evergrow_cloud import devices, manifests, naming, wire
 from evergrow_cloud.errors import CloudError, WireError
 from evergrow_cloud.messages import FeatureReport
 from evergrow_cloud.store import Store
@@ -182,6 +182,8 @@ def report(store: Store, device_id: int, message: FeatureReport, raw: bytes) -> 
         store.utc_s(),
         message.transfer,
     )
+    if message.state in (TRIAL, CONFIRMED) and message.feature is not None:
+        naming.learn(store, device_id, message.transfer, message.feature)
     if final:
         repeat_open(store, device_id)
 

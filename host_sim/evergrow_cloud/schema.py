@@ -239,6 +239,15 @@ MIGRATIONS = (
     """
     ALTER TABLE usage_features ADD COLUMN trials INTEGER NOT NULL DEFAULT 0;  -- cycles under a trial: nobody is paid for them
     """,
+    """
+    CREATE TABLE feature_names (
+        device_id INTEGER NOT NULL REFERENCES devices (id),
+        publisher INTEGER NOT NULL,
+        feature INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        PRIMARY KEY (device_id, publisher, feature)
+    ) WITHOUT ROWID;
+    """,
 )
 
 

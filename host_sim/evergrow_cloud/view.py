@@ -8,10 +8,11 @@ from evergrow_cloud import events, offers, voices
 from evergrow_cloud.devices import Device
 from evergrow_cloud.entitlements import Issued
 from evergrow_cloud.messages import FeatureVersion, State
+from evergrow_cloud.naming import Names
 from evergrow_cloud.offers import Transfer
 from evergrow_cloud.usage import Record, Share
 from evergrow_protocol import errors as codes
-from evergrow_protocol.registry import Registry
+from evergrow_protocol.registry import FEATURE_IDS, Registry
 
 OPERATIONS = ("idle", "running", "ending", "fault")
 CODE_NAMES = {
@@ -54,9 +55,12 @@ def transfer(row: Transfer) -> dict[str, Any]:
     }
 
 
-def record(row: Record, registry: Registry) -> dict[str, Any]:
+def record(row: Record, registry: Registry, names: Names) -> dict[str, Any]:
     usage = row.usage
     merged = usage.merged_cycles is not None
+    programme = registry.programmes.name(usage.programme)
+    if usage.programme >= FEATURE_IDS and usage.features:  # the first one is whose programme it was (section 6)
+        programme = names.get(usage.features[0][:2], programme)
     return {
         "boot": usage.header.boot,
         "seq": usage.header.seq,
@@ -65,11 +69,11 @@ def record(row: Record, registry: Registry) -> dict[str, Any]:
         "time_earliest": iso(row.bounds.earliest_s) if row.bounds else None,
         "time_latest": iso(row.bounds.latest_s) if row.bounds else None,
         "received": iso(row.received_s),
-        "programme": None if merged else registry.programmes.name(usage.programme),
+        "programme": None if merged else programme,
         "outcome": None if merged else registry.outcomes.name(usage.outcome),
         "cycles": usage.merged_cycles if merged else 1,
         "duration_s": usage.duration_s,
-        "features": [feature._asdict() for feature in usage.features],
+        "features": [{**feature._asdict(), "name": names.get(feature[:2])} for feature in usage.features],
         "uses": [use._asdict() for use in usage.uses],
         "unlisted": usage.unlisted or None,
         "energy_wh": usage.energy_wh,

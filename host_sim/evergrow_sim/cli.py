@@ -69,7 +69,8 @@ def run(
     speed: Annotated[float, typer.Option(min=0.1, max=2000, help="Times real time, as far as this machine keeps up.")] = 1.0,
     folder: Annotated[Path | None, typer.Option(help="Where the flash is kept; default build/sim/TENANT/DEVICE.")] = None,
     code: Annotated[Path | None, typer.Option(help="Folder of compiled modules to run; default: compiled now.")] = None,
-    trust: Annotated[list[Path] | None, typer.Option(help="NAME.pub of a publisher to trust; taken at the first start.")] = None,
+    root: Annotated[Path | None, typer.Option(help="NAME.pub of the root key that grants publishers; for a first start.")] = None,
+    trust: Annotated[list[Path] | None, typer.Option(help="NAME.pub of a publisher to trust without a grant, likewise.")] = None,
     device_key: Annotated[
         Path | None, typer.Option(help="File that `evergrow cloud enrol --out` wrote; taken at the first start.")
     ] = None,
@@ -94,6 +95,8 @@ def run(
             config["remote_enable"] = True
         config |= broker_options(broker, ca, cert, key)
         config |= {"trust": [trusted_key(path) for path in trust or []], **manifest_ids(vendor, appliance.value)}
+        if root:
+            config["root"] = trusted_key(root)[1:3]
         if device_key:
             config["device_key"] = shared_key(device_key)
     except (ProtocolError, ValueError, OSError) as error:

@@ -8,6 +8,7 @@ Configuration, a JSON object; all but the first four may be left out:
     flash                          path on the host: a file (LittleFS2, MicroPython) or a directory (CPython)
     speed, seed                    times real time; of sensor noise and back-off
     device_key                     secret that it shares with its cloud, 32 bytes, for a first start
+    root                           root key for a first start, which grants publishers: [algorithm, public key]
     trust                          key ring for a first start: [[kid, algorithm, public key, publisher, prefix], ...]
     vendor_id, class_id            what manifests must name, 16 bytes; bytes are hexadecimal throughout
     model, firmware                what birth says
@@ -35,7 +36,7 @@ try:
 except ImportError:  # CPython: there is no heap of a fixed size to tell of
     micropython = None  # type: ignore[assignment,unused-ignore]
 
-from evergrow_agent import devicekey, trust
+from evergrow_agent import devicekey, grants, trust
 from evergrow_agent.agent import Agent
 from evergrow_agent.board import Config, Identity
 from evergrow_agent.runner import IDLE
@@ -85,6 +86,9 @@ class Device:
         flash = open_flash(_need(config, "flash"))
         if flash.size(trust.FILE) < 0:
             trust.provision(flash, [_key(row) for row in config.get("trust", [])])
+        if "root" in config and flash.size(grants.ROOT) < 0:
+            alg, public = config["root"]
+            grants.provision(flash, binascii.unhexlify(public), alg)
         if "device_key" in config and flash.size(devicekey.FILE) < 0:
             devicekey.provision(flash, binascii.unhexlify(config["device_key"]))
         self.board = SimBoard(self.appliance, flash, config.get("speed", 1), seed)

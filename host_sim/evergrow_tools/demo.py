@@ -1,4 +1,5 @@
-"""`evergrow demo`: the whole loop, for real. A washer reports its usage to a cloud and learns something new over the air.
+"""`evergrow demo`: the whole loop, for real. A washer reports its usage to a cloud, learns something new over the air from whom
+its maker lets publish, and is sold in two tiers.
 
 Broker, cloud and washer run on this machine and talk over TCP. The washer is the agent on the real MicroPython, its heap
 capped, its flash a LittleFS2; only the water is simulated, and runs fast. Keys, features and database are made anew in the
@@ -19,7 +20,7 @@ from typing import Annotated, Any, TypeVar, cast
 
 import typer
 
-from evergrow_cloud import commands, devices, offers, usage, view, wire
+from evergrow_cloud import commands, devices, entitlements, naming, offers, usage, view, wire
 from evergrow_cloud.errors import CloudError, UnknownDevice
 from evergrow_cloud.link import BrokerUrl, TlsOptions, run
 from evergrow_cloud.messages import Birth, Telemetry
@@ -39,11 +40,14 @@ from evergrow_tools.tap import Recorder, topic_filter
 TENANT = "acme"
 DEVICE = "washer-1"
 VENDOR = "evergrow.example"
+ROOT = "root"
 MAKER = ("evergrow", 1)  # name of the key and prefix of its components, publisher's number
 PARTNER = ("northwash", 2)
 NAMES = {MAKER[1]: MAKER[0], PARTNER[1]: PARTNER[0]}
 ALLERGEN_CARE = 1001
 SPIN_1400 = 1002
+READ = "water_ml,temp,door_locked"
+DRIVE = "inlet,drain,drum_rpm,door_lock"  # what the first grant of the partner is short of is the heater
 HEAP_KIB = 256
 SPEED = 1000
 TELEMETRY_SIGNALS = (washer.SIGNAL_WATER_ML, washer.SIGNAL_TEMP, washer.SIGNAL_DRUM_RPM, washer.SIGNAL_POWER_W)
@@ -113,6 +117,7 @@ class Demo:
         self._out = out
         self._registry = load()
         self._shown_records = 0
+        self._names: naming.Names = {}
         self._cycles: list[dict[str, Any]] = []
         self._refused: list[dict[str, Any]] = []
         self._installed: list[dict[str, Any]] = []
@@ -131,9 +136,9 @@ class Demo:
                 await cloud.connected()
                 birth = await self._boot(store, device)
                 await self._wash_as_sold(cloud, store, device)
-                await self._offer_bad_features(store)
-                await self._offer_good_features(store)
-                await self._wash_with_features(cloud, store, device)
+                await self._offer_what_is_refused(store)
+                await self._offer_what_is_granted(store)
+                await self._wash_in_two_tiers(cloud, store, device)
                 heap = await self._heap(device)
                 batch_bytes = self._telemetry(store)
                 totals = self._ledger(store)
@@ -166,7 +171,7 @@ class Demo:
 
     @property
     def _device_key(self) -> Path:
-        return self._out / "keys" / f"{DEVICE}.device-key"
+        return self._keys / f"{DEVICE}.device-key"
 
     def _start_broker(self, stack: ExitStack) -> str:
         self._show.step("A broker")
@@ -179,10 +184,11 @@ class Demo:
         return f"mqtt://127.0.0.1:{embedded.port}"
 
     async def _make_keys(self) -> None:
-        self._show.step("Keys: of the maker of the washer, of a partner, and of the washer itself")
+        self._show.step("Keys: the root key of the washer's maker, those of two publishers, and the washer's own")
+        await self._evergrow("key", "new", ROOT, "--root", "--out", str(self._keys))
         for name, number in (MAKER, PARTNER):
-            await self._evergrow("key", "new", name, "--publisher", str(number), "--out", str(self._out / "keys"))
-        self._show.good("HSS/LMS keys: hash-based signatures, 1024 each; the washer is born trusting both")
+            await self._evergrow("key", "new", name, "--publisher", str(number), "--out", str(self._keys))
+        self._show.good("HSS/LMS keys: hash-based signatures, 1024 each; the washer is born trusting the root and nobody else")
         where = ("--out", str(self._device_key), "--db", str(self._database))
         await self._evergrow("cloud", "enrol", f"{TENANT}/{DEVICE}", *where)
         self._show.good("a secret that washer and cloud share: each usage record is chained to the last with it")
@@ -192,23 +198,23 @@ class Demo:
         for name, (publisher, _) in (("allergen-care", PARTNER), ("spin-1400", MAKER)):
             path = str(self._suit(name))
             await self._evergrow("feature", "build", str(FEATURES / name), "-o", path)
-            if name == "allergen-care":
-                unsigned = feature_files.read(Path(path))
-                bad = replace(feature_bad.signed_by_a_stranger(unsigned, PARTNER[0]), name="stranger")
-                feature_files.write(bad, self._suit("stranger"))
-            await self._evergrow("feature", "sign", path, "--key", str(self._out / "keys" / f"{publisher}.key"))
+            await self._evergrow("feature", "sign", path, "--key", str(self._keys / f"{publisher}.key"))
             self._show.good(
                 f"{name}: {sum(file.stat().st_size for file in self._out.glob(f'{name}.suit*'))} bytes, by {publisher}"
             )
         bad = replace(feature_bad.tampered_payload(feature_files.read(self._suit("allergen-care"))), name="tampered")
         feature_files.write(bad, self._suit("tampered"))
 
+    @property
+    def _keys(self) -> Path:
+        return self._out / "keys"
+
     def _suit(self, name: str) -> Path:
         return self._out / f"{name}.suit"
 
     def _device(self, url: str) -> "DeviceProcess | DeviceTask":
         broker = BrokerUrl.parse(url)
-        trusted = [keys.load_public(self._out / "keys" / f"{name}.pub") for name, _ in (MAKER, PARTNER)]
+        root = keys.load_public(self._keys / f"{ROOT}.pub")
         config: dict[str, Any] = {
             "tenant": TENANT,
             "device": DEVICE,
@@ -217,7 +223,7 @@ class Demo:
             "speed": self._speed,
             "seed": 1,
             "device_key": shared_key(self._device_key),
-            "trust": [[key.kid.hex(), key.alg, key.public.hex(), key.publisher, key.prefix] for key in trusted],
+            "root": [root.alg, root.public.hex()],
             "vendor_id": suit_build.vendor_id(VENDOR).hex(),
             "class_id": suit_build.class_id(VENDOR, "washer").hex(),
             "remote_enable": True,
@@ -259,18 +265,26 @@ class Demo:
         _expect(cycle["features"] == [], "the quick cycle claims to have used a feature")
         _expect(cycle["spin_max_rpm"] < 1100, f"the drum reached {cycle['spin_max_rpm']} rpm before it was unlocked")
 
-    async def _offer_bad_features(self, store: Store) -> None:
-        self._show.step("Somebody offers it two bad features")
-        for name, what in (("tampered", "a copy with one bit changed"), ("stranger", "one signed by an unknown key")):
-            transfer = await self._push(store, name)
-            if transfer.state != offers.REFUSED or not transfer.code:
-                raise DemoError(f"{what} was not refused: {offers.STATE_NAMES.get(transfer.state or 0)}")
-            text = transfer.report.text if transfer.report else ""
-            self._show.refused(f"{what}: refused, code {transfer.code} ({view.code_name(transfer.code)}): {text}")
-            self._refused.append({"id": ALLERGEN_CARE, "what": name, "code": transfer.code, "text": text})
+    async def _offer_what_is_refused(self, store: Store) -> None:
+        self._show.step("Northwash offers allergen-care, and is refused what the root has not granted")
+        await self._push_in_vain(store, "allergen-care", "no grant", "without a grant")
+        await self._grant(store, PARTNER, READ, DRIVE, 4096)
+        self._show.good("northwash may publish now, read three signals, and drive what allergen-care needs, but not the heater")
+        await self._push_in_vain(store, "allergen-care", "beyond its grant", "with a heater that is not granted")
+        await self._push_in_vain(store, "tampered", "tampered", "a copy with one bit changed")
 
-    async def _offer_good_features(self, store: Store) -> None:
-        self._show.step("Their publishers offer the real ones")
+    async def _push_in_vain(self, store: Store, name: str, what: str, words: str) -> None:
+        transfer = await self._push(store, name)
+        if transfer.state != offers.REFUSED or not transfer.code:
+            raise DemoError(f"{name}, {words}, was not refused: {offers.STATE_NAMES.get(transfer.state or 0)}")
+        text = transfer.report.text if transfer.report else ""
+        self._show.refused(f"{words}: refused, code {transfer.code} ({view.code_name(transfer.code)}): {text}")
+        self._refused.append({"id": ALLERGEN_CARE, "what": what, "code": transfer.code, "text": text})
+
+    async def _offer_what_is_granted(self, store: Store) -> None:
+        self._show.step("The root grants what they need, and their publishers offer again")
+        await self._grant(store, PARTNER, READ, f"{DRIVE},heater", 4096)
+        await self._grant(store, MAKER, "", "drum_rpm", 1024)
         for name, number in (("allergen-care", ALLERGEN_CARE), ("spin-1400", SPIN_1400)):
             transfer = await self._push(store, name)
             report = transfer.report
@@ -297,11 +311,16 @@ class Demo:
                 }
             )
 
-    async def _wash_with_features(self, cloud: Cloud, store: Store, device: "DeviceProcess | DeviceTask") -> None:
-        self._show.step("Now it can do what it could not do before")
+    async def _wash_in_two_tiers(self, cloud: Cloud, store: Store, device: "DeviceProcess | DeviceTask") -> None:
+        care, spin = (PARTNER[1], ALLERGEN_CARE), (MAKER[1], SPIN_1400)
+        self._show.step("It can do what it could not do before; spin-1400 is there too, and waits until it is paid for")
         cycle = await self._wash(cloud, store, device, ALLERGEN_CARE, "allergen-care")
-        used = {(feature["publisher"], feature["feature"]) for feature in cycle["features"]}
-        _expect(used == {(PARTNER[1], ALLERGEN_CARE), (MAKER[1], SPIN_1400)}, f"the record names the features {used}")
+        _expect(_used(cycle) == {care}, f"without an entitlement, the record names the features {_used(cycle)}")
+        _expect(cycle["spin_max_rpm"] < 1100, f"without an entitlement, the drum reached {cycle['spin_max_rpm']} rpm")
+        self._show.step("The next tier: same washer, same software, and a year of spin-1400 is paid for")
+        await self._entitle(store, "1/1002", "--expires", "365d", "--tier", "2")
+        cycle = await self._wash(cloud, store, device, ALLERGEN_CARE, "allergen-care")
+        _expect(_used(cycle) == {care, spin}, f"the record names the features {_used(cycle)}")
         _expect(cycle["spin_max_rpm"] > 1300, f"unlocked to 1400 rpm, the drum reached only {cycle['spin_max_rpm']} rpm")
 
     def _ledger(self, store: Store) -> dict[str, Any]:
@@ -311,12 +330,12 @@ class Demo:
         self._show.table(
             [
                 (
-                    f"{NAMES[share['publisher']]}, feature {share['feature']}",
-                    f"{share['cycles']} cycle, {share['energy_wh']} Wh, {share['water_ml'] / 1000:.1f} l",
+                    f"{self._names[share['publisher'], share['feature']]} of {NAMES[share['publisher']]}",
+                    f"{_cycles(share['cycles'])}, {share['energy_wh']} Wh, {share['water_ml'] / 1000:.1f} l",
                 )
                 for share in shares
             ]
-            + [("all cycles", f"{totals.cycles} cycles, {totals.energy_wh} Wh, {totals.water_ml / 1000:.1f} l")]
+            + [("all cycles", f"{_cycles(totals.cycles)}, {totals.energy_wh} Wh, {totals.water_ml / 1000:.1f} l")]
         )
         _expect(totals.cycles == len(self._cycles), f"the ledger counts {totals.cycles} cycles of {len(self._cycles)}")
         energy_wh = sum(cycle["energy_wh"] for cycle in self._cycles)
@@ -361,7 +380,8 @@ class Demo:
         self._show.good(f"start {name}: ok")
         with self._show.busy(f"{name}, {self._speed} times as fast as real"):
             record = await self._until(lambda: self._new_record(store), f"the usage record of {name}", 10 * _WAIT_S)
-        cycle = view.record(record, self._registry)
+        self._names = naming.of_device(store, devices.find(store, DEVICE).id)
+        cycle = view.record(record, self._registry, self._names)
         payload = record.usage.raw
         _expect(cycle["outcome"] == "finished", f"{name} ended as {cycle['outcome']}, error {cycle['error']}")
         as_json = _as_json(cycle)
@@ -399,6 +419,35 @@ class Demo:
 
         with self._show.busy(f"the washer looks at {name}"):
             return await self._until(decided, f"the washer's decision on {name}")
+
+    async def _grant(self, store: Store, publisher: tuple[str, int], signals: str, actuators: str, flash_bytes: int) -> None:
+        """The root grants that, the cloud delivers it; returns when the washer has it."""
+        name, number = publisher
+        file = str(self._out / f"{name}.grant")
+        limits = [word for option, ids in (("--signals", signals), ("--actuators", actuators)) if ids for word in (option, ids)]
+        limits += ["--flash", str(flash_bytes)]
+        where = ("--root", str(self._keys / f"{ROOT}.key"), "-o", file, "--json")
+        signed = json.loads(await self._evergrow("key", "grant", str(self._keys / f"{name}.pub"), *limits, *where))
+        await self._evergrow("trust", "push", file, "--tenant", TENANT, "--db", str(self._database))
+
+        def arrived() -> bool | None:
+            birth = _birth(store)
+            return True if birth and (number, signed["sequence"]) in (birth.grants or ()) else None
+
+        await self._until(arrived, f"the washer's birth with the grant of {name}")
+
+    async def _entitle(self, store: Store, feature: str, *terms: str) -> None:
+        where = ("--db", str(self._database), "--json")
+        issued = json.loads(await self._evergrow("entitle", f"{TENANT}/{DEVICE}", feature, *terms, *where))
+        device_id = devices.find(store, DEVICE).id
+
+        def answered() -> int | None:
+            found = entitlements.of_device(store, device_id)
+            return next((one.code for one in found if one.sequence == issued["sequence"]), None)
+
+        code = await self._until(answered, "the washer's answer to the entitlement")
+        _expect(code == OK, f"the entitlement was refused with code {code} ({view.code_name(code)})")
+        self._show.good("the washer has checked it with the key that only it and the cloud have, and keeps it")
 
     async def _evergrow(self, *words: str) -> str:
         """Run an `evergrow` command in a process of its own; returns what it printed."""
@@ -487,6 +536,15 @@ def _expect(true: bool, otherwise: str) -> None:
         raise DemoError(otherwise)
 
 
+def _used(cycle: dict[str, Any]) -> set[tuple[int, int]]:
+    """The features in a record."""
+    return {(feature["publisher"], feature["feature"]) for feature in cycle["features"]}
+
+
+def _cycles(count: int) -> str:
+    return "1 cycle" if count == 1 else f"{count} cycles"
+
+
 def _version(path: Path) -> str:
     from evergrow_tools.suit_inspect import describe
 
@@ -509,10 +567,11 @@ def _readable(cycle: dict[str, Any]) -> dict[str, Any]:
 
 def _text(key: str, value: Any) -> str:
     if key == "features":
-        return ", ".join(f"{feature['feature']} of {NAMES[feature['publisher']]}" for feature in value)
+        return ", ".join(f"{feature['name']} of {NAMES[feature['publisher']]}" for feature in value)
     return str(value)
 
 
 def _as_json(cycle: dict[str, Any]) -> str:
     """The same record in compact JSON with names."""
-    return json.dumps(_readable(cycle), separators=(",", ":"))
+    features = [{key: feature[key] for key in ("publisher", "feature")} for feature in cycle["features"]]
+    return json.dumps(_readable(cycle | {"features": features}), separators=(",", ":"))

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
-from evergrow_cloud import devices, events, offers, scenes, usage, view
+from evergrow_cloud import devices, events, naming, offers, scenes, usage, view
 from evergrow_cloud.link import run as run_loop
 from evergrow_cloud.service import Cloud
 from evergrow_cloud.store import Store
@@ -194,7 +194,8 @@ class _Trial:
 
     def _told(self, store: Store, result: Result) -> None:
         device_id = devices.find(store, DEVICE).id
-        result.records = [view.record(record, self._names) for record in usage.records(store, device_id)]
+        known = naming.of_device(store, device_id)
+        result.records = [view.record(record, self._names, known) for record in usage.records(store, device_id)]
         result.events = [view.event(record, self._names) for record in events.newest(store, device_id)]
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from evergrow_protocol import registry
 from evergrow_protocol.errors import ProtocolError
 from evergrow_tools import keys, trust_build
 from evergrow_tools.keys import KeyFileError
@@ -57,13 +58,13 @@ def new(
     _show(key.public, key.path.with_suffix(".pub"), key.remaining(), key.capacity, as_json)
 
 
-@app.command(epilog="Example: evergrow key grant northwash.pub --root root.key --signals 1,2 --actuators 1,2,4 --flash 24576")
+@app.command(epilog="Example: evergrow key grant northwash.pub --root root.key --signals temp --actuators inlet,drain")
 def grant(
     publisher: Annotated[Path, typer.Argument(metavar="NAME.pub", help="The publisher's public key, with number and prefix.")],
     root: Annotated[Path, typer.Option("--root", help="The root's NAME.key.")],
-    signals: Annotated[str, typer.Option(help="Ids that its features may read, such as 1,2,5-9.")] = "",
-    actuators: Annotated[str, typer.Option(help="Ids that its features may drive.")] = "",
-    meters: Annotated[str, typer.Option(help="Ids of usage fields that its features may count in.")] = "",
+    signals: Annotated[str, typer.Option(help="What its features may read: names or ids, such as temp,5-9.")] = "",
+    actuators: Annotated[str, typer.Option(help="What its features may drive.")] = "",
+    meters: Annotated[str, typer.Option(help="Ids of the usage fields that its code may count in, such as 1000-1009.")] = "",
     prefix: Annotated[str | None, typer.Option(help="First segment of its components; default: that in NAME.pub.")] = None,
     flash: Annotated[int, typer.Option(help="Bytes that its features may take, all together.", min=0)] = 16_384,
     heap: Annotated[int, typer.Option(help="Bytes of heap that its code may take.", min=0)] = 0,
@@ -73,6 +74,7 @@ def grant(
     as_json: Json = False,
 ) -> None:
     """Let a publisher publish, within limits. A newer grant replaces the one before; `evergrow trust push` delivers it."""
+    known = registry.load()
     key = keys.load_public(publisher)
     if prefix is not None:
         key = replace(key, prefix=prefix)
@@ -81,9 +83,9 @@ def grant(
         keys.SigningKey.load(root),
         key,
         number,
-        _ids(signals, "--signals"),
-        _ids(actuators, "--actuators"),
-        _ids(meters, "--meters"),
+        _ids(signals, "--signals", known.signals),
+        _ids(actuators, "--actuators", known.actuators),
+        _ids(meters, "--meters", known.usage),
         flash,
         heap,
         (None, _date(not_after)),
@@ -137,12 +139,15 @@ def resume(
     _show(key.public, path, key.resume(skip), key.capacity, as_json)
 
 
-def _ids(text: str, option: str) -> list[int]:
+def _ids(text: str, option: str, table: registry.Table) -> list[int]:
     found: list[int] = []
-    for part in filter(None, text.split(",")):
-        match = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", part.strip())
+    for part in filter(None, map(str.strip, text.split(","))):
+        if part in table:
+            found.append(table.by_name(part).id)
+            continue
+        match = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", part)
         if match is None:
-            raise typer.BadParameter(f"{part!r} is no id, and no range such as 5-9.", param_hint=option)
+            raise typer.BadParameter(f"{part!r} is no name of the registry, no id, and no range such as 5-9.", param_hint=option)
         found += range(int(match[1]), int(match[2] or match[1]) + 1)
     return sorted(set(found))
 

@@ -71,7 +71,7 @@ def test_usage_lists_records(db: Path) -> None:
     assert "cotton" in result.stdout and "finished" in result.stdout
     first, second = json.loads(evergrow("usage", "washer-1", "--db", db, "--json").stdout)
     assert (first["seq"], first["time_source"], first["energy_wh"], first["temp_max_c"]) == (1, "device", 941, 60.2)
-    assert second["features"] == [{"publisher": 1, "feature": 1001}]
+    assert second["features"] == [{"publisher": 1, "feature": 1001, "name": None}]
     assert bytes.fromhex(first["payload_hex"]) == envelope(7, 1, usage_body(), 1_795_339_200)
 
 

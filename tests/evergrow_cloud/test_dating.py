@@ -54,7 +54,7 @@ def test_a_doubtful_time_is_replaced_by_the_pair_and_said_to_be_doubtful_without
     """EG-TIME-003, EG-TIME-004, EG-TIME-006; nothing stored is rewritten (EG-TIME-002)."""
     put(store, 5, 1, [60_000, 1_700_000_000, 1], T)
     assert told(store) == [(5, 1_700_000_000, "doubtful", (None, T))]
-    shown = view.record(next(usage.records(store, 1)), registry.load())
+    shown = view.record(next(usage.records(store, 1)), registry.load(), {})
     assert shown["time_source"] == "doubtful" and shown["time_latest"] == view.iso(T)
     sync(store, 5, 100_000, T)
     assert told(store) == [(5, T - 40, "sync", None)]

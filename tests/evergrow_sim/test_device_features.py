@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from evergrow_cloud import offers, usage
+from evergrow_cloud import devicekeys, entitlements, offers, usage
+from evergrow_cloud.entitlements import Terms
 from evergrow_cloud.service import Cloud
 from evergrow_cloud.store import Store
 from evergrow_sim import cli
@@ -53,12 +54,15 @@ async def outcome(store: Store, transfer: int) -> tuple[int | None, int | None]:
 async def test_features_arrive_over_the_air_are_used_survive_a_power_cut_and_bad_ones_are_refused(
     make_device: Maker, mosquitto: Mosquitto, publisher: Publisher, tmp_path: Path
 ) -> None:
-    """EG-FEAT-004, EG-FEAT-003, EG-FEAT-009, EG-USE-005"""
+    """EG-FEAT-004, EG-FEAT-003, EG-FEAT-009, EG-USE-005, EG-ENT-005"""
     programme, _ = publisher.make("allergen-care", 21)
     unlock, prefix = publisher.make("spin-1400", 22)
-    config = {"trust": publisher.trust, "remote_enable": True, **cli.manifest_ids("evergrow.example", "washer")}
+    key = bytes(range(32))
+    config = {"trust": publisher.trust, "device_key": key.hex(), "remote_enable": True}
+    config |= cli.manifest_ids("evergrow.example", "washer")
     device = make_device(mosquitto.port, **config)
     with Store(tmp_path / "cloud.db") as store:
+        devicekeys.enrol(store, "acme", "w1", key)
         async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}") as cloud, device:
             await cloud.connected()
             await device.wait_for("connected")
@@ -81,6 +85,10 @@ async def test_features_arrive_over_the_air_are_used_survive_a_power_cut_and_bad
             assert sorted(list(row[:1]) for row in booted["features"]) == [[21], [22]]
             await device.wait_for("connected", since=before)
 
+            entitlements.issue(store, "acme", "w1", Terms(22, 1002))
+            async with asyncio.timeout(30):
+                while not store.rows("SELECT 1 FROM entitlements WHERE code = 0"):
+                    await asyncio.sleep(0.05)
             device.command("start 1001")
             assert (await device.wait_for("ended", timeout_s=60, programme=1001))["outcome"] == 0
             async with asyncio.timeout(30):

@@ -29,9 +29,17 @@ def summary(out: Path) -> dict[str, object]:
     return result
 
 
-def test_the_bad_features_are_refused_with_their_codes(summary: dict[str, object]) -> None:
-    """EG-FEAT-003, EG-FEAT-004"""
-    assert [(row["what"], row["code"]) for row in summary["refused"]] == [("tampered", 14), ("stranger", 10)]  # type: ignore[attr-defined]
+def test_what_is_not_granted_or_not_what_was_signed_is_refused_with_its_code(summary: dict[str, object]) -> None:
+    """EG-FEAT-003, EG-FEAT-004, EG-TRUST-006"""
+    refused = [(row["what"], row["code"]) for row in summary["refused"]]  # type: ignore[attr-defined]
+    assert refused == [("no grant", 10), ("beyond its grant", 10), ("tampered", 14)]
+
+
+def test_one_hardware_is_sold_in_two_tiers_by_an_entitlement_alone(summary: dict[str, object]) -> None:
+    """EG-ENT-005, EG-ENT-006"""
+    tiers = [(cycle["spin_max_rpm"], len(cycle["features"])) for cycle in summary["cycles"]][1:]  # type: ignore[attr-defined]
+    assert [count for _, count in tiers] == [1, 2]
+    assert tiers[0][0] < 1100 and tiers[1][0] > 1300
 
 
 def test_the_good_features_are_installed_with_the_version_they_were_built_with(summary: dict[str, object]) -> None:
@@ -50,9 +58,9 @@ def test_the_ledger_adds_up_per_feature_and_publisher(summary: dict[str, object]
     """EG-USE-005"""
     cycles = summary["cycles"]
     ledger = summary["ledger"]
-    assert ledger["cycles"] == len(cycles) == 2  # type: ignore[index, arg-type]
+    assert ledger["cycles"] == len(cycles) == 3  # type: ignore[index, arg-type]
     assert ledger["energy_wh"] == sum(cycle["energy_wh"] for cycle in cycles)  # type: ignore[index, attr-defined]
-    assert [(row["publisher"], row["feature"], row["cycles"]) for row in ledger["features"]] == [(1, 1002, 1), (2, 1001, 1)]  # type: ignore[index]
+    assert [(row["publisher"], row["feature"], row["cycles"]) for row in ledger["features"]] == [(1, 1002, 1), (2, 1001, 2)]  # type: ignore[index]
 
 
 def test_every_message_of_the_demo_is_in_the_grammar(summary: dict[str, object], out: Path) -> None:
@@ -67,9 +75,9 @@ def test_every_message_of_the_demo_is_in_the_grammar(summary: dict[str, object],
 def test_no_secret_is_said_shown_or_logged(summary: dict[str, object], out: Path) -> None:
     """EG-SEC-002: neither the device key nor a publisher's secret, in bytes or in hex."""
     secrets = [(out / "keys" / "washer-1.device-key").read_text().strip()]
-    secrets += [json.loads((out / "keys" / f"{name}.key").read_text())["seed"] for name in ("evergrow", "northwash")]
+    secrets += [json.loads((out / "keys" / f"{name}.key").read_text())["seed"] for name in ("root", "evergrow", "northwash")]
     said = (out / "traffic.jsonl").read_text() + (out / "summary.json").read_text()
-    assert [len(secret) for secret in secrets] == [64, 64, 64]
+    assert [len(secret) for secret in secrets] == [64] * 4
     assert not any(secret in said for secret in secrets)
 
 

@@ -85,7 +85,7 @@ def test_an_independent_cbor_library_reads_the_envelope_as_the_draft_has_it() ->
     assert (manifest[1], manifest[2], common[2]) == (1, 1, [[b"evergrow", b"spin-1400"]])
     assert cbor2.loads(common[4]) == [20, {1: vendor, 2: klass, 3: image, 14: len(body)}, 1, 15, 2, 15]
     assert cbor2.loads(manifest[20]) == [20, {21: "#feature"}, 21, 2, 3, 15]
-    assert cbor2.loads(body) == {0: 1, 1: 1002, 2: "spin-1400", 3: "1.0.0", 4: {4: 1400}, 6: [1, 1]}
+    assert cbor2.loads(body) == {0: 1, 1: 1002, 2: "spin-1400", 3: "1.0.0", 4: {4: 1400}, 6: [1, 1], 12: 1}
 
 
 def test_a_build_is_reproducible() -> None:

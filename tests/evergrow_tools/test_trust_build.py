@@ -47,8 +47,9 @@ def accept(device: Grants, content: int, path: Path) -> tuple[int, int]:
 def test_a_grant_and_a_list_of_the_command_are_taken_by_a_device(folder: Path, device: Grants, tmp_path: Path) -> None:
     """EG-TRUST-001, EG-TRUST-002, EG-TRUST-010"""
     made = evergrow(
-        "grant", folder / "northwash.pub", "--root", folder / "root.key", "--signals", "1-3", "--actuators", "1,2,4",
-        "--flash", 4096, "--sequence", 5, "--not-after", "2027-01-31", "-o", tmp_path / "g", "--json",
+        "grant", folder / "northwash.pub", "--root", folder / "root.key", "--signals", "1-2,drum_rpm",
+        "--actuators", "inlet,2,drum_rpm", "--flash", 4096, "--sequence", 5,
+        "--not-after", "2027-01-31", "-o", tmp_path / "g", "--json",
     )  # fmt: skip
     assert made.exit_code == 0, made.output
     assert json.loads(made.output)["sequence"] == 5
