@@ -42,6 +42,8 @@ class Fetcher:
         self._pull: "Pull | None" = None
         self._payload = 0
         self._cancelled = False
+        self._store: "Callable[[memoryview], None]" = _nowhere
+        self._error: "Exception | None" = None
 
     def begin(self, transfer: int) -> None:
         """From now on this transfer is under way; 0: none is."""
@@ -63,11 +65,24 @@ class Fetcher:
             raise ProtocolError(EXPIRED, "cancelled")
 
     def on_block(self, transfer: int, payload: int, block: int, data: "Buffer") -> None:
-        """`dn/block`. What is needed of `data` is copied."""
-        if self._pull and transfer == self.transfer and payload == self._payload:
-            now_ms = self._clock.ticks_ms()
-            if self._pull.on_block(now_ms, block, data) and (self._pull.chunk() or not self._pull.wait_ms(now_ms)):
-                self._wake.set()
+        """`dn/block`. What is needed of `data` is copied; a whole chunk is stored at once, to have room for the next."""
+        pull = self._pull
+        if pull is None or transfer != self.transfer or payload != self._payload:
+            return
+        now_ms = self._clock.ticks_ms()
+        if not pull.on_block(now_ms, block, data):
+            return
+        try:
+            chunk = pull.chunk()
+            while chunk:
+                self._store(chunk)
+                pull.advance(now_ms)
+                chunk = pull.chunk()
+        except Exception as exc:
+            self._error = exc  # it belongs to who fetches
+            self._pull = None
+        if self._error or pull.done or not pull.wait_ms(now_ms):
+            self._wake.set()
 
     def on_connected(self) -> None:
         """There is a link again: ask at once for what is missing."""
@@ -79,6 +94,8 @@ class Fetcher:
         """Pull one payload from byte `start` on, chunk by chunk; an error of `store` ends it. ProtocolError EXPIRED."""
         pull = self._pull = Pull(size, self._block_bytes, self.buffer, start, self._bytes_per_s)
         self._payload = payload
+        self._store = store
+        self._error = None
         try:
             while not pull.done:
                 self.check()
@@ -86,15 +103,15 @@ class Fetcher:
                 if ask:
                     sent = await self._send(payload, ask[0], ask[1])
                     pull.requested(self._clock.ticks_ms(), sent)
-                chunk = pull.chunk()
-                if chunk:
-                    store(chunk)
-                    pull.advance(self._clock.ticks_ms())
-                else:
+                wait_ms = pull.wait_ms(self._clock.ticks_ms())
+                if wait_ms and not pull.done and not self._error:
                     self._while_waiting()
-                    await self._wait(pull.wait_ms(self._clock.ticks_ms()))
+                    await self._wait(wait_ms)
+                if self._error:
+                    raise self._error
         finally:
             self._pull = None
+            self._store = _nowhere
             self.blocks += pull.blocks
 
     async def _send(self, payload: int, first: int, wanted: bytes) -> bool:
@@ -118,3 +135,7 @@ class Fetcher:
     async def _alarm(self, ms: int) -> None:
         await self._clock.sleep_ms(ms)
         self._wake.set()
+
+
+def _nowhere(chunk: memoryview) -> None:
+    pass

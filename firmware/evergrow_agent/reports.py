@@ -79,7 +79,9 @@ class Reports:
         return True
 
     def _report(self, transfer: int, code: int, state: int, named: "list[int]", text: str) -> "dict[int, Any]":
-        report: "dict[int, Any]" = {TRANSFER: transfer, CODE: code, STATE: state, FEATURE: named}
+        report: "dict[int, Any]" = {TRANSFER: transfer, CODE: code, STATE: state}
+        if named:  # of what was never installed, the feature is known once its body is here
+            report[FEATURE] = named
         for costs in self._costs:
             if transfer and costs[TRANSFER] == transfer:
                 for key in _COSTS:

@@ -1,8 +1,9 @@
 """Pulling one payload block by block (SPEC section 9). Sans-IO: blocks and times in, requests and whole chunks out.
 
 The device sets the pace. It has room for a window of blocks, of which half is stored at a time, in order, in pieces that suit a
-flash page: that half is asked for anew while the other one is on its way. So the line is never idle for want of a request, and
-the cloud never has more in flight than the device has room for.
+flash page. It asks for more than it has room for: TCP delivers in order, so that what arrives is stored before there is no room,
+and a line that is long, or repeats what was lost, is not idle for want of a request. What comes behind a gap and finds no room is
+dropped, and asked for anew once there is some.
 """
 
 from evergrow_protocol.errors import EXPIRED, ProtocolError
@@ -13,11 +14,10 @@ if TYPE_CHECKING:
 
 WINDOW_BLOCKS = 8
 CHUNK_BLOCKS = WINDOW_BLOCKS // 2
+AHEAD_BLOCKS = 16  # may be asked for at once
 FIRST_PAUSE_MS = 2_000
 MAX_PAUSE_MS = 30_000
 MAX_SILENT_REQUESTS = 6  # with the pauses above: 90 s
-
-_ALL = (1 << WINDOW_BLOCKS) - 1
 
 
 class Pull:
@@ -36,12 +36,13 @@ class Pull:
         self._count = -(-size // block_bytes)
         self._view = memoryview(buffer)
         self._bytes_per_s = bytes_per_s
+        self._ahead = WINDOW_BLOCKS if bytes_per_s else AHEAD_BLOCKS
         self._first = start // (CHUNK_BLOCKS * block_bytes) * CHUNK_BLOCKS
         self._skip = start - self._first * block_bytes  # of the first chunk, which is stored already
         self.done = start >= size
-        self._missing = self._unasked = self._fresh(_ALL) & ~((1 << self._skip // block_bytes) - 1)
-        self._asked = 0  # by the last request
+        self._missing = self._unasked = self._fresh(0) & ~((1 << self._skip // block_bytes) - 1)
         self._again = 0  # blocks that are asked for at once because later ones came; each once
+        self._dropped = 0  # blocks that came and found no room
         self._due_ms = 0
         self._paced_ms = 0  # nothing is asked for before
         self._pause_ms = FIRST_PAUSE_MS
@@ -60,7 +61,7 @@ class Pull:
             return None
         if late and self._silent >= MAX_SILENT_REQUESTS:
             raise ProtocolError(EXPIRED, f"no answer to {self._silent} requests for block {self._first}")
-        self._asked = ask
+        self._unasked &= ~ask  # now: while the request is sent, blocks come, and the window moves on
         first = self._first
         while not ask & 1:
             ask >>= 1
@@ -70,7 +71,6 @@ class Pull:
     def requested(self, now_ms: int, sent: bool) -> None:
         """What `request` said was sent, or could not be, since there is no link; that is not held against the cloud."""
         self._due_ms = now_ms + self._pause_ms
-        self._unasked &= ~self._asked
         if sent:
             self._silent += 1
             self._pause_ms = min(2 * self._pause_ms, MAX_PAUSE_MS)
@@ -89,17 +89,20 @@ class Pull:
     def on_block(self, now_ms: int, block: int, data: "Buffer") -> bool:
         """Copy a block into the window. False: dropped, being unwanted, a repetition or of the wrong length (EG-FEAT-010)."""
         index = block - self._first
-        if not 0 <= index < WINDOW_BLOCKS or not self._missing >> index & 1:
+        if not 0 <= index < self._ahead or not self._missing >> index & 1:
             return False
         if len(data) != min(self._block_bytes, self._size - block * self._block_bytes):
+            return False
+        # Blocks are sent in order and seldom overtake one another: what should have come before this one is probably lost.
+        holes = self._missing & ~(self._unasked | self._again | self._dropped) & (1 << index) - 1
+        self._unasked |= holes
+        self._again |= holes
+        if index >= WINDOW_BLOCKS:
+            self._dropped |= 1 << index
             return False
         at = block % WINDOW_BLOCKS * self._block_bytes
         self._view[at : at + len(data)] = data
         self._missing &= ~(1 << index)
-        # Blocks are sent in order and seldom overtake one another: what should have come before this one is probably lost.
-        holes = self._missing & ~self._unasked & ~self._again & (1 << index) - 1
-        self._unasked |= holes
-        self._again |= holes
         self.blocks += 1
         self._silent = 0
         self._pause_ms = FIRST_PAUSE_MS
@@ -120,14 +123,17 @@ class Pull:
         self._skip = 0
         self._missing >>= CHUNK_BLOCKS
         self._again >>= CHUNK_BLOCKS
-        fresh = self._fresh(_ALL & ~((1 << CHUNK_BLOCKS) - 1))
+        fresh = self._fresh(self._ahead - CHUNK_BLOCKS)
         self._missing |= fresh
-        self._unasked = self._unasked >> CHUNK_BLOCKS | fresh
+        self._dropped >>= CHUNK_BLOCKS
+        room = self._dropped & (1 << WINDOW_BLOCKS) - 1
+        self._dropped &= ~room
+        self._unasked = self._unasked >> CHUNK_BLOCKS | fresh | room
         if self._bytes_per_s:
             pause_ms = 1000 * CHUNK_BLOCKS * self._block_bytes // self._bytes_per_s
             self._paced_ms = max(self._paced_ms + pause_ms, now_ms)
         self.done = self._first >= self._count
 
-    def _fresh(self, mask: int) -> int:
-        """Those bits of the window that stand for blocks that the payload has."""
-        return mask & (1 << max(min(self._count - self._first, WINDOW_BLOCKS), 0)) - 1
+    def _fresh(self, start: int) -> int:
+        """Bits, from `start` on, of the blocks that may be asked for and that the payload has."""
+        return (1 << max(min(self._count - self._first, self._ahead), start)) - (1 << start)

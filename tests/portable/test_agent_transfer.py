@@ -3,6 +3,7 @@
 import random
 
 from evergrow_agent.transfer import (
+    AHEAD_BLOCKS,
     CHUNK_BLOCKS,
     FIRST_PAUSE_MS,
     MAX_PAUSE_MS,
@@ -66,10 +67,14 @@ def pull_all(payload, dice, trouble):
 def complete(pull, payload):
     """Answer what the current window misses."""
     first, wanted = pull.request(1 << 40)
-    for i in range(8):
-        if wanted[0] >> i & 1:
-            at = (first + i) * BLOCK
-            assert pull.on_block(0, first + i, payload[at : at + BLOCK])
+    for block in blocks(first, wanted):
+        if block < WINDOW_BLOCKS:
+            assert pull.on_block(0, block, payload[block * BLOCK : (block + 1) * BLOCK])
+
+
+def blocks(first, wanted):
+    """The numbers of the blocks that a request is for."""
+    return [first + i for i in range(8 * len(wanted)) if wanted[i >> 3] >> (i & 7) & 1]
 
 
 def test_payloads_of_every_awkward_size_arrive_whole():
@@ -144,15 +149,43 @@ def test_a_block_that_later_ones_have_overtaken_is_asked_for_again_at_once_but_o
 def test_the_next_blocks_are_asked_for_while_the_others_are_on_their_way():
     payload = pattern(5 * CHUNK_BLOCKS * BLOCK)
     pull = Pull(len(payload), BLOCK, bytearray(WINDOW_BLOCKS * BLOCK))
-    assert pull.request(0) == (0, b"\xff")
+    assert pull.request(0) == (0, b"\xff\xff")
     pull.requested(0, True)
     for block in range(CHUNK_BLOCKS):
         pull.on_block(5, block, payload[block * BLOCK : (block + 1) * BLOCK])
     assert bytes(pull.chunk()) == payload[: CHUNK_BLOCKS * BLOCK]
     pull.advance(5)
-    assert pull.request(5) == (WINDOW_BLOCKS, b"\x0f")
+    assert pull.request(5) == (AHEAD_BLOCKS, b"\x0f")
     pull.requested(5, True)
     assert pull.request(6) is None
+
+
+def test_blocks_that_find_no_room_behind_a_gap_are_asked_for_again_once_there_is_some():
+    """EG-FEAT-010: one lost block costs those behind it that there is no room for, and nothing else."""
+    payload = pattern(AHEAD_BLOCKS * BLOCK)
+    pull = Pull(len(payload), BLOCK, bytearray(WINDOW_BLOCKS * BLOCK))
+    pull.request(0)
+    pull.requested(0, True)
+    for block in range(1, AHEAD_BLOCKS):
+        taken = pull.on_block(5, block, payload[block * BLOCK : (block + 1) * BLOCK])
+        assert taken == (block < WINDOW_BLOCKS), block
+    assert blocks(*pull.request(5)) == [0]
+    pull.requested(5, True)
+    pull.on_block(9, 0, payload[:BLOCK])
+    stored = bytearray()
+    asked = []
+    while not pull.done:
+        while pull.chunk() is not None:
+            stored.extend(pull.chunk())
+            pull.advance(9)
+        ask = pull.request(9)
+        if ask:
+            pull.requested(9, True)
+            for block in blocks(*ask):
+                asked.append(block)
+                assert pull.on_block(9, block, payload[block * BLOCK : (block + 1) * BLOCK])
+    assert stored == payload
+    assert asked == list(range(WINDOW_BLOCKS, AHEAD_BLOCKS))
 
 
 def test_a_transfer_that_was_begun_goes_on_where_it_was():
@@ -163,15 +196,12 @@ def test_a_transfer_that_was_begun_goes_on_where_it_was():
         stored = bytearray(payload[:start])
         asked = []
         while not pull.done:
-            first, wanted = pull.request(1 << 40)
-            for i in range(8):
-                if wanted[0] >> i & 1:
-                    at = (first + i) * BLOCK
-                    asked.append(first + i)
-                    pull.on_block(0, first + i, payload[at : at + BLOCK])
-            while pull.chunk() is not None:
-                stored.extend(pull.chunk())
-                pull.advance(0)
+            for block in blocks(*pull.request(1 << 40)):
+                asked.append(block)
+                pull.on_block(0, block, payload[block * BLOCK : (block + 1) * BLOCK])
+                while pull.chunk() is not None:
+                    stored.extend(pull.chunk())
+                    pull.advance(0)
         assert stored == payload, start
         assert asked == list(range(start // BLOCK if start < len(payload) else 99, 13)), start
 
@@ -187,10 +217,8 @@ def test_no_more_is_asked_for_than_the_pace_allows():
             now_ms += pull.wait_ms(now_ms)
             continue
         pull.requested(now_ms, True)
-        for i in range(8):
-            if ask[1][0] >> i & 1:
-                at = (ask[0] + i) * BLOCK
-                pull.on_block(now_ms, ask[0] + i, payload[at : at + BLOCK])
+        for block in blocks(*ask):
+            pull.on_block(now_ms, block, payload[block * BLOCK : (block + 1) * BLOCK])
         while pull.chunk() is not None:
             pull.advance(now_ms)
     assert now_ms >= 1000 * (40 - WINDOW_BLOCKS) * BLOCK // 100
@@ -235,8 +263,8 @@ def test_progress_survives_a_reconnect_and_the_rest_is_due_at_once():
     assert bytes(pull.chunk()) == payload[: CHUNK_BLOCKS * BLOCK]
 
 
-def test_nothing_is_asked_for_while_a_whole_window_waits_to_be_stored():
-    pull = Pull(12 * BLOCK, BLOCK, bytearray(WINDOW_BLOCKS * BLOCK))
+def test_with_a_pace_nothing_is_asked_for_while_a_whole_window_waits_to_be_stored():
+    pull = Pull(12 * BLOCK, BLOCK, bytearray(WINDOW_BLOCKS * BLOCK), 0, 1 << 30)
     complete(pull, bytes(12 * BLOCK))
     pull.hurry()
     assert pull.request(1 << 40) is None
