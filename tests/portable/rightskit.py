@@ -15,8 +15,9 @@ from evergrow_protocol.cbor import dumps, loads
 from evergrow_protocol.errors import ProtocolError
 from evergrow_protocol.grant import GRANT, REVOCATIONS
 from installkit import World, signed, unlock
+from stillclock import Clock
 from tinyappliance import DRUM, TinyAppliance, programme
-from trustkit import NOW, PUBLISHER, SUBJECT, SUBKEY, Clock, claims_of, grant_of, provisioned, root, token_of
+from trustkit import NOW, PUBLISHER, SUBJECT, SUBKEY, claims_of, grant_of, provisioned, root, token_of
 
 WASH = (PUBLISHER, 1001)
 SPIN = (PUBLISHER, 1002)

@@ -17,26 +17,12 @@ from evergrow_protocol.errors import (
     ProtocolError,
 )
 from faultyflash import MODES, FaultyFlash, PowerCut
+from stillclock import Clock
 from support import raises
 from tinyappliance import TinyAppliance
 
 NOW_S = 1_795_339_200
 START, STOP, REBIRTH = 1, 2, 3
-
-
-class Clock:
-    def __init__(self):
-        self.now_ms = 0
-        self.utc = None
-
-    def ticks_ms(self):
-        return self.now_ms
-
-    def utc_s(self):
-        return self.utc
-
-    def set_utc_s(self, utc_s):
-        self.utc = utc_s
 
 
 class Bench:

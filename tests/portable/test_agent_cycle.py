@@ -13,26 +13,12 @@ from evergrow_protocol.cbor import loads
 from evergrow_protocol.errors import INVALID_STATE, OUT_OF_RANGE, ProtocolError
 from evergrow_protocol.registry_common import USAGE_MERGED
 from faultyflash import AFTER, MODES, FaultyFlash, PowerCut
+from stillclock import Clock
 from support import raises
 from tinyappliance import DRUM, TinyAppliance, programme
 
 OWNER = (7, 1001)
 SPIN = (7, 1002)
-
-
-class Clock:
-    def __init__(self):
-        self.now_ms = 0
-        self.utc = None
-
-    def ticks_ms(self):
-        return self.now_ms
-
-    def utc_s(self):
-        return self.utc
-
-    def set_utc_s(self, utc_s):
-        self.utc = utc_s
 
 
 class Features:

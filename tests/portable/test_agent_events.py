@@ -6,25 +6,15 @@ from evergrow_agent.guard import GE, Guard
 from evergrow_agent.timebase import Timebase
 from evergrow_protocol.cbor import loads
 from evergrow_protocol.errors import INVALID_STATE
+from stillclock import Clock
 from support import raises_code
 from tinyappliance import LEVEL, RPM, TinyAppliance
 
 NOW_S = 1_795_339_200
 
 
-class Clock:
-    now_ms = 5000
-    utc = None
-
-    def ticks_ms(self):
-        return self.now_ms
-
-    def utc_s(self):
-        return self.utc
-
-
 def make():
-    events = Events(Timebase(Clock()))
+    events = Events(Timebase(Clock(None, 5000)))
     events.boot = 7
     return events
 

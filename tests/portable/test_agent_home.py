@@ -7,6 +7,7 @@ from evergrow_agent.timebase import Timebase
 from evergrow_protocol.cbor import dumps, loads
 from evergrow_protocol.errors import BAD_TYPE, INVALID_STATE, MALFORMED, OK, OUT_OF_RANGE, STALE
 from evergrow_protocol.messages import VOICE_RATING, VOICE_WISH
+from stillclock import Clock
 from support import raises_code
 from tinyappliance import LEVEL, TinyAppliance
 
@@ -119,32 +120,22 @@ async def test_other_appliances_and_scenes_are_heard_and_retained_or_foreign_one
     assert sum(device.agent.crashes.values()) == 0
 
 
-class Clock:
-    utc = NOW_S
-
-    def ticks_ms(self):
-        return 5000
-
-    def utc_s(self):
-        return self.utc
-
-
 def test_what_was_meant_long_ago_is_stale_where_the_time_is_known():
     """EG-HOME-004"""
-    timebase = Timebase(Clock())
+    clock = Clock(NOW_S, 5000)
+    timebase = Timebase(clock)
     timebase.set_utc_s(NOW_S)
     home = Home("d1", timebase)
     home.receive_scene(dumps([1, NOW_S - STALE_S]))
     raises_code(STALE, home.receive_scene, dumps([1, NOW_S - STALE_S - 1]))
     raises_code(STALE, home.receive_event, dumps(["d2", [1, 1, NOW_S + STALE_S + 1, {0: 3, 1: 0}]]))
-    Clock.utc = None
+    clock.utc = None
     home.receive_scene(dumps([1, NOW_S - 10 * STALE_S]))
-    Clock.utc = NOW_S
 
 
 def test_malformed_home_messages_are_refused_with_their_codes():
     """EG-ENC-004"""
-    home = Home("d1", Timebase(Clock()))
+    home = Home("d1", Timebase(Clock(NOW_S, 5000)))
     raises_code(MALFORMED, home.receive_event, dumps(["d2"]))
     raises_code(BAD_TYPE, home.receive_event, dumps(["d2", {}]))
     raises_code(BAD_TYPE, home.receive_event, dumps([7, [1, 1, NOW_S, {0: 3, 1: 0}]]))
@@ -155,4 +146,4 @@ def test_malformed_home_messages_are_refused_with_their_codes():
 
 def test_an_announcement_is_the_event_under_the_name_of_its_device():
     """EG-HOME-002"""
-    assert loads(Home("d1", Timebase(Clock())).announce(dumps([1, 2, [3], {0: 3}]))) == ["d1", [1, 2, [3], {0: 3}]]
+    assert loads(Home("d1", Timebase(Clock(NOW_S, 5000))).announce(dumps([1, 2, [3], {0: 3}]))) == ["d1", [1, 2, [3], {0: 3}]]

@@ -4,15 +4,9 @@ from agentworld import Cloud, Device
 from evergrow_agent.pacing import ALL, GET, HOLD_MAX_S, TELEMETRY, USAGE, Pacing
 from evergrow_protocol.cbor import dumps
 from evergrow_protocol.errors import BUSY
+from stillclock import Clock
 
 HEAP = "512K"
-
-
-class Clock:
-    now_ms = 0
-
-    def ticks_ms(self):
-        return self.now_ms
 
 
 def bench():

@@ -2,7 +2,8 @@
 
 from evergrow_agent.seentime import SAVE_S, SeenTime
 from faultyflash import FaultyFlash
-from trustkit import DAY, NOW, Clock
+from stillclock import Clock
+from trustkit import DAY, NOW
 
 
 def boot(flash, utc, needed=True):

@@ -6,19 +6,12 @@ from evergrow_protocol.cbor import loads
 from evergrow_protocol.errors import OUT_OF_RANGE, STORAGE, TOO_LARGE
 from evergrow_protocol.messages import VOICE_RATING, VOICE_TEXT_MAX, VOICE_WISH
 from faultyflash import BEFORE, FaultyFlash
+from stillclock import Clock
 from support import raises_code
 
 
-class Clock:
-    def ticks_ms(self):
-        return 5000
-
-    def utc_s(self):
-        return None
-
-
 def make(flash, boot=7):
-    voice = Voice(flash, Timebase(Clock()))
+    voice = Voice(flash, Timebase(Clock(None, 5000)))
     voice.boot = boot
     return voice
 

@@ -9,6 +9,7 @@ from evergrow_protocol.cbor import Tag, dumps
 from evergrow_protocol.grant import GRANT, REVOCATIONS
 from faultyflash import FaultyFlash
 from installkit import signer
+from stillclock import Clock
 
 NOW = 1_795_339_200
 DAY = 86_400
@@ -86,28 +87,6 @@ def with_grant(flash=None, payload=None):
     store = Grants(flash)
     accept(store, payload or grant_of())
     return flash, store
-
-
-class Clock:
-    """`now_ms` and `utc`, to be set; `utc` None: unknown. It does not run by itself."""
-
-    def __init__(self, utc=NOW):
-        self.now_ms = 0
-        self.utc = utc
-
-    def ticks_ms(self):
-        return self.now_ms
-
-    def utc_s(self):
-        return self.utc
-
-    def set_utc_s(self, utc_s):
-        self.utc = utc_s
-
-    def run(self, seconds):
-        self.now_ms += 1000 * seconds
-        if self.utc is not None:
-            self.utc += seconds
 
 
 class Boot:
