@@ -20,8 +20,9 @@ Configuration, a JSON object; all but the first four may be left out:
 
 Events are dicts with `event` and more (see `Device`); `main` prints each as a line of JSON. Commands are lines of text on
 standard input, what a person does at the appliance: `start ID`, `stop`, `remote 0|1`, `set DIAL DEGREES`, and what this one
-has, say `door 0|1` (see evergrow_sim.appliances.catalogue); and `heap`, `quit`. The end of input is `quit`, so that no device
-outlives what started it. A power cut is the end of the process without any of this.
+has, say `door 0|1` (see evergrow_sim.appliances.catalogue); `scene N`, which reaches it as from its home's hub; `look MINUTES`:
+what sensors and actuators show then; and `heap`, `quit`. The end of input is `quit`, so that no device outlives what started it.
+A power cut is the end of the process without any of this.
 """
 
 import asyncio
@@ -71,6 +72,7 @@ class Device:
     crash         text: a task of the agent failed and was started again
     watchdog      missed: a real board would have been reset
     refused       command, code, text: what a person asked for is not possible now
+    look          minutes, signals [[id, value], ...], actuators [[id, value], ...]; a sensor that does not answer is left out
     heap          free, allocated (bytes; MicroPython), after a collection; before it comes what `mem_info` prints
     stopped       missed, crashes
     failed        text: no configuration that works, or a fault of the simulation
@@ -125,6 +127,10 @@ class Device:
                 self.appliance.remote_enable = bool(int(argument))
             elif word == "set":
                 self._set(argument)
+            elif word == "scene":
+                self.agent.home.on_scene(int(argument))
+            elif word == "look":
+                asyncio.create_task(self._show(int(argument)))  # noqa: RUF006 - it ends with the loop
             elif word == "heap":
                 free, allocated = _heap()
                 if micropython is not None:
@@ -144,6 +150,17 @@ class Device:
         if name not in dials:
             raise ValueError(f"no dial {name!r}, there are {', '.join(sorted(dials)) or 'none'}")
         self.agent.guard.preset(dials[name], round(float(degrees) * 10))
+
+    async def _show(self, minutes: int) -> None:
+        await self.board.clock.sleep_ms(60_000 * minutes)
+        signals = []
+        for signal in self.appliance.signals:
+            try:
+                signals.append([signal, self.appliance.read(signal)])
+            except OSError:
+                pass  # no answer is nothing to show
+        actuators = [[actuator, self.agent.guard.value(actuator)] for actuator in sorted(self.appliance.limits)]
+        self.emit({"event": "look", "minutes": minutes, "signals": signals, "actuators": actuators})
 
     async def _world(self, work: "Callable[[], Awaitable[None]]") -> None:
         """A fault in the simulation itself ends the device: nothing that it showed would mean anything."""

@@ -81,7 +81,7 @@ def try_it(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with a feature.toml.")],
     runtime: Annotated[str | None, typer.Option(help="micropython or cpython; both, if it is not said.")] = None,
     programme: Annotated[int | None, typer.Option(help="To be run; default: the feature's own, or a short one.")] = None,
-    do: Annotated[list[str] | None, typer.Option(help="What a person does: 'door 0', 'set room 22', or 'scene 3'.")] = None,
+    do: Annotated[list[str] | None, typer.Option(help="What a person does: 'door 0', 'set room 22'; 'scene 3', 'wait'.")] = None,
     minutes: Annotated[int, typer.Option(min=1, help="Of the appliance's time after each of these.")] = 10,
     as_json: Json = False,
 ) -> None:
@@ -109,7 +109,21 @@ def _told(result: Any) -> dict[str, Any]:
     """What people look for in the result of a test."""
     records = [{key: row[key] for key in ("programme", "features", "meters")} for row in result.records]
     told = [f"{row['event']} {row['what']} {'' if row['value'] is None else row['value']}".rstrip() for row in result.events]
-    return {"state": result.state, "bytes": result.bytes, "install_ms": result.ms, "records": records, "events": told}
+    installed = {"state": result.state, "bytes": result.bytes, "install_ms": result.ms}
+    return {**installed, "shown": _changes(result.shown), "records": records, "events": told}
+
+
+def _changes(shown: list[dict[str, Any]]) -> list[str]:
+    """A line for each action: what the appliance shows then, but for what it showed before."""
+    names = load()
+    units = {entry.name: entry for table in (names.signals, names.actuators) for entry in table}
+    lines = []
+    before: dict[str, Any] = {}
+    for row in shown:
+        new = [f"{name} {units[name].format(value)}" for name, value in row.items() if name != "do" and before.get(name) != value]
+        lines.append(f"{row['do']}: {', '.join(new)}")
+        before = row
+    return lines
 
 
 @app.command(epilog="Example: evergrow feature sign build/spin-1400.suit --key keys/maker.key")

@@ -13,7 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
-from evergrow_cloud import devices, events, naming, offers, scenes, usage, view
+from evergrow_agent.programme import Programme
+from evergrow_cloud import devices, events, naming, offers, usage, view
 from evergrow_cloud.link import run as run_loop
 from evergrow_cloud.service import Cloud
 from evergrow_cloud.store import Store
@@ -31,23 +32,25 @@ RUNTIMES = ("micropython", "cpython")
 TENANT, DEVICE, HOME = "test", "appliance", "home"
 PUBLISHER = 2
 HEAP = "384K"
-SPEED = 500
+SPEED = 1500
 _PATIENCE_S = 90.0
 _POLL_S = 0.05
-_SCENE = "scene "
+START, WAIT = "start", "wait"
 
 T = TypeVar("T")
 
 
 @dataclass
 class Result:
-    """What happened on one interpreter. `wrong`: "" when all went well, else what did not, in a sentence."""
+    """What happened on one interpreter. `wrong`: "" when all went well, else what did not, in a sentence. `shown`: at the
+    start and after each action, [{"do": it, signal or actuator name: value in the registry's scale, ...}]."""
 
     runtime: str
     wrong: str = ""
     state: str = ""
     bytes: int = 0
     ms: int = 0
+    shown: list[dict[str, Any]] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
 
@@ -68,17 +71,18 @@ def run(
     say: Callable[[str], None],
 ) -> list[Result]:
     """Test the feature in `directory` on each interpreter. `programme`: that is run, None: the feature's own, or a short one.
-    `actions`: lines of what a person does (`door 0`), and `scene N`; each is followed by `minutes` of the appliance's time.
+    `actions`: what a person does (`door 0`), `scene N`, or `wait` for nothing; each is followed by `minutes` of the appliance's
+    time.
 
     Raises FeatureError, as `feature_build.build`.
     """
-    target = tomllib.loads((directory / feature_build.SOURCE).read_text(encoding="utf-8")).get("target", {})
     built = feature_build.build(directory)
+    source = tomllib.loads((directory / feature_build.SOURCE).read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory(prefix="evergrow-test-") as folder:
         prefix = bytes(Manifest(Envelope(built.envelope)).components[0][0]).decode()
         key = keys.new_key(Path(folder), "test", PUBLISHER, prefix)
         signed = Built(built.name, signing.sign_envelope(built.envelope, key), built.payloads)
-        trial = _Trial(signed, target["class"], target["vendor"], key, programme, actions, minutes)
+        trial = _Trial(signed, source, key, programme, actions, minutes)
         results = []
         for runtime in runtimes:
             if runtime == "micropython" and find_spec("micropython_unix") is None:
@@ -90,18 +94,22 @@ def run(
 
 class _Trial:
     def __init__(
-        self, built: Built, klass: str, vendor: str, key: Any, programme: int | None, actions: Sequence[str], minutes: int
+        self, built: Built, source: dict[str, Any], key: Any, programme: int | None, actions: Sequence[str], minutes: int
     ) -> None:
         self._built = built
-        self._klass = klass
-        self._vendor = vendor
+        klass = self._klass = source["target"]["class"]
+        self._vendor = source["target"]["vendor"]
+        self._code = source.get("code", {})
         self._key = key
         self._actions = actions
         self._minutes = minutes
         body = feature.parse(built.payloads.get(1) or bytes(Envelope(built.envelope).payloads[feature_build.INTEGRATED]))
         self._feature = body.id
-        self._programme = programme or (body.id if body.kind == feature.PROGRAMME else None)
         self._names = load()
+        self._base: int = getattr(catalogue.make(klass), "base_programme", 0)  # runs by itself
+        own = None if body.programme is None else Programme(body.programme, _Any(), _Any())
+        self._programme = programme or (own.id if own else self._base or self._first_programme())
+        self._continuous = bool((own if own and own.id == self._programme else self._appliances(self._programme)).period_s)
 
     async def run(self, runtime: str, folder: Path) -> Result:
         result = Result(runtime)
@@ -115,7 +123,7 @@ class _Trial:
                 await device.wait_for("connected", _PATIENCE_S)
                 try:
                     await self._install(store, result)
-                    await self._use(store, device)
+                    await self._use(store, device, result)
                     self._look(store, result)
                 except _Wrong as wrong:
                     result.wrong = str(wrong)
@@ -160,27 +168,45 @@ class _Trial:
             text = report.text if report else ""
             raise _Wrong(f"{result.state}, code {found.code} ({view.code_name(found.code or 0)}): {text}")
 
-    async def _use(self, store: Store, device: DeviceProcess | DeviceTask) -> None:
+    async def _use(self, store: Store, device: DeviceProcess | DeviceTask, result: Result) -> None:
         since = len(device.events)
-        continuous = hasattr(catalogue.make(self._klass), "base_programme")
-        if not continuous or self._programme is not None:
-            number = self._programme or self._first_programme()
-            device.command(f"start {number}")
-            what = f"the start of programme {number}"
+        if self._programme != self._base:
+            device.command(f"start {self._programme}")
+            what = f"the start of programme {self._programme}"
             started = await _until(lambda: _first(list(device.events)[since:], "started", "refused"), what)
             if started["event"] == "refused":
-                raise _Wrong(f"programme {number} does not start: {started['text']}")
-        for action in self._actions:
-            if action.startswith(_SCENE):
-                scenes.set(store, TENANT, HOME, int(action[len(_SCENE) :]))
-            else:
-                device.command(action)
-            await asyncio.sleep(60 * self._minutes / SPEED)
-        if not continuous:
+                raise _Wrong(f"programme {self._programme} does not start: {started['text']}")
+        result.shown.append(await self._do(device, START, 0))
+        for action in self._actions or ([WAIT] if self._continuous else []):
+            result.shown.append(await self._do(device, action, self._minutes))
+        if self._continuous:
+            device.command("stop" if self._programme != self._base else f"start {self._base}")
+        else:
             ended = await _until(lambda: _first(list(device.events)[since:], "ended"), "the end of the cycle")
             if ended["outcome"]:
                 raise _Wrong(f"the cycle ended with outcome {self._names.outcomes.name(ended['outcome'])}")
-            await _until(lambda: list(usage.records(store, devices.find(store, DEVICE).id)), "the usage record")
+        device_id = devices.find(store, DEVICE).id
+        await _until(lambda: any(row.usage.programme == self._programme for row in usage.records(store, device_id)), "its record")
+
+    async def _do(self, device: DeviceProcess | DeviceTask, action: str, minutes: int) -> dict[str, Any]:
+        since = len(device.events)
+        if action not in (START, WAIT):
+            device.command(action)
+        device.command(f"look {minutes}")
+        patience_s = _PATIENCE_S + 300 * minutes / SPEED
+        what = f"what came of {action!r}"
+        look = await _until(lambda: _first(list(device.events)[since:], "look", "refused"), what, patience_s)
+        if look["event"] == "refused":
+            raise _Wrong(f"{action!r} is refused: {look['text']}")
+        tables = ((self._names.signals, look["signals"]), (self._names.actuators, look["actuators"]))
+        return {"do": action, **{table.name(number): value for table, rows in tables for number, value in rows}}
+
+    def _appliances(self, number: int) -> Programme:
+        """A programme that the appliance was made with. FeatureError."""
+        data = catalogue.make(self._klass).programmes.get(number)
+        if data is None:
+            raise FeatureError(f"this {self._klass} has no programme {number}")
+        return Programme(data, _Any(), _Any())
 
     def _first_programme(self) -> int:
         """The quick one of the appliance, or its first."""
@@ -194,18 +220,31 @@ class _Trial:
 
     def _told(self, store: Store, result: Result) -> None:
         device_id = devices.find(store, DEVICE).id
+        meters = {f"usage-{number}": name for name, number in self._code.get("meters", {}).items()}
         known = naming.of_device(store, device_id)
         result.records = [view.record(record, self._names, known) for record in usage.records(store, device_id)]
+        for record in result.records:
+            record["meters"] = {meters.get(name, name): value for name, value in record["meters"].items()}
+        own = {f"event-{number}": name for name, number in self._code.get("events", {}).items()}
         result.events = [view.event(record, self._names) for record in events.newest(store, device_id)]
+        for event in result.events:
+            event["event"] = own.get(event["event"], event["event"])
 
 
 def _first(found: Sequence[dict[str, Any]], *names: str) -> dict[str, Any] | None:
     return next((event for event in found if event["event"] in names), None)
 
 
-async def _until(look: Callable[[], T | None], what: str) -> T:
-    for _ in range(int(_PATIENCE_S / _POLL_S)):
+class _Any:
+    """Holds every id: whether a programme may name it is for the device to judge."""
+
+    def __contains__(self, number: object) -> bool:
+        return True
+
+
+async def _until(look: Callable[[], T | None], what: str, patience_s: float = _PATIENCE_S) -> T:
+    for _ in range(int(patience_s / _POLL_S)):
         if found := look():
             return found
         await asyncio.sleep(_POLL_S)
-    raise _Wrong(f"{what} did not come within {_PATIENCE_S:g} s")
+    raise _Wrong(f"{what} did not come within {patience_s:g} s")
