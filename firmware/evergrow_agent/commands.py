@@ -2,7 +2,17 @@
 
 from evergrow_agent import checked
 from evergrow_protocol import messages
-from evergrow_protocol.errors import BAD_TYPE, EXPIRED, INVALID_STATE, OK, OUT_OF_RANGE, STORAGE, UNKNOWN_KIND, ProtocolError
+from evergrow_protocol.errors import (
+    BAD_TYPE,
+    EXPIRED,
+    INVALID_STATE,
+    MALFORMED,
+    OK,
+    OUT_OF_RANGE,
+    STORAGE,
+    UNKNOWN_KIND,
+    ProtocolError,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,9 +90,7 @@ class Commands:
             raise ProtocolError(EXPIRED, f"deadline {deadline_s} has passed, it is {utc_s}")
 
     def _start(self, command_id: int, args: "dict[int, Any]", now_ms: int) -> None:
-        programme = args.get(0)
-        if type(programme) is not int:
-            raise ProtocolError(BAD_TYPE, "start needs a programme")
+        programme = messages.need(args, 0, "programme")
         if not 0 < programme <= _PROGRAMME_MAX:
             raise ProtocolError(OUT_OF_RANGE, f"programme {programme} is not in 1..{_PROGRAMME_MAX}")
         if not getattr(self._appliance, "remote_enable", False):
@@ -100,12 +108,13 @@ class Commands:
         elif command == messages.COMMAND_REBIRTH:
             self.rebirth()
         elif command == messages.COMMAND_ACKNOWLEDGE:
-            self.acknowledge(messages.parse_acknowledge(args))
+            self.acknowledge(messages.need(args, 0, "event"))
         elif command == messages.COMMAND_CONSENT:
-            agreed = args.get(2)
-            if type(agreed) is not bool:
+            if 2 not in args:
+                raise ProtocolError(MALFORMED, "no consent")
+            if type(args[2]) is not bool:
                 raise ProtocolError(BAD_TYPE, "consent is true or false")
-            self._change(self.consent(*_feature(args), agreed))
+            self._change(self.consent(*_feature(args), args[2]))
         elif command == messages.COMMAND_REMOVE:
             self._change(self.remove(*_feature(args)))
         else:
@@ -125,10 +134,7 @@ class Commands:
 
 
 def _feature(args: "dict[int, Any]") -> "tuple[int, int]":
-    publisher, feature = args.get(0), args.get(1)
-    if type(publisher) is not int or type(feature) is not int:
-        raise ProtocolError(BAD_TYPE, "a feature is named by publisher and number")
-    return publisher, feature
+    return messages.need(args, 0, "publisher"), messages.need(args, 1, "feature")
 
 
 def _nothing() -> None:

@@ -12,7 +12,7 @@ import cbor2
 
 from evergrow_cloud import devicekeys, devices, strict, wire
 from evergrow_cloud.errors import CloudError
-from evergrow_cloud.messages import EntitlementAnswer, Id
+from evergrow_cloud.messages import EntitlementAnswer
 from evergrow_cloud.store import Store
 from evergrow_protocol import errors as codes
 
@@ -43,7 +43,7 @@ class Terms:
 class Issued:
     """The newest entitlement of a device to a feature. `code`: what the device answered, None before it did."""
 
-    publisher: Id
+    publisher: int
     feature: int
     sequence: int
     uses: int | None

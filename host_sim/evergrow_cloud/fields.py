@@ -5,11 +5,9 @@ from typing import Any
 
 from evergrow_cloud import strict
 from evergrow_cloud.errors import WireError
-from evergrow_cloud.messages import Id
 from evergrow_protocol import errors as codes
 
 MAX_UINT32 = 2**32 - 1
-MAX_TEXT_BYTES = 128
 
 
 def array(value: Any, least: int, what: str, most: int = strict.MAX_ITEMS) -> list[Any]:
@@ -53,13 +51,9 @@ def integer(value: Any, what: str, least: int, most: int) -> int:
     return value
 
 
-def text(value: Any, what: str, most: int = MAX_TEXT_BYTES) -> str:
+def text(value: Any, what: str, most: int) -> str:
     if not isinstance(value, str):
         raise WireError(codes.BAD_TYPE, f"{what} is text")
     if len(value.encode()) > most:
         raise WireError(codes.TOO_LARGE, f"{what} has {len(value.encode())} bytes, {most} at most")
     return value
-
-
-def identifier(value: Any, what: str) -> Id:
-    return text(value, what) if isinstance(value, str) else uint(value, what)

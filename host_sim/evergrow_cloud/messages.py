@@ -3,21 +3,18 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-Id = int | str
-"""Of a publisher, a class, a model: the registry's number, or a name."""
-
 
 class Feature(NamedTuple):
     """A feature as usage names it."""
 
-    publisher: Id
+    publisher: int
     feature: int
 
 
 class Use(NamedTuple):
     """What the cycles in a merged record used of a feature; `trials` of them under a trial."""
 
-    publisher: Id
+    publisher: int
     feature: int
     cycles: int
     duration_s: int
@@ -29,7 +26,7 @@ class Use(NamedTuple):
 class FeatureVersion(NamedTuple):
     """A feature as birth and reports name it: `sequence` is that of its manifest."""
 
-    publisher: Id
+    publisher: int
     feature: int
     sequence: int
 
@@ -53,16 +50,16 @@ class Birth:
     header: Header
     minor: int
     registry_version: int
-    device_class: Id
-    model: Id
-    firmware: Id
-    interpreter: tuple[Id, ...]
+    device_class: int
+    model: str
+    firmware: str
+    interpreter: tuple[str, ...]
     features: tuple[FeatureVersion, ...]
     max_packet_bytes: int
     block_bytes: int
     flags: int
     heap_free_bytes: int | None
-    grants: tuple[tuple[Id, int], ...] | None = None  # (publisher, sequence), of a device with a root key
+    grants: tuple[tuple[int, int], ...] | None = None  # (publisher, sequence), of a device with a root key
     revocations: int | None = None
 
     @property
@@ -218,7 +215,7 @@ class EntitlementAnswer:
     """What became of an entitlement; all 0 but the code for one that the device could not read."""
 
     header: Header
-    publisher: Id
+    publisher: int
     feature: int
     sequence: int
     code: int

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping
 import cbor2
 
 from evergrow_cloud import manifests
-from evergrow_cloud.messages import FeatureVersion, Id
+from evergrow_cloud.messages import FeatureVersion
 from evergrow_cloud.store import Store
 
 MAX_CHARS = 64
 
 _ID, _NAME = 1, 2  # of a feature's body (SPEC section 9)
 
-Names = Mapping[tuple[Id, int], str]
+Names = Mapping[tuple[int, int], str]
 """{(publisher, feature): name}"""
 
 

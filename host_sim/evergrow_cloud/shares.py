@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from evergrow_cloud.errors import TariffError
-from evergrow_cloud.messages import Id
 from evergrow_cloud.usage import Share
 
 MAX_DECIMALS = 6
@@ -37,7 +36,7 @@ class Price:
 class Tariff:
     currency: str
     decimals: int
-    prices: dict[tuple[Id, int], Price]
+    prices: dict[tuple[int, int], Price]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class Earning:
     None for a feature that the tariff does not price.
     """
 
-    publisher: Id
+    publisher: int
     feature: int
     uses: int
     paid: int
@@ -71,7 +70,7 @@ def read(path: Path) -> Tariff:
         raise TariffError(f"{path}: decimals is a number from 0 to {MAX_DECIMALS}")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise TariffError(f"{path}: features are tables: [[feature]]")
-    prices: dict[tuple[Id, int], Price] = {}
+    prices: dict[tuple[int, int], Price] = {}
     for number, row in enumerate(rows, 1):
         owner, price = _price(row, f"{path}: [[feature]] {number}")
         if owner in prices:
@@ -96,7 +95,7 @@ def earnings(usage: Iterable[Share], tariff: Tariff) -> list[Earning]:
     return found
 
 
-def _price(row: dict[str, Any], where: str) -> tuple[tuple[Id, int], Price]:
+def _price(row: dict[str, Any], where: str) -> tuple[tuple[int, int], Price]:
     if set(row) != _KEYS:
         raise TariffError(f"{where} needs {', '.join(sorted(_KEYS))}, and nothing else")
     for key in ("publisher", "feature"):

@@ -6,7 +6,7 @@ from typing import Literal, cast
 
 from evergrow_cloud import chain, devices, wire
 from evergrow_cloud.dating import Bounds, TimeSource, bounds, date
-from evergrow_cloud.messages import Id, Usage
+from evergrow_cloud.messages import Usage
 from evergrow_cloud.store import Store
 
 ACK_WINDOW = 1024
@@ -29,7 +29,7 @@ class Share:
     `trials`: those under a trial, for which nobody is paid (EG-ENT-011).
     """
 
-    publisher: Id
+    publisher: int
     feature: int
     cycles: int
     finished: int
@@ -83,7 +83,7 @@ def record(store: Store, device_id: int, usage: Usage, max_conflicts: int) -> Li
     return "conflict"
 
 
-def uses(usage: Usage) -> list[tuple[Id, int, int, int, int, int, int]]:
+def uses(usage: Usage) -> list[tuple[int, int, int, int, int, int, int]]:
     """(publisher, feature, cycles, finished, energy_wh, water_ml, trials) of each feature that a record tells of."""
     if usage.merged_cycles is not None:
         return [(use.publisher, use.feature, use.cycles, 0, use.energy_wh, use.water_ml, use.trials) for use in usage.uses]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from evergrow_cloud import wire
-from evergrow_cloud.messages import Id, Voice
+from evergrow_cloud.messages import Voice
 from evergrow_cloud.store import Store
 
 RATING, WISH = 1, 2
@@ -26,7 +26,7 @@ class Saying:
 class Opinion:
     """Of one feature: how many ratings, and their mean."""
 
-    publisher: Id
+    publisher: int
     feature: int
     ratings: int
     mean: float

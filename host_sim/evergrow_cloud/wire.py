@@ -5,13 +5,14 @@ This is the second implementation of the wire format, on cbor2, and knows nothin
 (EG-ENC-003, 006), unknown negative keys are refused. A message is refused whole or accepted whole (EG-ENC-004).
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from typing import Any
 
 from evergrow_cloud import columns, strict
 from evergrow_cloud.errors import WireError
-from evergrow_cloud.fields import MAX_UINT32, array, identifier, integer, mapping, maybe, need, text, uint
+from evergrow_cloud.fields import MAX_UINT32, array, integer, mapping, maybe, need, text, uint
 from evergrow_cloud.messages import (
     Birth,
     BlockRequest,
@@ -22,7 +23,6 @@ from evergrow_cloud.messages import (
     FeatureReport,
     FeatureVersion,
     Header,
-    Id,
     Message,
     Response,
     State,
@@ -39,9 +39,15 @@ MAX_GRANTS = 64
 MAX_RECORDS = 1024
 MAX_SIGNALS = 64
 MAX_BITMAP_BYTES = 128
-MAX_ALARMS = 64
+MAX_ALARMS = 16
+MAX_NAME_BYTES = 64
+MAX_REMARK_BYTES = 80  # EG-ERR-001
 MAX_VOICE_BYTES = 140
+MAX_PUBLISHER = 2**16 - 1
+MAX_MS = 2**53 - 1
 TAG_BYTES = 8
+
+_ID = re.compile("[a-z0-9-]{1,32}").fullmatch
 
 
 def decode(kind: str, data: bytes) -> Message:
@@ -52,7 +58,7 @@ def decode(kind: str, data: bytes) -> Message:
     if decoder is None:
         raise WireError(codes.UNKNOWN_KIND, f"no kind up/{kind[:32]}")
     header, body, _ = _envelope(strict.loads(data))
-    return decoder(header, body)
+    return decoder(header if kind == "state" else _counted(header), body)
 
 
 def welcome(boot: int, birth_seq: int, utc_s: int, credits: tuple[int, int] | None = None) -> bytes:
@@ -119,7 +125,10 @@ def without_text(voice: bytes) -> bytes:
 def home_event(data: bytes) -> tuple[str, Event]:
     """home/event -> (the device that says it, its event). Raises WireError."""
     device, event = array(strict.loads(data), 2, "a home event")[:2]
-    return text(device, "device"), _event(*_envelope(event)[:2])
+    header, body, _ = _envelope(event)
+    if not _ID(text(device, "device", strict.MAX_BYTES)):
+        raise WireError(codes.OUT_OF_RANGE, f"{device!r} is no id of a device")
+    return device, _event(_counted(header), body)
 
 
 def to_bitmap(offsets: Iterable[int]) -> bytes:
@@ -148,31 +157,40 @@ def _envelope(item: Any) -> tuple[Header, Any, int]:
         mapping(rest[0], "ext")
     utc_s = mono_ms = doubtful_s = None
     if isinstance(time, list):
-        mono_ms = uint(array(time, 1, "t")[0], "mono_ms")
-        if len(time) >= 3:
-            doubtful_s = uint(time[1], "utc_s")
-            uint(time[2], "quality")
+        mono_ms = uint(array(time, 1, "t")[0], "mono_ms", MAX_MS)
+        if len(time) > 1:
+            doubtful_s = uint(array(time, 3, "t")[1], "utc_s", MAX_UINT32)
+            uint(time[2], "quality", MAX_UINT32)
     else:
-        utc_s = uint(time, "t")
+        utc_s = uint(time, "t", MAX_UINT32)
     return Header(uint(boot, "boot", MAX_UINT32, least=1), uint(seq, "seq", MAX_UINT32), utc_s, mono_ms, doubtful_s), body, behind
+
+
+def _counted(header: Header) -> Header:
+    """`header`, if it is not that of a will."""
+    if not header.seq:
+        raise WireError(codes.OUT_OF_RANGE, "seq 0 is for wills")
+    return header
 
 
 def _birth(header: Header, body: Any) -> Birth:
     fields = mapping(body, "birth", range(13))
     return Birth(
         header,
-        minor=uint(need(fields, 0, "minor"), "minor"),
-        registry_version=uint(need(fields, 1, "registry version"), "registry version"),
-        device_class=identifier(need(fields, 2, "class"), "class"),
-        model=identifier(need(fields, 3, "model"), "model"),
-        firmware=identifier(need(fields, 4, "firmware version"), "firmware version"),
-        interpreter=tuple(identifier(part, "interpreter") for part in array(need(fields, 5, "interpreter"), 0, "interpreter", 8)),
-        features=tuple(_feature_version(item) for item in array(fields.get(6, []), 0, "features", MAX_FEATURES)),
+        minor=uint(need(fields, 0, "minor"), "minor", MAX_UINT32),
+        registry_version=uint(need(fields, 1, "registry version"), "registry version", MAX_UINT32),
+        device_class=uint(need(fields, 2, "class"), "class", MAX_UINT32),
+        model=text(need(fields, 3, "model"), "model", MAX_NAME_BYTES),
+        firmware=text(need(fields, 4, "firmware version"), "firmware version", MAX_NAME_BYTES),
+        interpreter=tuple(
+            text(part, "interpreter", MAX_NAME_BYTES) for part in array(need(fields, 5, "interpreter"), 0, "interpreter", 8)
+        ),
+        features=tuple(_feature_version(item) for item in array(need(fields, 6, "features"), 0, "features", MAX_FEATURES)),
         max_packet_bytes=uint(need(fields, 7, "max packet"), "max packet", strict.MAX_BYTES),
         block_bytes=uint(need(fields, 8, "block bytes"), "block bytes", strict.MAX_BYTES),
-        flags=uint(fields.get(9, 0), "flags"),
-        heap_free_bytes=maybe(fields, 10, "heap free"),
-        grants=None if fields.get(11) is None else tuple(_grant(item) for item in array(fields[11], 0, "grants", MAX_GRANTS)),
+        flags=uint(need(fields, 9, "flags"), "flags", MAX_UINT32),
+        heap_free_bytes=maybe(fields, 10, "heap free", MAX_UINT32),
+        grants=None if 11 not in fields else tuple(_grant(item) for item in array(fields[11], 0, "grants", MAX_GRANTS)),
         revocations=maybe(fields, 12, "revocations", MAX_UINT32),
     )
 
@@ -180,18 +198,18 @@ def _birth(header: Header, body: Any) -> Birth:
 def _state(header: Header, body: Any) -> State:
     fields = mapping(body, "state", range(8))
     remote = fields.get(5)
-    if remote is not None and not isinstance(remote, bool):
+    if 5 in fields and not isinstance(remote, bool):
         raise WireError(codes.BAD_TYPE, "remote enable is true or false")
     return State(
         header,
         link=uint(need(fields, 0, "link"), "link", 1),
-        operation=maybe(fields, 1, "operation"),
-        programme=maybe(fields, 2, "programme"),
-        phase=maybe(fields, 3, "phase"),
-        remaining_s=maybe(fields, 4, "remaining_s"),
+        operation=maybe(fields, 1, "operation", MAX_UINT32),
+        programme=maybe(fields, 2, "programme", MAX_UINT32),
+        phase=maybe(fields, 3, "phase", MAX_UINT32),
+        remaining_s=maybe(fields, 4, "remaining_s", MAX_UINT32),
         remote_enable=remote,
-        error=maybe(fields, 6, "error"),
-        config=None if fields.get(7) is None else _config_report(fields[7]),
+        error=maybe(fields, 6, "error", MAX_UINT32),
+        config=None if 7 not in fields else _config_report(fields[7]),
         alarms=tuple(uint(item, "alarm", MAX_UINT32) for item in array(fields.get(8, []), 0, "alarms", MAX_ALARMS)),
     )
 
@@ -207,15 +225,12 @@ def _config_report(item: Any) -> ConfigReport:
 
 def _event(header: Header, body: Any) -> Event:
     fields = mapping(body, "event", range(5))
-    value = fields.get(2)
-    if not header.seq:
-        raise WireError(codes.OUT_OF_RANGE, "seq 0 is for wills")
     return Event(
         header,
         event=uint(need(fields, 0, "event"), "event", MAX_UINT32),
         what=uint(need(fields, 1, "what"), "what", 3),
-        value=None if value is None else integer(value, "value", -strict.MAX_INT, strict.MAX_INT),
-        feature=_feature(fields[3]) if fields.get(3) is not None else None,
+        value=integer(fields[2], "value", -MAX_MS, MAX_MS) if 2 in fields else None,
+        feature=_feature(fields[3]) if 3 in fields else None,
         dropped=maybe(fields, 4, "dropped", MAX_UINT32) or 0,
     )
 
@@ -223,25 +238,23 @@ def _event(header: Header, body: Any) -> Event:
 def _voice(header: Header, body: Any) -> Voice:
     fields = mapping(body, "voice", range(5))
     kind = uint(need(fields, 0, "kind"), "kind", 2, least=1)
-    usage = fields.get(1)
+    usage = None
     words = fields.get(4)
-    if not header.seq:
-        raise WireError(codes.OUT_OF_RANGE, "seq 0 is for wills")
-    if usage is not None:
-        boot, seq = array(usage, 2, "usage")[:2]
-        usage = (uint(boot, "boot", least=1), uint(seq, "seq", MAX_UINT32, least=1))
-    if words is not None and len(text(words, "text", MAX_VOICE_BYTES)) == 0:
+    if 1 in fields:
+        boot, seq = array(fields[1], 2, "usage")[:2]
+        usage = (uint(boot, "boot", MAX_UINT32, least=1), uint(seq, "seq", MAX_UINT32, least=1))
+    if 4 in fields and len(text(words, "text", MAX_VOICE_BYTES)) == 0:
         raise WireError(codes.OUT_OF_RANGE, "a text that is empty is left out")
     value = uint(need(fields, 3, "value"), "value", MAX_UINT32)
     if kind == 1 and not 1 <= value <= 5:
         raise WireError(codes.OUT_OF_RANGE, f"a rating is 1 to 5, not {value}")
-    feature = _feature(fields[2]) if fields.get(2) is not None else None
+    feature = _feature(fields[2]) if 2 in fields else None
     return Voice(header, kind, value, usage, feature, words)
 
 
 def _sync(header: Header, body: Any) -> Sync:
     mono_ms, utc_s = array(body, 2, "sync")[:2]
-    return Sync(header, uint(mono_ms, "mono_ms"), uint(utc_s, "utc_s"))
+    return Sync(header, uint(mono_ms, "mono_ms", MAX_MS), uint(utc_s, "utc_s", MAX_UINT32))
 
 
 def _usage(data: bytes) -> tuple[Usage, ...]:
@@ -256,24 +269,25 @@ def _usage(data: bytes) -> tuple[Usage, ...]:
 
 def _usage_record(item: Any, raw: bytes) -> Usage:
     header, body, behind = _envelope(item)
-    if not header.seq:
-        raise WireError(codes.OUT_OF_RANGE, "seq 0 is for wills")
-    fields = mapping(body, "usage", range(18))
+    _counted(header)
+    fields = mapping(body, "usage", range(19))
     temp_max = fields.get(6)
     merged = fields.get(9)
+    if (0 in fields) == (9 in fields):
+        raise WireError(codes.MALFORMED, "usage has either a programme (key 0) or stands for several cycles (key 9)")
     return Usage(
         header,
-        programme=0 if merged is not None else uint(need(fields, 0, "programme"), "programme", MAX_UINT32),
+        programme=0 if 9 in fields else uint(fields[0], "programme", MAX_UINT32),
         outcome=uint(fields.get(1, 0), "outcome", MAX_UINT32),
         duration_s=uint(need(fields, 2, "duration_s"), "duration_s", MAX_UINT32),
-        features=_features(fields.get(3)),
+        features=_features(fields[3]) if 3 in fields else (),
         energy_wh=maybe(fields, 4, "energy_wh", MAX_UINT32),
         water_ml=maybe(fields, 5, "water_ml", MAX_UINT32),
-        temp_max=None if temp_max is None else integer(temp_max, "temp_max", -MAX_UINT32, MAX_UINT32),
+        temp_max=None if 6 not in fields else integer(temp_max, "temp_max", -MAX_UINT32, MAX_UINT32),
         spin_max_rpm=maybe(fields, 7, "spin_max_rpm", MAX_UINT32),
         error=maybe(fields, 8, "error", MAX_UINT32),
-        merged_cycles=None if merged is None else uint(merged, "merged cycles", MAX_UINT32),
-        uses=_uses(fields.get(16)),
+        merged_cycles=None if 9 not in fields else uint(merged, "merged cycles", MAX_UINT32),
+        uses=_uses(fields[16]) if 16 in fields else (),
         unlisted=uint(fields.get(17, 0), "unlisted", MAX_UINT32),
         trials=uint(fields.get(18, 0), "trials", MAX_UINT32),
         meters={key: value for key, value in fields.items() if key > 9 and key not in (16, 17, 18) and type(value) is int},
@@ -284,22 +298,18 @@ def _usage_record(item: Any, raw: bytes) -> Usage:
 
 
 def _features(items: Any) -> tuple[Feature, ...]:
-    """`[publisher, feature, publisher, feature, ...]`; None for none."""
-    if items is None:
-        return ()
+    """`[publisher, feature, publisher, feature, ...]`."""
     numbers = array(items, 0, "features", 2 * MAX_FEATURES)
     if len(numbers) % 2:
         raise WireError(codes.MALFORMED, "a feature without its number")
     return tuple(
-        Feature(identifier(publisher, "publisher"), uint(feature, "feature", MAX_UINT32))
+        Feature(uint(publisher, "publisher", MAX_PUBLISHER), uint(feature, "feature", MAX_UINT32))
         for publisher, feature in zip(numbers[::2], numbers[1::2], strict=True)
     )
 
 
 def _uses(items: Any) -> tuple[Use, ...]:
-    """`[publisher, feature, sums, ...]` of a merged record; None for none."""
-    if items is None:
-        return ()
+    """`[publisher, feature, sums, ...]` of a merged record."""
     parts = array(items, 0, "uses of features", 3 * MAX_FEATURES)
     if len(parts) % 3:
         raise WireError(codes.MALFORMED, "a feature without its sums")
@@ -309,7 +319,7 @@ def _uses(items: Any) -> tuple[Use, ...]:
 def _use(publisher: Any, feature: Any, sums: Any) -> Use:
     fields = mapping(sums, "sums")
     return Use(
-        identifier(publisher, "publisher"),
+        uint(publisher, "publisher", MAX_PUBLISHER),
         uint(feature, "feature", MAX_UINT32),
         cycles=uint(need(fields, 9, "cycles"), "cycles", MAX_UINT32),
         duration_s=uint(fields.get(2, 0), "duration_s", MAX_UINT32),
@@ -322,6 +332,8 @@ def _use(publisher: Any, feature: Any, sums: Any) -> Use:
 def _telemetry(header: Header, body: Any) -> Telemetry:
     fields = mapping(body, "telemetry", range(4))
     encoded = mapping(need(fields, 1, "columns"), "columns")
+    for signal in encoded:
+        uint(signal, "signal", MAX_UINT32)
     if len(encoded) > MAX_SIGNALS:
         raise WireError(codes.TOO_LARGE, f"{len(encoded)} signals, {MAX_SIGNALS} at most")
     if not encoded:
@@ -362,7 +374,7 @@ def _block_request(header: Header, body: Any) -> BlockRequest:
         raise WireError(codes.TOO_LARGE, f"{len(wanted)} bytes of bitmap, {MAX_BITMAP_BYTES} at most")
     return BlockRequest(
         header,
-        uint(transfer, "transfer"),
+        uint(transfer, "transfer", MAX_UINT32),
         uint(payload, "payload", MAX_UINT32),
         uint(block_bytes, "block bytes", strict.MAX_BYTES, least=1),
         uint(first, "first", MAX_UINT32),
@@ -372,42 +384,43 @@ def _block_request(header: Header, body: Any) -> BlockRequest:
 
 def _feature_report(header: Header, body: Any) -> FeatureReport:
     fields = mapping(body, "a feature report", range(10))
-    remark = fields.get(9)
     return FeatureReport(
         header,
-        transfer=uint(need(fields, 0, "transfer"), "transfer"),
+        transfer=uint(need(fields, 0, "transfer"), "transfer", MAX_UINT32),
         code=uint(need(fields, 1, "code"), "code", MAX_UINT32),
         state=uint(need(fields, 2, "state"), "state", MAX_UINT32),
-        feature=_feature_version(fields[3]) if fields.get(3) is not None else None,
-        bytes=maybe(fields, 4, "bytes"),
-        blocks=maybe(fields, 5, "blocks"),
-        ms=maybe(fields, 6, "ms"),
-        verify_ms=maybe(fields, 7, "verify ms"),
-        hash_calls=maybe(fields, 8, "hash calls"),
-        text=None if remark is None else text(remark, "text"),
+        feature=_feature_version(fields[3]) if 3 in fields else None,
+        bytes=maybe(fields, 4, "bytes", MAX_UINT32),
+        blocks=maybe(fields, 5, "blocks", MAX_UINT32),
+        ms=maybe(fields, 6, "ms", MAX_MS),
+        verify_ms=maybe(fields, 7, "verify ms", MAX_MS),
+        hash_calls=maybe(fields, 8, "hash calls", MAX_UINT32),
+        text=text(fields[9], "text", MAX_REMARK_BYTES) if 9 in fields else None,
     )
 
 
 def _feature(item: Any) -> Feature:
     publisher, feature = array(item, 2, "a feature")[:2]
-    return Feature(identifier(publisher, "publisher"), uint(feature, "feature", MAX_UINT32))
+    return Feature(uint(publisher, "publisher", MAX_PUBLISHER), uint(feature, "feature", MAX_UINT32))
 
 
 def _feature_version(item: Any) -> FeatureVersion:
     publisher, feature, sequence = array(item, 3, "a feature")[:3]
-    return FeatureVersion(identifier(publisher, "publisher"), uint(feature, "feature"), uint(sequence, "sequence"))
+    return FeatureVersion(
+        uint(publisher, "publisher", MAX_PUBLISHER), uint(feature, "feature", MAX_UINT32), uint(sequence, "sequence", MAX_UINT32)
+    )
 
 
-def _grant(item: Any) -> tuple[Id, int]:
+def _grant(item: Any) -> tuple[int, int]:
     publisher, sequence = array(item, 2, "a grant")[:2]
-    return identifier(publisher, "publisher"), uint(sequence, "sequence", MAX_UINT32)
+    return uint(publisher, "publisher", MAX_PUBLISHER), uint(sequence, "sequence", MAX_UINT32)
 
 
 def _entitlement_answer(header: Header, body: Any) -> EntitlementAnswer:
     publisher, feature, sequence, code = array(body, 4, "an answer")[:4]
     return EntitlementAnswer(
         header,
-        identifier(publisher, "publisher"),
+        uint(publisher, "publisher", MAX_PUBLISHER),
         uint(feature, "feature", MAX_UINT32),
         uint(sequence, "sequence", MAX_UINT32),
         uint(code, "code", MAX_UINT32),

@@ -7,6 +7,7 @@ Payloads are CBOR; what the schemas describe is the JSON with names that `evergr
 import json
 import re
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import Any
 
 from evergrow_protocol.message_table import Field, Kind, MessageTable, Type
@@ -135,7 +136,8 @@ def _shape(one: Type) -> dict[str, Any]:
         case "bytes":
             return {"type": "string", "pattern": "^([0-9a-f]{2})*$", "minLength": 2 * one.least, "maxLength": 2 * one.most}
         case "text":
-            return {"type": "string", "maxLength": one.most} | ({"minLength": one.least} if one.least else {})
+            pattern = {"pattern": f"^{one.pattern}$"} if one.pattern else {}
+            return {"type": "string", "maxLength": one.most} | ({"minLength": one.least} if one.least else {}) | pattern
         case "bool":
             return {"type": "boolean"}
         case "array":
@@ -143,7 +145,8 @@ def _shape(one: Type) -> dict[str, Any]:
         case "map":
             properties = {field.name: _of(field) for field in one.fields}
             required = [field.name for field in one.fields if not field.optional]
-            return _object(properties, required) | {"patternProperties": {"^[0-9]+$": {}}}
+            found = _object(properties, required) | {"patternProperties": {"^[0-9]+$": {}}}
+            return found | ({"oneOf": [{"required": [name]} for name in one.one_of]} if one.one_of else {})
         case "list":
             return {"type": "array", "items": _ref(one.of[0])} | _counts(one, "Items")
         case "rows":
@@ -159,7 +162,7 @@ def _shape(one: Type) -> dict[str, Any]:
 def _array(one: Type, body: dict[str, Any] | None) -> dict[str, Any]:
     properties = {field.name: body if body is not None and field.name == "body" else _of(field) for field in one.fields}
     properties["more"] = {"type": "array"}
-    return _object(properties, [field.name for field in one.fields if not field.optional])
+    return _object(properties, [field.name for field in takewhile(lambda field: not field.optional, one.fields)])
 
 
 def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:

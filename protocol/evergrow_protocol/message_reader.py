@@ -4,6 +4,7 @@ It is the third reader of the wire format, beside the device's (`messages`) and 
 flaw wherever it can, and knows both directions.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -92,7 +93,7 @@ class _Reader:
         envelope = self._table.types["envelope"]
         node = self.node("", item, envelope, parent=parent, body=self._table.types[kind.body])
         seq = next((child.item for child in node.children if child.name == "seq"), None)
-        if seq is not None and seq.value == 0 and seq.major == UINT and not kind.retained:
+        if seq is not None and seq.value == 0 and seq.major == UINT and not kind.will:
             self._flaw(OUT_OF_RANGE, "EG-ENV-002", "seq 0 is for wills", seq)
         return node
 
@@ -138,13 +139,23 @@ class _Reader:
         node = Node(name, item, type, key, parent, children)
         if type.codec:
             self._packed(node, rule)
-        if type.name == "columns" and len({message_codecs.samples(child.type, child.item) for child in children}) > 1:
-            self._flaw(OUT_OF_RANGE, rule, "columns of different lengths", item)
-        if type.name == "usage" and not {"programme", "merged"} & {child.name for child in children}:
-            self._flaw(MALFORMED, rule, "usage has no programme (key 0)", item)
-        if type.name == "tele" and len({"dt_s", "gaps"} & {child.name for child in children}) != 1:
-            self._flaw(MALFORMED, "EG-TELE-004", "telemetry has either dt_s or gaps", item)
+        if type.one_of and len(set(type.one_of) & {child.name for child in children}) != 1:
+            said = next((one.rule for one in type.fields if one.name in type.one_of and one.rule), rule)
+            self._flaw(MALFORMED, said, f"{type.name} has exactly one of {' and '.join(type.one_of)}", item)
+        self._agreement(type, item, children)
         return node
+
+    def _agreement(self, type: Type, item: Item, children: tuple[Node, ...]) -> None:
+        """What two fields say of each other."""
+        named = {child.name: child for child in children}
+        if type.name == "tele" and "columns" in named:
+            columns = (*named["columns"].children, *(child for name, child in named.items() if name == "gaps"))
+            if len({message_codecs.samples(child.type, child.item) for child in columns}) > 1:
+                self._flaw(OUT_OF_RANGE, "EG-TELE-003", "columns of different lengths", item)
+            if "gaps" in named and named["gaps"].item.content[:1] > b"\x00":
+                self._flaw(OUT_OF_RANGE, "EG-TELE-004", "the first gap is not 0", named["gaps"].item)
+        if type.name == "signal-set" and len(children) > 1 and named["max_s"].item.number < named["min_s"].item.number:
+            self._flaw(OUT_OF_RANGE, "EG-CFG-006", "max_s is less than min_s", item)
 
     def _bounds(self, name: str, item: Item, type: Type, rule: str) -> None:
         if type.shape == "int":
@@ -153,8 +164,11 @@ class _Reader:
             return
         size = item.end - item.inside
         if not type.least <= size <= type.most:
-            code = TOO_LARGE if size > type.most > type.least else OUT_OF_RANGE
+            code = TOO_LARGE if size > type.most > type.least else MALFORMED if type.codec else OUT_OF_RANGE
+            code = OUT_OF_RANGE if type.pattern else code
             self._flaw(code, rule, f"{_called(name, type)} has {size} bytes, not {type.least}..{type.most}", item)
+        elif type.pattern and not re.fullmatch(type.pattern, str(item.value)):
+            self._flaw(OUT_OF_RANGE, rule, f"{_called(name, type)} is {item.value!r}, not made of {type.pattern}", item)
 
     def _count(self, name: str, item: Item, type: Type, rule: str) -> None:
         count = item.number
@@ -175,9 +189,8 @@ class _Reader:
             one = left.pop(0)
             of = body if body is not None and one.name == "body" else self._type_of(one, nodes)
             nodes.append(self.node(one.name, child, of, one.rule, parent=type))
-        missing = [one.name for one in left if not one.optional]
-        if missing:
-            self._flaw(MALFORMED, rule, f"{_called(name, type)} ends before {missing[0]}", item)
+        if left and not left[0].optional:  # What stands behind an optional element comes with it or not at all.
+            self._flaw(MALFORMED, rule, f"{_called(name, type)} ends before {left[0].name}", item)
         return tuple(nodes)
 
     def _rows(self, name: str, item: Item, type: Type, rule: str) -> tuple[Node, ...]:

@@ -39,7 +39,8 @@ class Type:
     """`shape` is one of int, bytes, text, bool, any, array, map, list, rows, table, choice.
 
     `least`, `most`: of the value of an int, the bytes of bytes and text, the elements of a list or table, the rows of rows.
-    `fields`: of arrays and maps, and of each row.
+    `fields`: of arrays and maps, and of each row. `one_of`: those of a map of which there is exactly one. `pattern`: a regular
+    expression for the whole of a text.
     `of`: the type of a list's elements; the two of a table's keys and values; those of a choice. `registry`: which of
     its tables names the numbers; of a map or table, the keys.
     """
@@ -49,6 +50,8 @@ class Type:
     least: int = 0
     most: int = 0
     fields: tuple[Field, ...] = ()
+    one_of: tuple[str, ...] = ()
+    pattern: str = ""
     of: tuple[str, ...] = ()
     unit: str = ""
     values: Mapping[int, str] = field(default_factory=dict)
@@ -67,7 +70,7 @@ class Type:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of message. `name`: "up/usage"."""
+    """A kind of message. `name`: "up/usage". `will`: it may have seq 0."""
 
     name: str
     body: str
@@ -75,6 +78,7 @@ class Kind:
     section: str
     description: str
     retained: bool = False
+    will: bool = False
     bundle: bool = False
 
     @property
@@ -143,6 +147,8 @@ def _type(name: str, row: dict[str, Any]) -> Type:
             given["of"] = (value["keys"], value["values"])
         case "choice":
             given["of"] = tuple(value)
+    if "one_of" in row:
+        row["one_of"] = tuple(row["one_of"])
     for numbered in ("values", "bits"):
         if numbered in row:
             row[numbered] = {int(number): text for number, text in row[numbered].items()}

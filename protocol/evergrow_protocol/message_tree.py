@@ -5,9 +5,10 @@ It is as strict as SPEC.md section 1, and says which sentence is violated where.
 
 from dataclasses import dataclass
 
-from evergrow_protocol.errors import BAD_TYPE, MALFORMED, NOT_DETERMINISTIC, TOO_LARGE, ProtocolError
+from evergrow_protocol.errors import BAD_TYPE, MALFORMED, NOT_DETERMINISTIC, OUT_OF_RANGE, TOO_LARGE, ProtocolError
 
 MAX_BYTES = 65_536
+MAX_INT = 2**63 - 1  # EG-ENC-002; of negative ones -1 - MAX_INT
 MAX_DEPTH = 12
 MAX_ITEMS = 16_384
 
@@ -80,6 +81,8 @@ class _Reader:
         if self._items > MAX_ITEMS:
             raise Flaw(TOO_LARGE, "EG-ENC-005", f"more than {MAX_ITEMS} items", start)
         major, argument, inside = self._head(start)
+        if major in (UINT, NINT) and argument > MAX_INT:
+            raise Flaw(OUT_OF_RANGE, "EG-ENC-002", "an integer of more than 64 bits with its sign", start)
         if major == UINT:
             return Item(major, argument, start, inside, inside)
         if major == NINT:

@@ -228,7 +228,7 @@ def command_fields(fields: "list[Any]") -> "tuple[int, dict[int, Any], int | Non
     """The rest of a command -> (command, args, deadline in UTC seconds or None)."""
     if len(fields) < 2:
         raise ProtocolError(MALFORMED, "a command is [id, command, args, ? deadline]")
-    deadline_s = _uint(fields[2], "deadline") if len(fields) > 2 and fields[2] is not None else None
+    deadline_s = _uint(fields[2], "deadline") if len(fields) > 2 else None
     return _uint(fields[0], "command"), check_map(fields[1]), deadline_s
 
 
@@ -241,9 +241,11 @@ def parse_config(data: "Buffer") -> "tuple[int, Any]":
     return version, fields[1]
 
 
-def parse_acknowledge(args: "dict[int, Any]") -> int:
-    """Arguments of the command acknowledge -> event id of the alarm."""
-    return _uint(args.get(0), "event")
+def need(fields: "dict[int, Any]", key: int, what: str) -> int:
+    """A number that a map must have, as the arguments of a command: 1 it is not there, 4 no integer, 5 not of 32 bits."""
+    if key not in fields:
+        raise ProtocolError(MALFORMED, f"no {what}")
+    return _uint(fields[key], what)
 
 
 def parse_heard(data: "Buffer") -> "tuple[int, int]":
@@ -294,7 +296,7 @@ def parse_home_event(data: "Buffer") -> "tuple[str, int | list[int], int, int | 
     value = body.get(2)
     if value is not None and type(value) is not int:
         raise ProtocolError(BAD_TYPE, "the value of an event is an integer")
-    return check_id(fields[0]), t, _uint(body.get(0), "event"), value
+    return check_id(fields[0]), t, need(body, 0, "event"), value
 
 
 def parse_scene(data: "Buffer") -> "tuple[int, int]":

@@ -186,10 +186,10 @@ def test_the_audit_is_bounded_in_memory_and_goes_on_over_pages(store: Store) -> 
 def test_merged_records_bring_their_sums_by_feature(store: Store) -> None:
     """EG-USE-009"""
     sums = [{2: 60, 4: 6, 5: 600, 9: 3}, {2: 20, 4: 2, 5: 200, 9: 1}]
-    body = {2: 90, 4: 9, 5: 900, 9: 5, 16: [1, 1001, sums[0], "acme", 7, sums[1]], 17: 2}
+    body = {2: 90, 4: 9, 5: 900, 9: 5, 16: [1, 1001, sums[0], 9, 1007, sums[1]], 17: 2}
     put(store, cbor2.dumps([7, 1, 1_795_339_200, body]), cbor2.dumps([7, 2, [5], {0: 1, 2: 5, 3: [1, 1001], 4: 10}]))
     found = [(share.publisher, share.feature, share.cycles, share.energy_wh, share.water_ml) for share in usage.ledger(store)]
-    assert found == [(1, 1001, 4, 16, 600), ("acme", 7, 1, 2, 200)]
+    assert found == [(1, 1001, 4, 16, 600), (9, 1007, 1, 2, 200)]
     assert usage.totals(store).cycles == 6 and usage.totals(store).energy_wh == 19
     (record, _) = usage.records(store, 1)
     assert record.usage.unlisted == 2 and record.usage.uses[0].duration_s == 60

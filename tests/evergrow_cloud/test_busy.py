@@ -38,7 +38,7 @@ def test_telemetry_beyond_its_credits_is_refused_and_usage_is_not(store: Store) 
 def test_the_welcome_carries_the_credits(store: Store) -> None:
     """EG-BUSY-002"""
     service = Ingest(store, Limits(telemetry_burst=2, telemetry_per_hour=60))
-    birth = {0: 0, 1: 1, 2: 1, 3: "m", 4: "1", 5: ["m", "1", "x"], 7: 1024, 8: 512}
+    birth = {0: 0, 1: 1, 2: 1, 3: "m", 4: "1", 5: ["m", "1", "x"], 6: [], 7: 1024, 8: 512, 9: 0}
     assert sent(service, "birth", range(1, 2), birth, NOW_S) == [("welcome", [7, 1, int(NOW_S), {1: [2, 60]}])]
 
 

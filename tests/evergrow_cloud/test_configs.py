@@ -12,7 +12,7 @@ from evergrow_cloud.store import Store
 from evergrow_protocol import registry
 
 NOW_S = 1_795_339_200
-BIRTH = {0: 0, 1: 1, 2: 1, 3: "m", 4: "1", 5: ["m", "1", "x"], 7: 1024, 8: 512}
+BIRTH = {0: 0, 1: 1, 2: 1, 3: "m", 4: "1", 5: ["m", "1", "x"], 6: [], 7: 1024, 8: 512, 9: 0}
 VALUES = {2: 120}
 
 

@@ -201,7 +201,7 @@ def test_every_command_with_an_id_gets_a_code():
         (
             ((99, {}), UNKNOWN_KIND),
             ((0, {}), UNKNOWN_KIND),
-            ((START, {}), BAD_TYPE),
+            ((START, {}), MALFORMED),
             ((START, {0: "1"}), BAD_TYPE),
             ((START, {0: True}), BAD_TYPE),
             ((START, {0: 0}), OUT_OF_RANGE),

@@ -6,6 +6,7 @@ Run in the project's folder, as `make test` does.
 import json
 
 from evergrow_agent import settings
+from evergrow_agent.commands import Commands
 from evergrow_protocol import messages, topics
 from evergrow_protocol.cbor import dumps, loads
 from evergrow_protocol.errors import ProtocolError
@@ -36,8 +37,7 @@ def read(kind, data):
     """What the device makes of a message, as plain values."""
     kind = kind[3:] if kind.startswith("dn/") else kind
     if kind == "cmd":
-        command_id, fields = messages.parse_command(data)
-        return (command_id,) + messages.command_fields(fields)
+        return command(data)
     if kind == "ent":
         return bytes(messages.parse_entitlement(data))
     if kind == "welcome":
@@ -48,6 +48,36 @@ def read(kind, data):
         sets, keepalive_s, home = settings.check(values)
         return version, sets and len(sets), keepalive_s, home
     return tuple([bytes(value) if isinstance(value, memoryview) else value for value in PARSERS[kind](data)])
+
+
+class Obliging:
+    """Appliance, cycle, clock and flash that let everything happen, and keep nothing."""
+
+    remote_enable = True
+
+    def start(self, programme, now_ms, accepted):
+        pass
+
+    def stop(self, now_ms):
+        pass
+
+    def utc_s(self):
+        return 0
+
+    def read(self, name):
+        raise OSError("no flash")
+
+
+def command(data):
+    """The id of a command that the device takes; ProtocolError with its code otherwise."""
+    anything = Obliging()
+    commands = Commands(anything, anything, anything, anything)
+    commands.acknowledge = commands.rebirth = lambda *_: None
+    commands.consent = commands.remove = lambda *_: True
+    command_id, code = commands.handle(data, 0)
+    if code:
+        raise ProtocolError(code, "refused")
+    return command_id
 
 
 def code_of(function, *args):

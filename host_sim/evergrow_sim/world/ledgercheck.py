@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 
 from evergrow_cloud import audit, devices, usage
-from evergrow_cloud.messages import Id, Usage
+from evergrow_cloud.messages import Usage
 from evergrow_cloud.store import Store
 
 
 def shares(store: Store, device: str, told: Iterable[Usage]) -> str:
     """"" if what the ledger has of each publisher and feature is what the device's records add up to, else what differs."""
-    wanted: dict[tuple[Id, int], tuple[int, int, int]] = {}
+    wanted: dict[tuple[int, int], tuple[int, int, int]] = {}
     for record in told:
         for publisher, feature, cycles, _, energy_wh, water_ml, _ in usage.uses(record):
             before = wanted.get((publisher, feature), (0, 0, 0))
