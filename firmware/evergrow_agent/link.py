@@ -89,6 +89,7 @@ class Link:
         self._tenant = identity.tenant
         self._home_id = ""
         self._home_filter = ""
+        self._home_left = ""  # the filter of the home that it belonged to, while the broker may still hold it
         self._home_due = False
         self._voice_due_ms = 0  # when what is said and not heard is said again
         self._filter = topics.dn_filter(identity.tenant, identity.device)
@@ -167,10 +168,13 @@ class Link:
 
     def join(self, home_id: str) -> None:
         """Belong to this home from now on, "" for none (EG-HOME-001). ProtocolError for an id that cannot be."""
-        self._home_filter = topics.home_filter(self._tenant, home_id) if home_id else ""
-        self._home_id = home_id
-        self._home_due = bool(home_id)
-        self._work.set()
+        if home_id != self._home_id:
+            left = self._home_filter
+            self._home_filter = topics.home_filter(self._tenant, home_id) if home_id else ""
+            self._home_left = self._home_left or left
+            self._home_id = home_id
+            self._home_due = True
+            self._work.set()
 
     def hold(self, kind: int, retry_s: int) -> None:
         """The cloud is busy (EG-BUSY-001): what it did not take of usage is announced again when that is over."""
@@ -264,7 +268,7 @@ class Link:
         self.connects += 1
         await self._client.subscribe(self._filter, 1)
         self._birth_retry_ms = RETRY_MS
-        self._home_due = bool(self._home_filter)
+        self._home_due = bool(self._home_filter or self._home_left)
         await self._say_birth()
         while True:
             self._work.clear()
@@ -310,7 +314,7 @@ class Link:
         if self._state_due:
             await self._say_state()
         await self._say_sync()
-        await self._subscribe_home()
+        await self._move_home()
         await self._say_events()
         await self._say_usage()
         await self._say_voice()
@@ -323,12 +327,19 @@ class Link:
             await self._send("sync", pair)
             self._timebase.synced()
 
-    async def _subscribe_home(self) -> None:
+    async def _move_home(self) -> None:
         if not self._home_due:
             return
         self._home_due = False
+        if self._home_left:  # A broker that keeps the session would go on with it.
+            await self._try(self._client.unsubscribe(self._home_left))
+            self._home_left = ""
+        if self._home_filter:
+            await self._try(self._client.subscribe(self._home_filter))
+
+    async def _try(self, request: "Any") -> None:
         try:
-            await self._client.subscribe(self._home_filter, 1)
+            await request
         except Refused as exc:
             self.last_error = str(exc)  # A broker whose rules know nothing of homes; all else goes on.
 
@@ -340,10 +351,7 @@ class Link:
             await self._publish("event", envelope)
             if self._home_id:
                 topic = topics.home(self._tenant, self._home_id, "event")
-                try:
-                    await self._client.publish(topic, self._home.announce(envelope), topics.HOME["event"][0], False)
-                except Refused as exc:
-                    self.last_error = str(exc)
+                await self._try(self._client.publish(topic, self._home.announce(envelope), topics.HOME["event"][0], False))
             self._events.sent(envelope)
 
     async def _say_voice(self) -> None:

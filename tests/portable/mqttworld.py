@@ -207,8 +207,8 @@ class Server:
         self.pings = 0
         self.disconnects = []  # reason codes
         self.acked = []
+        self.filters = []  # of the session's subscriptions
         self._has_session = False
-        self._subscribed = False
         self._unacked = {}
         self._next_id = 100
         self._spoken = version
@@ -259,7 +259,7 @@ class Server:
             if kind not in self.mute:
                 link.push(b"\xd0\x00")
         elif kind in (8, 10):
-            self._subscribed = kind == 8
+            self._filter(kind == 8, body)
             if kind not in self.mute:
                 props = b"\x00" if self._spoken == 5 else b""
                 code = b"" if kind == 10 and self._spoken == 4 else body[-1:] if kind == 8 else b"\x00"
@@ -267,6 +267,11 @@ class Server:
                     code = bytes([self.suback_code])
                 link.push(packet((kind + 1) << 4, body[:2] + props + code))
             self._deliver(link)
+
+    def _filter(self, wanted, body):
+        at = 3 + body[2] if self._spoken == 5 else 2
+        name = body[at + 2 : at + 2 + int.from_bytes(body[at : at + 2], "big")].decode()
+        self.filters = [one for one in self.filters if one != name] + [name] * wanted
 
     def _on_connect(self, link, body):
         version = body[6]
@@ -285,7 +290,7 @@ class Server:
             return
         present = self._has_session and self.keeps_session and not clean
         if not present:
-            self._subscribed = False
+            self.filters = []
             self._unacked = {}
         flags = bytes([1 if present and not self.connack_code else 0, self.connack_code])
         link.push(packet(0x20, flags + (varint(len(self.props)) + self.props if version == 5 else b"")))
@@ -326,7 +331,7 @@ class Server:
             link.drop()
 
     def _deliver(self, link):
-        while self._subscribed and self.to_deliver:
+        while self.filters and self.to_deliver:
             topic, payload = self.to_deliver.pop(0)
             self._next_id += 1
             self._unacked[self._next_id] = (topic, payload)

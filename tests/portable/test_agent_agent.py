@@ -25,7 +25,7 @@ async def test_after_a_connect_come_birth_state_and_the_sync_pair():
 
     async def story(device):
         await device.until(lambda: cloud.of("sync"))
-        assert cloud._subscribed
+        assert cloud.filters
         assert [kind for kind, _, _, _ in cloud.up] == ["birth", "state", "sync"]
         assert [(qos, retain) for _, _, qos, retain in cloud.up] == [(1, True), (1, True), (1, False)]
         (birth,) = cloud.of("birth")

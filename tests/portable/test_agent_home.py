@@ -66,7 +66,7 @@ async def test_an_alarm_is_in_the_state_until_it_is_over_and_can_be_acknowledged
         device.appliance.values[LEVEL] = 0
         await device.until(lambda: 8 not in cloud.of("state")[-1][3])
         await device.until(lambda: len(cloud.of("rsp")) == 3)
-        assert [message[3] for message in cloud.of("rsp")] == [[1, INVALID_STATE], [2, OK], [3, BAD_TYPE]]
+        assert [message[3] for message in cloud.of("rsp")] == [[1, INVALID_STATE], [2, OK], [3, MALFORMED]]
         told = [message[3] for message in cloud.of("event") if message[3][0] == LEAK]
         assert [(body[0], body[1]) for body in told] == [(LEAK, 1), (LEAK, 3), (LEAK, 2)]
 
@@ -93,6 +93,49 @@ async def test_what_a_user_says_arrives_is_heard_and_is_about_the_last_cycle():
         assert cloud.of("voice")[-1][1] == 2
         cloud.down("heard", [1, 2])
         await device.until(lambda: not device.agent.link.busy)
+
+    await Device(cloud).live(story)
+
+
+MINE = "eg1/acme/d1/dn/#"
+
+
+async def test_a_device_that_moves_gives_up_the_subscription_of_its_old_home():
+    """EG-HOME-001: on a session that the broker keeps, too, and when it moves back, or while there is no link."""
+    cloud = Cloud()
+
+    async def story(device):
+        link = device.agent.link
+        await device.until(lambda: cloud.of("sync") and not link.busy)
+        assert cloud.filters == [MINE, "eg1/acme/home/h1/+"]
+        cloud.down("cfg", [1, {3: "h2"}])
+        await device.until(lambda: cloud.filters == [MINE, "eg1/acme/home/h2/+"])
+        link.join("h3")
+        link.join("h2")
+        await device.until(lambda: not link.busy)
+        assert cloud.filters == [MINE, "eg1/acme/home/h2/+"]
+        cloud._link.drop()
+        link.join("h1")
+        link.join("h3")
+        await device.until(lambda: cloud.filters == [MINE, "eg1/acme/home/h3/+"])
+        link.join("")
+        await device.until(lambda: cloud.filters == [MINE])
+
+    await Device(cloud, home="h1").live(story)
+
+
+async def test_a_broker_that_refuses_a_home_costs_nothing_else():
+    """EG-HOME-001"""
+    cloud = Cloud()
+
+    async def story(device):
+        await device.until(lambda: cloud.of("sync") and not device.agent.link.busy)
+        cloud.suback_code = 0x87
+        device.agent.link.join("h1")
+        await device.until(lambda: "0x87" in device.agent.link.last_error)
+        await device.run_cycle()
+        await device.until(lambda: cloud.usage)
+        assert device.agent.link.connects == 1
 
     await Device(cloud).live(story)
 
