@@ -49,7 +49,7 @@ class Reports:
         self.add(self._report(transfer, code, state, named, text))
 
     def remember_costs(self, report: "dict[int, Any]") -> None:
-        """Later reports of this transfer say what it cost, too."""
+        """The last report of this transfer says what it cost, too."""
         self._costs = self._costs[1 - _MAX_COSTS :] + [report]
 
     async def flush(self) -> bool:
@@ -70,6 +70,7 @@ class Reports:
         for outcome in self._features.outcomes:
             if not outcome.told:
                 fields = self._report(outcome.transfer, outcome.code, outcome.state, outcome.named, outcome.text)
+                self._add_costs(fields)
                 if not await self._say(fields):
                     return False
                 try:
@@ -82,14 +83,16 @@ class Reports:
         report: "dict[int, Any]" = {TRANSFER: transfer, CODE: code, STATE: state}
         if named:  # of what was never installed, the feature is known once its body is here
             report[FEATURE] = named
-        for costs in self._costs:
-            if transfer and costs[TRANSFER] == transfer:
-                for key in _COSTS:
-                    if key in costs:
-                        report[key] = costs[key]
         if text:
             report[TEXT] = short(text)
         return report
+
+    def _add_costs(self, report: "dict[int, Any]") -> None:
+        for costs in self._costs:
+            if costs[TRANSFER] == report[TRANSFER]:
+                for key in _COSTS:
+                    if key in costs:
+                        report[key] = costs[key]
 
     async def _say(self, report: "dict[int, Any]") -> bool:
         try:

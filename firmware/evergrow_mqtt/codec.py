@@ -109,11 +109,11 @@ def connect_size(config: "Config", client_id: bytes) -> int:
     texts = [text for text in (config.username, config.password) if text is not None]
     if config.will is not None:
         texts += config.will[:2]
-    return 43 + len(client_id) + sum([2 + len(utf8(text)) for text in texts])
+    return 46 + len(client_id) + sum([2 + len(utf8(text)) for text in texts])
 
 
 def write_connect(out: Writer, config: "Config", client_id: bytes, version: int) -> int:
-    """CONNECT (§3.1): session expiry, receive maximum, and no problem texts, please.
+    """CONNECT (§3.1): session expiry, receive maximum, topic aliases, and no problem texts, please.
 
     No maximum packet size: mosquitto 2.0.11 does not send what is larger, but counts it as under way for ever, so that a few such
     messages use the receive maximum up and nothing arrives any more. What is too large is drained and acknowledged anyway.
@@ -138,10 +138,11 @@ def write_connect(out: Writer, config: "Config", client_id: bytes, version: int)
     out.uint(flags, 1)
     out.uint(config.keepalive_s, 2)
     if version == 5:
-        out.uint(10, 1)
+        out.uint(13, 1)
         for ident, value, size in (
             (props.SESSION_EXPIRY, config.session_expiry_s, 4),
             (props.RECEIVE_MAXIMUM, config.receive_maximum, 2),
+            (props.TOPIC_ALIAS_MAXIMUM, config.rx_aliases, 2),
             (props.REQUEST_PROBLEM_INFO, 0, 1),
         ):
             out.uint(ident, 1)
@@ -286,13 +287,16 @@ def read_publish_topic(body: Reader, flags: int) -> "tuple[str, int]":
     return topic, packet_id
 
 
-def read_publish(body: Reader, flags: int, version: int) -> "tuple[str, int, memoryview]":
-    """(topic, packet id or 0, payload in place) of a PUBLISH (§3.3). No alias was offered, so none may come."""
+def read_publish(body: Reader, flags: int, version: int, aliases: "list[str]") -> "tuple[str, int, memoryview]":
+    """(topic, packet id or 0, payload in place) of a PUBLISH (§3.3). `aliases`: topics by alias - 1, of this connection."""
     topic, packet_id = read_publish_topic(body, flags)
     if version == 5:
-        seen = props.read(body, props.IN_PUBLISH)
-        if seen >> props.TOPIC_ALIAS & 1:
-            raise ProtocolViolation(reasons.TOPIC_ALIAS_INVALID, "topic alias, and none was offered")
+        found: "dict[int, int | str]" = {}
+        if props.read(body, props.IN_PUBLISH, found) >> props.TOPIC_ALIAS & 1:
+            alias = int(found[props.TOPIC_ALIAS])
+            if alias > len(aliases):
+                raise ProtocolViolation(reasons.TOPIC_ALIAS_INVALID, f"topic alias {alias}, at most {len(aliases)}")
+            topic = aliases[alias - 1] = topic or aliases[alias - 1]
     if not topic:
         raise ProtocolViolation(reasons.PROTOCOL_ERROR, "PUBLISH without a topic")
     return topic, packet_id, body.take(body.left())

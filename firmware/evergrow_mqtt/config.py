@@ -15,6 +15,7 @@ class Config:
     are queued or not yet acknowledged. Both are allocated once.
     `receive_maximum`: QoS 1 messages that the server may have under way to us at once (MQTT 5 only).
     `topic_aliases`: how many topics may be shortened to an alias where the server allows it; 0 for none.
+    `rx_aliases`: how many topics the server may shorten to us (MQTT 5 only); each costs its text.
     `version`: 5, 4 (which is 3.1.1), or 0 for 5 with fallback to 4.
     `connect_timeout_ms`: name look-up, TCP, TLS and CONNACK together. `ping_grace_ms`: silence after a PINGREQ that means a
     dead link, at most the keepalive. `ack_timeout_ms`: a server that is alive but acknowledges nothing for this long is left.
@@ -44,12 +45,14 @@ class Config:
         backoff_base_ms: int = 1_000,
         backoff_cap_ms: int = 120_000,
         refused_backoff_ms: int = 900_000,
+        rx_aliases: int = 8,
     ) -> None:
         _between("keepalive_s", keepalive_s, 1, 0xFFFF)
         _between("session_expiry_s", session_expiry_s, 0, 0xFFFF_FFFF)
         _between("rx_bytes", rx_bytes, _MIN_BUFFER, 0x1000_0000)
         _between("tx_bytes", tx_bytes, _MIN_BUFFER, 0x1000_0000)
         _between("receive_maximum", receive_maximum, 1, 0xFFFF)
+        _between("rx_aliases", rx_aliases, 0, 0xFFFF)
         if version not in (0, 4, 5):
             raise ValueError(f"version is {version}, not 5, 4 or 0")
         if will is not None:
@@ -71,6 +74,7 @@ class Config:
         self.receive_maximum = receive_maximum
         self.version = version
         self.topic_aliases = topic_aliases
+        self.rx_aliases = rx_aliases
         self.connect_timeout_ms = connect_timeout_ms
         self.ping_grace_ms = ping_grace_ms
         self.ack_timeout_ms = ack_timeout_ms

@@ -65,6 +65,7 @@ class Session:
         self._writer = Writer(self._out)
         self._body = Reader(self._rx)
         self._aliases: "list[bytes | None]" = [None] * config.topic_aliases
+        self._rx_aliases = [""] * config.rx_aliases
         self._requests: "list[int]" = []
         self._last_id = 0
         self._solo_losses = 0
@@ -87,6 +88,8 @@ class Session:
         self._requests.clear()
         for i in range(len(self._aliases)):
             self._aliases[i] = None
+        for i in range(len(self._rx_aliases)):
+            self._rx_aliases[i] = ""
         self._unacked = 0
         self._window = 1
         self._acks = 0
@@ -221,7 +224,7 @@ class Session:
         body = self._body
         if kind == codec.PUBLISH:
             codec.check_publish_flags(flags)
-            topic, packet_id, payload = codec.read_publish(body, flags, self.version)
+            topic, packet_id, payload = codec.read_publish(body, flags, self.version, self._rx_aliases)
             return EV_MESSAGE, topic, payload, packet_id, bool(flags & codec.RETAIN_FLAG), bool(flags & codec.DUP_FLAG)
         if kind == codec.PUBACK:
             return self._acked(*codec.read_ack(body, kind, self.version))

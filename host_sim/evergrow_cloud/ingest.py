@@ -186,7 +186,7 @@ class Ingest:
                     credits = (self._limits.telemetry_burst, self._limits.telemetry_per_hour)
                     welcome = wire.welcome(header.boot, header.seq, int(now_s), credits)
                     outcome.outgoing.append(Outgoing(topics.dn(item.tenant, item.device, "welcome"), welcome, 1))
-                    offers.repeat_open(store, device_id)
+                    offers.repeat_open(store, device_id, header.boot)
                     configs.born(store, device_id)
                     entitlements.born(store, device_id)
                     trust.born(store, item.tenant, item.device, message)

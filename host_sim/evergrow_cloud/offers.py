@@ -29,6 +29,7 @@ STATE_NAMES = {
     REFUSED: "refused",
     REMOVED: "removed",
 }
+_JUST_S = 10
 _FINAL = (CONFIRMED, REVERTED, REFUSED, REMOVED)
 
 
@@ -153,9 +154,17 @@ def sent(store: Store, transfer: int) -> None:
         store.execute("UPDATE transfers SET due = 0 WHERE transfer = ?", transfer)
 
 
-def repeat_open(store: Store, device_id: int) -> None:
-    """The device is there again: what is open is offered again (EG-BIRTH-004)."""
-    store.execute("UPDATE transfers SET due = 1 WHERE device_id = ? AND open = 1", device_id)
+def repeat_open(store: Store, device_id: int, boot: int = -1) -> None:
+    """The device is there again: what is open is offered again (EG-BIRTH-004), but for what this `boot` has just said that it
+    has: an activation is followed by a birth."""
+    store.execute(
+        "UPDATE transfers SET due = 1 WHERE device_id = ? AND open = 1"
+        " AND NOT (cancelled = 0 AND report_boot IS ? AND state <= ? AND updated_s >= ?)",
+        device_id,
+        boot,
+        TRIAL,
+        store.utc_s() - _JUST_S,
+    )
 
 
 def report(store: Store, device_id: int, message: FeatureReport, raw: bytes) -> None:

@@ -4,7 +4,8 @@ The line is as bad as the goals say: 100 ms round trip, and 2 % of all segments 
 TCP: segments of up to 1460 bytes arrive in order; a lost one comes 200 ms later, doubled each time that it is lost again, and
 all that is behind it waits. There is no slow start. Hashing and flash take no time: see `bench lms` for the former.
 
-*Bytes on the wire* are whole MQTT packets of the transfer, both ways: offer, requests, blocks, reports, and their PUBACKs.
+*Bytes on the wire* are whole MQTT packets of the transfer, both ways: offer, requests, blocks, reports, and their PUBACKs; with
+a broker that shortens topics to a device that allows it (MQTT 5 topic aliases; mosquitto from 2.1 on), and with one that does not.
 *Ideal* is bare streams over the same line, without MQTT: one small request, then all bytes as fast as they go; for the envelope,
 and then, since nothing may be fetched that was not verified (EG-FEAT-002), for the body. Beside it stands one stream of both.
 """
@@ -24,6 +25,7 @@ from evergrow_protocol.cbor import dumps
 from evergrow_sim.publisher import Signer, feature_manifest
 from evergrow_sim.world.broker import Broker
 from evergrow_sim.world.broker_serve import BrokerServer
+from evergrow_sim.world.broker_settings import Limits
 from evergrow_sim.world.cloud import NAME as CLOUD
 from evergrow_sim.world.cloud import CloudEnd
 from evergrow_sim.world.device import WorldDevice
@@ -39,6 +41,8 @@ LINES = {"NB-IoT": 8_000, "LTE-M": 46_000, "1 Mbit/s": 125_000}
 """Bytes per second each way, by what has about so many."""
 SEEDS = 40
 """Transfers over each line; each loses other segments."""
+ALIASES = 10
+"""Topics that the broker shortens: mosquitto's default."""
 GOAL_BYTES = 1.05
 GOAL_TIME = 1.25
 
@@ -79,12 +83,14 @@ def run(lines: dict[str, int] | None = None, seeds: int = SEEDS) -> dict[str, An
     envelope, body = feature(BODY_BYTES)
     payload_bytes = len(envelope) + len(body)
     clean = transfer(0, 0, 0.0)
+    plain = transfer(0, 0, 0.0, aliases=0)
     result: dict[str, Any] = {
         "envelope_bytes": len(envelope),
         "body_bytes": len(body),
         "block_bytes": BLOCK_BYTES,
         "wire_bytes": clean.wire_bytes,
         "wire_factor": round(clean.wire_bytes / payload_bytes, 4),
+        "wire_factor_without_aliases": round(plain.wire_bytes / payload_bytes, 4),
         "secured_factor": round(clean.secured_bytes / payload_bytes, 4),
         "requests": clean.requests,
         "blocks": clean.blocks,
@@ -105,12 +111,14 @@ def run(lines: dict[str, int] | None = None, seeds: int = SEEDS) -> dict[str, An
 def format(result: dict[str, Any]) -> str:
     """The figures of `run` as text."""
     size = result["body_bytes"] + result["envelope_bytes"]
+    plain = result["wire_factor_without_aliases"]
     lines = [
         f"a code feature of {result['body_bytes']} B and its envelope of {result['envelope_bytes']} B, blocks of"
         f" {result['block_bytes']} B: {result['requests']} requests, {result['blocks']} blocks",
         f"bytes on the wire, whole MQTT packets, both ways: {result['wire_bytes']} for {size}, x{result['wire_factor']:.3f};"
         f" goal {GOAL_BYTES}: {_met(result['wire_factor'], GOAL_BYTES)}",
-        f"  with TLS 1.3, TCP and IPv4: x{result['secured_factor']:.3f}",
+        f"  without topic aliases x{plain:.3f}: {_met(plain, GOAL_BYTES)};"
+        f" with aliases, TLS 1.3, TCP and IPv4 x{result['secured_factor']:.3f}",
         f"time over a line of {ROUND_TRIP_MS} ms round trip that loses {100 * LOSS:g} % of the segments each way, mean of many:",
     ]
     for name, line in result["lines"].items():
@@ -146,7 +154,7 @@ def _body(source: bytes) -> bytes:
     return dumps({0: 3, 1: _FEATURE, 2: "bench", 3: "1.0.0", 10: needs, 11: source})
 
 
-def transfer(seed: int, bytes_per_s: int, loss: float, block_bytes: int = BLOCK_BYTES) -> Run:
+def transfer(seed: int, bytes_per_s: int, loss: float, block_bytes: int = BLOCK_BYTES, aliases: int = ALIASES) -> Run:
     """Offer the feature to a washer that is connected and idle, and wait for its confirmation. BenchError."""
     envelope, body = feature(BODY_BYTES)
     moments: dict[str, int] = {}
@@ -166,7 +174,7 @@ def transfer(seed: int, bytes_per_s: int, loss: float, block_bytes: int = BLOCK_
     with World(seed) as world:
         world.trace.sink = tap
         loop = world.loop
-        broker = Broker(lambda: loop.now_ms)
+        broker = Broker(lambda: loop.now_ms, limits=Limits(aliases_out=aliases))
         world.network.listen("broker", 1883, BrokerServer(broker, loop).accept)
         cloud = CloudEnd(world, "broker", 1883)
         world.network.link(CLOUD).delay_ms = 0  # the cloud is where the broker is

@@ -71,6 +71,24 @@ def test_an_offer_is_due_when_its_device_is_there(store: Store) -> None:
     assert due(store) == [transfer]
 
 
+def test_an_offer_is_not_repeated_to_the_boot_that_has_just_said_that_it_has_it(store: Store) -> None:
+    """EG-BIRTH-004: another boot may have lost it, and what was cancelled is still to be told."""
+    device_id = go_online(store)
+    transfer = offers.offer(store, "acme", "washer-1", b"envelope", {})
+    report(store, device_id, transfer, offers.TRIAL, seq=1)
+    for boot, state, expected in ((7, offers.TRIAL, []), (8, offers.TRIAL, [transfer]), (7, offers.FETCHING, [])):
+        report(store, device_id, transfer, state, seq=10 * (boot + state))
+        offers.sent(store, transfer)
+        with store.transaction():
+            offers.repeat_open(store, device_id, boot)
+        assert due(store) == expected, (boot, state)
+    offers.cancel(store, transfer)
+    offers.sent(store, transfer)
+    with store.transaction():
+        offers.repeat_open(store, device_id, 7)
+    assert due(store) == [transfer]
+
+
 @pytest.mark.parametrize("state", [offers.CONFIRMED, offers.REVERTED, offers.REFUSED, offers.REMOVED])
 def test_a_final_report_ends_the_offer(store: Store, state: int) -> None:
     """EG-FEAT-009"""

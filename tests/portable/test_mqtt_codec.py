@@ -35,8 +35,8 @@ def test_connect_of_version_4_has_the_bytes_of_the_standard():
 
 def test_connect_of_version_5_announces_how_much_may_be_under_way_but_no_packet_size():
     config = Config("d", "h", 1, session_expiry_s=3600, rx_bytes=2048, receive_maximum=5, keepalive_s=30)
-    properties = b"\x11\x00\x00\x0e\x10" + b"\x21\x00\x05" + b"\x17\x00"
-    expected = b"\x10\x18\x00\x04MQTT\x05\x00\x00\x1e\x0a" + properties + b"\x00\x01d"
+    properties = b"\x11\x00\x00\x0e\x10" + b"\x21\x00\x05" + b"\x22\x00\x08" + b"\x17\x00"
+    expected = b"\x10\x1b\x00\x04MQTT\x05\x00\x00\x1e\x0d" + properties + b"\x00\x01d"
     assert connect(config, b"d", 5) == expected
 
 
@@ -114,12 +114,25 @@ def test_a_wrong_connack_is_rejected():
 
 def test_publish_is_read_in_place():
     data = b"\x00\x03a/b\x01\x02\x00payload"
-    topic, packet_id, payload = codec.read_publish(reader(data), 0x02, 5)
+    topic, packet_id, payload = codec.read_publish(reader(data), 0x02, 5, [])
     assert (topic, packet_id, bytes(payload)) == ("a/b", 258, b"payload")
-    topic, packet_id, payload = codec.read_publish(reader(b"\x00\x01t"), 0x00, 4)
+    topic, packet_id, payload = codec.read_publish(reader(b"\x00\x01t"), 0x00, 4, [])
     assert (topic, packet_id, bytes(payload)) == ("t", 0, b"")
     with_props = b"\x00\x01t\x0f\x02\x00\x00\x00\x09\x0b\x05\x0b\x06\x08\x00\x01r\x01\x01" + b"xy"
-    assert bytes(codec.read_publish(reader(with_props), 0x00, 5)[2]) == b"xy"
+    assert bytes(codec.read_publish(reader(with_props), 0x00, 5, [])[2]) == b"xy"
+
+
+def test_an_alias_stands_for_the_topic_that_it_last_came_with():
+    """MQTT 5 section 3.3.2.3.4"""
+    aliases = ["", ""]
+    read = codec.read_publish
+    assert read(reader(b"\x00\x01a\x03\x23\x00\x02x"), 0, 5, aliases)[0] == "a"
+    assert bytes(read(reader(b"\x00\x00\x03\x23\x00\x02y"), 0, 5, aliases)[2]) == b"y"
+    assert read(reader(b"\x00\x00\x03\x23\x00\x02y"), 0, 5, aliases)[0] == "a"
+    assert read(reader(b"\x00\x01b\x03\x23\x00\x02x"), 0, 5, aliases)[0] == "b"
+    assert read(reader(b"\x00\x00\x03\x23\x00\x02y"), 0, 5, aliases)[0] == "b"
+    assert raises(ProtocolViolation, read, reader(b"\x00\x00\x03\x23\x00\x01y"), 0, 5, aliases).code == 0x82
+    assert raises(ProtocolViolation, read, reader(b"\x00\x01a\x03\x23\x00\x03y"), 0, 5, aliases).code == 0x94
 
 
 def test_a_wrong_publish_is_rejected():
@@ -128,12 +141,13 @@ def test_a_wrong_publish_is_rejected():
         (b"\x00\x00\x00", 0x00, 0x82),  # no topic
         (b"\x00\x03a/+\x00", 0x00, 0x90),  # wildcard
         (b"\x00\x00\x03\x23\x00\x01", 0x00, 0x94),  # alias that nobody offered
+        (b"\x00\x01a\x03\x23\x00\x00", 0x00, 0x82),  # alias 0
         (b"\x00\x01a\x02\x0b\x00", 0x00, 0x82),  # subscription identifier 0
         (b"\x00\x01a\x05\x11\x00\x00\x00\x00", 0x00, 0x81),  # session expiry does not belong here
         (b"\x00\x05a", 0x00, 0x81),
         (b"\x00\x01a\x01", 0x02, 0x81),
     ):
-        assert raises(ProtocolViolation, codec.read_publish, reader(body), flags, 5).code == code, body
+        assert raises(ProtocolViolation, codec.read_publish, reader(body), flags, 5, []).code == code, body
     for flags, code in ((0x04, 0x9B), (0x0D, 0x9B), (0x06, 0x81), (0x08, 0x81)):
         assert raises(ProtocolViolation, codec.check_publish_flags, flags).code == code
     for flags in (0x00, 0x01, 0x02, 0x03, 0x0A, 0x0B):

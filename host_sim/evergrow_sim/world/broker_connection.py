@@ -51,6 +51,8 @@ class Connection:
         self._paused = False
         self._backlog_bytes = 0
         self._aliases: dict[int, str] = {}
+        self._aliases_out: dict[str, int] = {}
+        self._aliases_out_max = 0
         self._silence_ms: int | None = broker.limits.connect_timeout_ms  # that is too long, None for never
         self._last_rx_ms = broker.now_ms()
         self._receive_maximum = 0
@@ -124,6 +126,7 @@ class Connection:
         request = packets.read_connect(body, self.version)
         limits = self._broker.limits
         self._maximum_packet = request.maximum_packet
+        self._aliases_out_max = min(limits.aliases_out, request.topic_aliases)
         self._receive_maximum = min(limits.inflight, request.receive_maximum)
         if self._broker.switches.ignore_receive_maximum:
             self._receive_maximum = limits.inflight
@@ -238,8 +241,17 @@ class Connection:
         """False if the client said that it does not take a packet of this size."""
         message = delivery.message
         left_s = message.left_s(self._broker.now_ms())
-        packet = packets.publish(message.publish, packet_id, delivery.qos, delivery.retain, dup, left_s, self.version)
+        topic = message.publish.topic
+        alias = self._aliases_out.get(topic, 0)
+        named = not alias
+        if named and len(self._aliases_out) < self._aliases_out_max:  # the first topics get them, as mosquitto does it
+            alias = self._aliases_out[topic] = len(self._aliases_out) + 1
+        packet = packets.publish(
+            message.publish, packet_id, delivery.qos, delivery.retain, dup, left_s, self.version, (alias, named)
+        )
         if self._maximum_packet is not None and len(packet) > self._maximum_packet:
+            if alias and named:
+                del self._aliases_out[topic]
             return False
         self.transport.write(packet)
         return True

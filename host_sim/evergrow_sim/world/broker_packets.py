@@ -63,6 +63,7 @@ class Connect:
     will_delay_s: int
     username: str
     password: bytes | None = field(repr=False)
+    topic_aliases: int = 0
 
 
 # --- what a client sends; `body` covers the packet after its fixed header ---
@@ -102,7 +103,17 @@ def read_connect(body: Reader, version: int) -> Connect:
     maximum_packet = _int(found, props.MAXIMUM_PACKET_SIZE, 0) or None
     receive_maximum = _int(found, props.RECEIVE_MAXIMUM, 0xFFFF)
     return Connect(
-        client_id, clean_start, keepalive_s, expiry_s, receive_maximum, maximum_packet, will, delay_s, username, password
+        client_id,
+        clean_start,
+        keepalive_s,
+        expiry_s,
+        receive_maximum,
+        maximum_packet,
+        will,
+        delay_s,
+        username,
+        password,
+        _int(found, props.TOPIC_ALIAS_MAXIMUM, 0),
     )
 
 
@@ -262,16 +273,28 @@ def _property(ident: int, value: int | str) -> bytes:
     return bytes((ident,)) + value.to_bytes(_SIZES[ident], "big")
 
 
-def publish(message: Publish, packet_id: int, qos: int, retain: bool, dup: bool, expiry_s: int | None, version: int) -> bytes:
-    """PUBLISH (§3.3) of a message to a subscriber; `expiry_s` is what is left of it now."""
+def publish(
+    message: Publish,
+    packet_id: int,
+    qos: int,
+    retain: bool,
+    dup: bool,
+    expiry_s: int | None,
+    version: int,
+    alias: tuple[int, bool] = (0, True),
+) -> bytes:
+    """PUBLISH (§3.3) of a message to a subscriber; `expiry_s` is what is left of it now. `alias`: (it or 0 for none, whether
+    the topic is named beside it)."""
     flags = (codec.QOS1_FLAG if qos else 0) | (codec.RETAIN_FLAG if retain else 0) | (codec.DUP_FLAG if dup else 0)
-    head = _data(message.topic.encode())
+    head = _data(message.topic.encode() if alias[1] else b"")
     if qos:
         head += packet_id.to_bytes(2, "big")
     if version == 5:
         block = message.properties
         if expiry_s is not None:
             block = bytes((props.MESSAGE_EXPIRY,)) + expiry_s.to_bytes(4, "big") + block
+        if alias[0]:
+            block = bytes((props.TOPIC_ALIAS,)) + alias[0].to_bytes(2, "big") + block
         head += _varint(len(block)) + block
     return _packet(codec.PUBLISH << 4 | flags, head + message.payload)
 

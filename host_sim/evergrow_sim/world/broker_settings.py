@@ -10,12 +10,14 @@ class Limits:
 
     `packet_bytes`, `receive_maximum` and `topic_aliases` are announced to MQTT 5 clients; `inflight` bounds the QoS 1 messages
     under way to one client that allows more, or cannot say (3.1.1). A full queue drops what is newest, as mosquitto does.
+    `aliases_out`: so many topics it shortens to a client that allows it; mosquitto does so from 2.1 on.
     `backlog_bytes`: answers that wait for a client which sends but does not read.
     """
 
     packet_bytes: int = 0x1_0000 + 512  # EG-LIM-001, and some for the topic
     receive_maximum: int = 20
     topic_aliases: int = 10
+    aliases_out: int = 0
     inflight: int = 20
     queue_messages: int = 1000
     queue_bytes: int = 1 << 20
