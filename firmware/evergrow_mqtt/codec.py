@@ -138,15 +138,16 @@ def write_connect(out: Writer, config: "Config", client_id: bytes, version: int)
     out.uint(flags, 1)
     out.uint(config.keepalive_s, 2)
     if version == 5:
-        out.uint(13, 1)
+        out.uint(13 if config.rx_aliases else 10, 1)
         for ident, value, size in (
             (props.SESSION_EXPIRY, config.session_expiry_s, 4),
             (props.RECEIVE_MAXIMUM, config.receive_maximum, 2),
             (props.TOPIC_ALIAS_MAXIMUM, config.rx_aliases, 2),
             (props.REQUEST_PROBLEM_INFO, 0, 1),
         ):
-            out.uint(ident, 1)
-            out.uint(value, size)
+            if value or ident != props.TOPIC_ALIAS_MAXIMUM:
+                out.uint(ident, 1)
+                out.uint(value, size)
     for i, text in enumerate(texts):
         if i == 1 and will is not None and version == 5:
             out.uint(0, 1)  # no properties of the will

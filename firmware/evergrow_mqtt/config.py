@@ -15,7 +15,8 @@ class Config:
     are queued or not yet acknowledged. Both are allocated once.
     `receive_maximum`: QoS 1 messages that the server may have under way to us at once (MQTT 5 only).
     `topic_aliases`: how many topics may be shortened to an alias where the server allows it; 0 for none.
-    `rx_aliases`: how many topics the server may shorten to us (MQTT 5 only); each costs its text.
+    `rx_aliases`: how many topics the server may shorten to us (MQTT 5 only); each costs its text. Not for rumqttd (iotcore),
+    which gives one alias to all the topics of a wildcard subscription.
     `version`: 5, 4 (which is 3.1.1), or 0 for 5 with fallback to 4.
     `connect_timeout_ms`: name look-up, TCP, TLS and CONNACK together. `ping_grace_ms`: silence after a PINGREQ that means a
     dead link, at most the keepalive. `ack_timeout_ms`: a server that is alive but acknowledges nothing for this long is left.
@@ -45,7 +46,7 @@ class Config:
         backoff_base_ms: int = 1_000,
         backoff_cap_ms: int = 120_000,
         refused_backoff_ms: int = 900_000,
-        rx_aliases: int = 8,
+        rx_aliases: int = 0,
     ) -> None:
         _between("keepalive_s", keepalive_s, 1, 0xFFFF)
         _between("session_expiry_s", session_expiry_s, 0, 0xFFFF_FFFF)

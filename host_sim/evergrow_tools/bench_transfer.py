@@ -5,7 +5,7 @@ TCP: segments of up to 1460 bytes arrive in order; a lost one comes 200 ms later
 all that is behind it waits. There is no slow start. Hashing and flash take no time: see `bench lms` for the former.
 
 *Bytes on the wire* are whole MQTT packets of the transfer, both ways: offer, requests, blocks, reports, and their PUBACKs; with
-a broker that shortens topics to a device that allows it (MQTT 5 topic aliases; mosquitto from 2.1 on), and with one that does not.
+a broker that shortens topics to a device that allows it (topic aliases of MQTT 5; mosquitto from 2.1 on), and with another.
 *Ideal* is bare streams over the same line, without MQTT: one small request, then all bytes as fast as they go; for the envelope,
 and then, since nothing may be fetched that was not verified (EG-FEAT-002), for the body. Beside it stands one stream of both.
 """
@@ -180,7 +180,7 @@ def transfer(seed: int, bytes_per_s: int, loss: float, block_bytes: int = BLOCK_
         world.network.link(CLOUD).delay_ms = 0  # the cloud is where the broker is
         link = world.network.link(_DEVICE)
         link.delay_ms = ROUND_TRIP_MS // 2
-        config = Config("broker", 1883, rx_bytes=block_bytes + 128, block_bytes=block_bytes)
+        config = Config("broker", 1883, rx_bytes=block_bytes + 128, block_bytes=block_bytes, mqtt={"rx_aliases": ALIASES})
         device = WorldDevice(world, _DEVICE, config, Identity("acme", _DEVICE, "evergrow-w1", "0.1.0", bytes(16), bytes(16)))
         trust.provision(device.flash, [_signer().key])
         loop.call_at_us(0, cloud.start)

@@ -91,7 +91,7 @@ def test_connect(client_id, username, password, keepalive_s, clean, expiry_s, wi
     packet = parsed(data)
     assert (packet.client_id, packet.username, packet.password) == (client_id, username, password)
     assert (packet.keep_alive, packet.clean_start, packet.session_expiry_interval) == (keepalive_s, clean, expiry_s)
-    assert (packet.max_packet_size, packet.receive_max, packet.topic_alias_max) == (None, receive_maximum, 8)
+    assert (packet.max_packet_size, packet.receive_max, packet.topic_alias_max) == (None, receive_maximum, 0)
     if will is None:
         assert packet.will is None
     else:

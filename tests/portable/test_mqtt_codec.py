@@ -34,7 +34,7 @@ def test_connect_of_version_4_has_the_bytes_of_the_standard():
 
 
 def test_connect_of_version_5_announces_how_much_may_be_under_way_but_no_packet_size():
-    config = Config("d", "h", 1, session_expiry_s=3600, rx_bytes=2048, receive_maximum=5, keepalive_s=30)
+    config = Config("d", "h", 1, session_expiry_s=3600, rx_bytes=2048, receive_maximum=5, keepalive_s=30, rx_aliases=8)
     properties = b"\x11\x00\x00\x0e\x10" + b"\x21\x00\x05" + b"\x22\x00\x08" + b"\x17\x00"
     expected = b"\x10\x1b\x00\x04MQTT\x05\x00\x00\x1e\x0d" + properties + b"\x00\x01d"
     assert connect(config, b"d", 5) == expected

@@ -63,7 +63,7 @@ def test_connect_is_the_first_packet_and_connack_ends_the_wait():
     assert state.state == session.IDLE
     state.begin(5, 0)
     assert state.state == session.CONNECTING
-    assert sent(state)[:9] == b"\x10\x1d\x00\x04MQTT\x05"
+    assert sent(state)[:9] == b"\x10\x1a\x00\x04MQTT\x05"
     assert sent(state) == b""
     events = feed(state, CONNACK_5)
     assert events[0][0] == session.EV_CONNACK and state.state == session.CONNECTED
@@ -270,7 +270,7 @@ def test_topic_aliases_are_used_when_allowed_and_die_with_the_connection():
 
 
 def test_topics_that_the_server_shortens_are_known_until_the_connection_ends():
-    state = connected()
+    state = connected(state=Session(config(rx_aliases=1)))
     named = b"\x30\x08\x00\x01t\x03\x23\x00\x01x"
     short = b"\x30\x07\x00\x00\x03\x23\x00\x01y"
     assert [event[1] for event in feed(state, named + short)] == ["t", "t"]
