@@ -25,6 +25,7 @@ BENCHES = {
     "lms": ("evergrow_tools.bench_lms", "Signature verification on MicroPython, beside Ed25519 and its bare hashing"),
     "cloud": ("evergrow_tools.bench_cloud", "Usage records into the cloud's ledger"),
     "transfer": ("evergrow_tools.bench_transfer", "A feature over a bad line: bytes, and time beside bare streams"),
+    "install": ("evergrow_tools.bench_install_heap", "The heap of MicroPython through an install"),
     "world": ("evergrow_tools.bench_world", "The deterministic world: speed, memory, power cuts"),
     "heap": ("evergrow_tools.bench_heap", "Heap of the agent on MicroPython"),
 }

@@ -1,6 +1,8 @@
 """What the benchmark of transfers says is the same in each run, and within its goals."""
 
-from evergrow_tools import bench_transfer
+import pytest
+
+from evergrow_tools import bench_install_heap, bench_transfer
 
 
 def test_a_transfer_over_a_bad_line_meets_its_goals_and_is_the_same_each_time() -> None:
@@ -11,3 +13,15 @@ def test_a_transfer_over_a_bad_line_meets_its_goals_and_is_the_same_each_time() 
     assert result["lines"]["LTE-M"]["time_factor"] <= bench_transfer.GOAL_TIME
     assert result == bench_transfer.run(line, seeds=8)
     assert "time over a line of 100 ms round trip" in bench_transfer.format(result)
+
+
+def test_an_install_takes_little_more_heap_than_what_stays_of_it() -> None:
+    """EG-FEAT-011: on the real MicroPython, with what is live at each operation of the flash."""
+    pytest.importorskip("micropython_unix", reason="there is no MicroPython wheel for this machine")
+    result = bench_install_heap.run()
+    stays = result["before"]["free"] - result["after"]["free"]
+    most = result["before"]["free"] - result["least"]["free"]
+    assert result["body_bytes"] >= bench_install_heap.BODY_BYTES
+    assert most <= stays + result["body_bytes"]
+    assert result["least"]["largest_free"] >= result["body_bytes"], "the next one fits as well"
+    assert "largest block" in bench_install_heap.format(result)
