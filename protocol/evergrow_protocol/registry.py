@@ -15,7 +15,7 @@ FEATURE_IDS = 1000  # ids from here up are a feature's own, declared in its mani
 
 _TABLES = ("classes", "signals", "actuators", "phases", "programmes", "usage", "outcomes", "events", "errors", "wishes", "scenes")
 _UNIT_TABLES = {"programme": "programmes", "outcome": "outcomes", "error": "errors", "phase": "phases", "event": "events"}
-_UNIT_TEXT = {"degC": "°C", "ml": "ml", "rpm": "rpm", "W": "W", "Wh": "Wh", "s": "s"}
+UNIT_TEXT = {"degC": "°C", "ml": "ml", "rpm": "rpm", "W": "W", "Wh": "Wh", "s": "s"}
 
 
 class RegistryError(Exception):
@@ -43,12 +43,12 @@ class Entry:
         """A wire value for people: temp 602 -> '60.2 °C'."""
         if self.unit == "bool":
             return "yes" if raw else "no"
-        return f"{raw * self.scale} {_UNIT_TEXT.get(self.unit, self.unit)}".rstrip()
+        return f"{raw * self.scale} {UNIT_TEXT.get(self.unit, self.unit)}".rstrip()
 
     def parse(self, text: str) -> int:
         """The wire value of '60 degC', '60.2 °C' or a bare number in `unit`. RegistryError if no whole step of the scale."""
         number = text.strip()
-        for unit in (self.unit, _UNIT_TEXT.get(self.unit, "")):
+        for unit in (self.unit, UNIT_TEXT.get(self.unit, "")):
             if unit:
                 number = number.removesuffix(unit).rstrip()
         try:
