@@ -1,8 +1,8 @@
 """The heap through an install: the real agent on MicroPython, its code in a ROM, and a code feature of 10 KB of byte code.
 
-The feature is offered, pulled, verified, put on trial and confirmed; blocks come from a file, so that no network takes part. At every
-operation of the flash the heap is collected and looked at. So what is counted is what is live, not what a collection would free;
-in what happens between two operations more may be live for a moment.
+The feature is offered, pulled, verified, put on trial and confirmed; blocks come from a file, so that no network takes part. At
+every operation of the flash the heap is collected and looked at. So what is counted is what is live, not what a collection would
+free; in what happens between two operations more may be live for a moment.
 """
 
 import json
@@ -141,10 +141,10 @@ def format(result: Mapping[str, Any]) -> str:
     """The figures of `run` as text."""
     before, least, after = result["before"], result["least"], result["after"]
     lines = [
-        f"heap through an install of a code feature of {result['body_bytes']} B, MicroPython with -X heapsize={HEAP}, 64-bit words:",
+        f"heap through an install of a code feature of {result['body_bytes']} B, MicroPython, heapsize={HEAP}, 64-bit words:",
         f"  free before {before['free']} B, largest block {before['largest_free']} B",
-        f"  least free  {least['free']} B, after `{least['at']}`: {before['free'] - least['free']} B more in use than before;"
-        f" largest block never below {least['largest_free']} B",
+        f"  least free  {least['free']} B, after `{least['at']}`: {before['free'] - least['free']} B more in use than before; "
+        f"largest block never below {least['largest_free']} B",
         f"  free after  {after['free']} B, largest block {after['largest_free']} B, {result['looks']} looks",
     ]
     return "\n".join(lines)
