@@ -1,6 +1,11 @@
 """Options of the whole suite."""
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more about the machine than about the code; a hang is told by faulthandler_timeout.
+settings.register_profile("evergrow", deadline=None)
+settings.load_profile("evergrow")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

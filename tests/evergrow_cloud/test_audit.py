@@ -84,7 +84,7 @@ def test_a_record_that_does_not_fit_is_stored_acked_and_flagged(store: Store) ->
     assert first_break(store, device) == (7, 3, "altered")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.permutations(range(len(IDS))))
 def test_in_whatever_order_records_arrive_what_is_whole_in_the_end_is_flagged_nowhere(order: list[int]) -> None:
     """EG-CHAIN-003"""

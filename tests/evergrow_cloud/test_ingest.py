@@ -88,7 +88,7 @@ def test_garbage_makes_no_devices(service: Ingest, store: Store) -> None:
     assert devices.every(store) == []
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(
     st.lists(
         st.tuples(

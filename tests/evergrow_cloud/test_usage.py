@@ -213,4 +213,4 @@ def shares(records: list[Usage]) -> Iterable[tuple[tuple[Any, int], Share]]:
 
 
 TestDeliveries = Deliveries.TestCase
-TestDeliveries.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+TestDeliveries.settings = settings(max_examples=40, stateful_step_count=20)

@@ -16,7 +16,7 @@ from evergrow_protocol.cbor import BufferFull, CborError, Decoder, Encoder, Tag,
 from evergrow_protocol.errors import BAD_TYPE, MALFORMED, NOT_DETERMINISTIC, TOO_LARGE
 
 DEPTH = 32
-REPLAYABLE = settings(print_blob=True, deadline=None)
+REPLAYABLE = settings(print_blob=True)
 
 ints = st.integers(-(2**64), 2**64 - 1) | st.integers(-300, 300)
 keys = ints | st.text(max_size=8) | st.binary(max_size=8)

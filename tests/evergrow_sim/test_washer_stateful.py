@@ -123,7 +123,7 @@ class GuardedWasher(RuleBasedStateMachine):
 
 
 TestGuardedWasher = GuardedWasher.TestCase
-TestGuardedWasher.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
+TestGuardedWasher.settings = settings(max_examples=30, stateful_step_count=40)
 
 
 def test_stop_every_ten_seconds_of_a_quick_cycle_ends_unlocked_with_one_record() -> None:

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import corpus
 import targets
 
-THOROUGH = settings(max_examples=int(os.environ.get("FUZZ_EXAMPLES", "50")), deadline=None)
+THOROUGH = settings(max_examples=int(os.environ.get("FUZZ_EXAMPLES", "50")))
 RUNS = 2500  # of the coverage-guided fuzzer, for each target
 RUN = Path(__file__).parent / "run.py"
 EVERY = pytest.mark.parametrize("target", targets.TARGETS)
