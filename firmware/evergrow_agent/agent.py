@@ -87,6 +87,7 @@ class Agent:
         self.cycle = Cycle(self.runner, self.guard, self.ledger, board.flash, self.timebase)
         self.settings = Settings(board.flash)
         self.settings.apply = self._apply
+        self.settings.check_features = self._check_settings
         self.events = Events(self.timebase)
         self.alarms = Alarms(self.guard, self.events)
         self.state = State(self.runner, board.appliance, self.events, self.settings)
@@ -231,6 +232,12 @@ class Agent:
         self.telemetry.configure(sets)
         if self._served:
             self._configure(self.link)
+            if self.code.runtime:
+                self.code.runtime.configure(self.settings.features)
+
+    def _check_settings(self, features: "dict[tuple[int, int], dict[int, int]]") -> None:
+        if self._served and self.code.runtime:
+            self.code.runtime.check(features)
 
     def _configure(self, link: "Link") -> None:
         link.set_keepalive(self.settings.keepalive_s)
@@ -339,6 +346,7 @@ class Agent:
             self.guard, self.runner, self.events, self.home, self.timebase, board.net.clock, board.flash, board.watchdog
         )
         runtime.is_safe = self._is_safe
+        runtime.configure(self.settings.features)
         return runtime
 
     def _welcomed(self) -> None:

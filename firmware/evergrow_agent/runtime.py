@@ -15,7 +15,7 @@ from evergrow_agent.featureapi import Api
 from evergrow_agent.guard import GuardError
 from evergrow_agent.runner import IDLE
 from evergrow_protocol import feature_code
-from evergrow_protocol.errors import INVALID_STATE, MALFORMED, TOO_LARGE, ProtocolError
+from evergrow_protocol.errors import INVALID_STATE, MALFORMED, OUT_OF_RANGE, TOO_LARGE, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,6 +132,15 @@ class Runtime:
                 return True
         return False
 
+    def check(self, settings: "dict[tuple[int, int], dict[int, int]]") -> None:
+        """ProtocolError OUT_OF_RANGE for what a feature that runs does not declare, or not with that value."""
+        for running in self.features:
+            declared = running.api._needs.settings
+            for setting, value in settings.get(running.owner, {}).items():
+                least, most, _ = declared.get(setting, (1, 0, 0))
+                if not least <= value <= most:
+                    raise ProtocolError(OUT_OF_RANGE, f"setting {setting} of feature {running.owner[1]} cannot be {value}")
+
     def configure(self, settings: "dict[tuple[int, int], dict[int, int]]") -> None:
         """What the cloud has set, by owner. A value outside its bounds, or that no feature declares, is left out."""
         self._settings = settings
@@ -235,7 +244,7 @@ class Runtime:
     def _apply_settings(self, owner: "tuple[int, int]", api: Api) -> None:
         for setting, (least, most, default) in api._needs.settings.items():
             value = self._settings.get(owner, {}).get(setting, default)
-            api._settings[setting] = value if isinstance(value, int) and least <= value <= most else default
+            api._settings[setting] = value if least <= value <= most else default
 
     def forgive(self) -> None:
         """Forget what the watchdog did: it went well for a while, or what was at fault is gone."""

@@ -12,27 +12,37 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    Values = dict[tuple[int, int], dict[int, int]]
+
 BYTES_MAX = 512
+FEATURES_MAX = 8
+VALUES_MAX = 32  # of all features together
 
 _FILE = "config"
 _DAY_S = 86_400
 _UINT_MAX = 0xFFFFFFFF
+_ID_MAX = 0xFFFF
+_VALUE_MAX = 0x7FFFFFFF
 
 
 class Settings:
-    """What is in force: `keepalive_s` and `home`, 0 and "" for the device's own; `version`, 0 before the first.
+    """What is in force: `keepalive_s` and `home`, 0 and "" for the device's own; `features`: {(publisher, feature): {setting:
+    value}}; `version`, 0 before the first.
 
     `code`: what became of the configuration that came last, `refused`: its version if it was not OK. `apply(sets)`, to be set
     before `load`, is called with the sets of telemetry whenever another configuration is in force; None: the device's own.
+    `check_features(features)`, may be set, raises ProtocolError for settings that a feature which runs does not take.
     """
 
     def __init__(self, flash: "Any") -> None:
         self.apply: "Callable[[list[SignalSet] | None], None]" = _ignore
+        self.check_features: "Callable[[Values], None]" = _ignore
         self.version = 0
         self.code = OK
         self.refused = 0
         self.keepalive_s = 0
         self.home = ""
+        self.features: "Values" = {}
         self._flash = flash
         self._digest = b""
 
@@ -74,19 +84,22 @@ class Settings:
         if len(payload) > BYTES_MAX:
             raise ProtocolError(TOO_LARGE, f"a configuration of {len(payload)} bytes, {BYTES_MAX} at most")
         checks = check(values)
+        self.check_features(checks[3])
         content = bytes(payload)
         checked.save(self._flash, _FILE, content)  # Durable, then in force (EG-CFG-001).
         self._take(version, checks, content)
 
-    def _take(self, version: int, values: "tuple[list[SignalSet] | None, int, str]", content: bytes) -> None:
-        sets, self.keepalive_s, self.home = values
+    def _take(self, version: int, values: "tuple[list[SignalSet] | None, int, str, Values]", content: bytes) -> None:
+        sets, self.keepalive_s, self.home, self.features = values
         self.version = version
         self._digest = sha256(content).digest()
         self.apply(sets)
 
 
-def check(values: "Any") -> "tuple[list[SignalSet] | None, int, str]":
-    """(sets of telemetry, keepalive_s, home) of a configuration's map; None, 0 and "" for what it does not say. ProtocolError."""
+def check(values: "Any") -> "tuple[list[SignalSet] | None, int, str, Values]":
+    """(sets of telemetry, keepalive_s, home, settings of features) of a configuration's map; None, 0, "" and {} for what it does
+    not say. ProtocolError.
+    """
     values = messages.check_map(values)
     sets = _sets(values[messages.CONFIG_TELEMETRY]) if messages.CONFIG_TELEMETRY in values else None
     keepalive_s = 0
@@ -95,25 +108,46 @@ def check(values: "Any") -> "tuple[list[SignalSet] | None, int, str]":
     home = values.get(messages.CONFIG_HOME, "")
     if messages.CONFIG_HOME in values:
         topics.check_id(home)
-    return sets, keepalive_s, home
+    return sets, keepalive_s, home, _features(values.get(messages.CONFIG_FEATURES, []))
+
+
+def _features(value: "Any") -> "Values":
+    found: "Values" = {}
+    total = 0
+    for row in _rows(value, FEATURES_MAX):
+        if len(row) < 3:
+            raise ProtocolError(MALFORMED, "settings are [publisher, feature, {setting: value}]")
+        owner = (_number(row[0], "publisher", 0, _ID_MAX), _number(row[1], "feature", 1, _ID_MAX))
+        if owner in found:
+            raise ProtocolError(MALFORMED, f"settings of {owner} come twice")
+        found[owner] = messages.check_map(row[2])
+        for setting, number in row[2].items():
+            _number(setting, "setting", 1, _ID_MAX)
+            _number(number, "its value", -_VALUE_MAX, _VALUE_MAX)
+            total += 1
+    if total > VALUES_MAX:
+        raise ProtocolError(TOO_LARGE, f"{total} settings, {VALUES_MAX} at most")
+    return found
+
+
+def _rows(value: "Any", most: int) -> "list[list[Any]]":
+    if not isinstance(value, list) or not all([isinstance(row, list) for row in value]):
+        raise ProtocolError(BAD_TYPE, "expected an array of arrays")
+    if len(value) > most:
+        raise ProtocolError(TOO_LARGE, f"{len(value)} of them, {most} at most")
+    return value
 
 
 def _sets(value: "Any") -> "list[SignalSet]":
-    if not isinstance(value, list):
-        raise ProtocolError(BAD_TYPE, "telemetry is an array of sets")
-    if len(value) > SETS_MAX:
-        raise ProtocolError(TOO_LARGE, f"{len(value)} sets of telemetry, {SETS_MAX} at most")
-    rows = [_row(row) for row in value]
+    rows = [_row(row) for row in _rows(value, SETS_MAX)]
     signals = sum([len(row[3]) for row in rows])
     if signals > SIGNALS_MAX:
         raise ProtocolError(TOO_LARGE, f"{signals} signals of telemetry, {SIGNALS_MAX} at most")
     return [SignalSet(min_s, max_s, bool(always), bands, samples) for min_s, max_s, always, bands, samples in rows]
 
 
-def _row(row: "Any") -> "tuple[int, int, int, dict[int, int], int]":
+def _row(row: "list[Any]") -> "tuple[int, int, int, dict[int, int], int]":
     """One set, checked: (min_s, max_s, always, bands, samples)."""
-    if not isinstance(row, list):
-        raise ProtocolError(BAD_TYPE, "a set of telemetry is an array")
     if len(row) < 4:
         raise ProtocolError(MALFORMED, "a set of telemetry is [min_s, max_s, always, {signal: band}, ? samples]")
     min_s = _number(row[0], "min_s", 1, _DAY_S)
@@ -139,5 +173,5 @@ def _number(value: "Any", what: str, least: int, most: int) -> int:
     return value
 
 
-def _ignore(sets: "list[SignalSet] | None") -> None:
+def _ignore(what: "Any") -> None:
     pass

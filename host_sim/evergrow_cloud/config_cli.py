@@ -5,16 +5,18 @@ from typing import Annotated, Any
 
 import typer
 
-from evergrow_cloud import config_file, configs, devices, view
+from evergrow_cloud import config_file, configs, devices, feature_settings, view
 from evergrow_cloud.cli_common import DEFAULT_DATABASE, Database, DeviceName, Json, existing, fail, print_json, sentences
+from evergrow_cloud.settings_cli import set_feature
 from evergrow_protocol import registry
 
 app = typer.Typer(
-    help="Configure devices: telemetry, keepalive, home.",
+    help="Configure devices: telemetry, keepalive, home, and settings of features.",
     epilog="Example: evergrow cloud config set acme/washer-1 washer.toml",
     no_args_is_help=True,
     add_completion=False,
 )
+app.command("feature", epilog="Example: evergrow cloud config feature acme/fridge-1 door-coach patience_s=60")(set_feature)
 
 
 @app.command("set", epilog="Example: evergrow cloud config set acme/washer-1 washer.toml")
@@ -31,10 +33,10 @@ def set_config(
     except (OSError, UnicodeDecodeError) as error:
         fail(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}")
     with sentences(), existing(db) as store:
-        values = config_file.parse(text, names)
         tenant, name = devices.address(store, device)
         with store.transaction():
             device_id = devices.ensure(store, tenant, name)
+        values = config_file.parse(text, names, feature_settings.of_device(store, devices.find(store, f"{tenant}/{name}")))
         version = configs.put(store, device_id, values)
     if as_json:
         print_json({"device": f"{tenant}/{name}", "version": version})
@@ -49,6 +51,7 @@ def show(device: DeviceName, db: Database = DEFAULT_DATABASE, as_json: Json = Fa
     with sentences(), existing(db) as store:
         row = devices.find(store, device)
         found = configs.get(store, row.id)
+        known = feature_settings.of_device(store, row)
     if found is None:
         fail(f"nothing is desired of {row.name}.", "`evergrow cloud config set` does that.")
     told: dict[str, Any] = {
@@ -60,7 +63,7 @@ def show(device: DeviceName, db: Database = DEFAULT_DATABASE, as_json: Json = Fa
         "code": found.code,
         "code_name": None if found.code is None else view.code_name(found.code),
         "refused_version": found.refused,
-        "values": config_file.describe(found.values, names),
+        "values": config_file.describe(found.values, names, known),
     }
     if as_json:
         print_json(told)

@@ -9,23 +9,30 @@
     always = true                     # also while no programme runs
     samples = 10                      # in a batch
     signals = { temp = 10, door = 1 } # a change that is worth a sample, in the registry's scale; 0 for none
+
+    [features.door-coach]             # settings of a code feature; "2:1020", publisher and feature, for one that is not there yet
+    patience_s = 60
 """
 
 import tomllib
+from collections.abc import Sequence
 from typing import Any
 
-from evergrow_cloud import configs
+from evergrow_cloud import configs, feature_settings
 from evergrow_cloud.errors import CloudError
+from evergrow_cloud.feature_settings import Settable
 from evergrow_protocol import errors as codes
 from evergrow_protocol.registry import Registry, RegistryError
 
-_KEYS = ("telemetry", "keepalive_s", "home")
+_KEYS = ("telemetry", "keepalive_s", "home", "features")
 _SET_KEYS = ("min_s", "max_s", "always", "samples", "signals")
 _SAMPLES = 10
 
 
-def parse(text: str, names: Registry) -> dict[int, Any]:
-    """The map of `dn/cfg`. Raises CloudError 5 for what is none; limits are the device's to judge."""
+def parse(text: str, names: Registry, known: Sequence[Settable] = ()) -> dict[int, Any]:
+    """The map of `dn/cfg`. `known`: what can be set of the device's features. Raises CloudError 5 for what is none; other limits
+    are the device's to judge.
+    """
     try:
         data = tomllib.loads(text)
     except ValueError as error:
@@ -38,17 +45,32 @@ def parse(text: str, names: Registry) -> dict[int, Any]:
         values[configs.KEEPALIVE] = _typed(data["keepalive_s"], int, "keepalive_s")
     if "home" in data:
         values[configs.HOME] = _typed(data["home"], str, "home")
-    return values
+    rows: feature_settings.Rows = []
+    for name, table in _typed(data.get("features", {}), dict, "features").items():
+        feature = feature_settings.find(known, name)
+        rows = feature_settings.merged(rows, feature, _settings(feature, table))
+    return {**values, configs.FEATURES: rows} if rows else values
 
 
-def describe(values: dict[int, Any], names: Registry) -> dict[str, Any]:
+def describe(values: dict[int, Any], names: Registry, known: Sequence[Settable] = ()) -> dict[str, Any]:
     """The same with names, for people and `--json`; what this version does not know goes by its number."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         if key == configs.TELEMETRY:
             found["telemetry"] = [_described(row, names) for row in value]
+        elif key == configs.FEATURES:
+            features = [(feature_settings.of(known, *row[:2]), row[2]) for row in value]
+            found["features"] = {one.label: {one.named(number): value for number, value in row.items()} for one, row in features}
         else:
             found[{configs.KEEPALIVE: "keepalive_s", configs.HOME: "home"}.get(key, str(key))] = value
+    return found
+
+
+def _settings(feature: Settable, table: Any) -> dict[int, int | None]:
+    found: dict[int, int | None] = {}
+    for name, value in _typed(table, dict, f"features.{feature.label}").items():
+        number = feature.setting(name)
+        found[number] = feature.check(number, _typed(value, int, f"{name} of {feature.label}"))
     return found
 
 

@@ -4,6 +4,7 @@ A version is never used twice, and is at least the time in seconds, so that it i
 the database was lost.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ from evergrow_cloud.messages import State
 from evergrow_cloud.store import Store
 from evergrow_protocol import errors as codes
 
-TELEMETRY, KEEPALIVE, HOME = 1, 2, 3
+TELEMETRY, KEEPALIVE, HOME, FEATURES = 1, 2, 3, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,15 @@ def put(store: Store, device_id: int, values: dict[int, Any]) -> int:
             store.utc_s(),
         )
     return version
+
+
+def change_features(store: Store, device_id: int, change: Callable[[list[Any]], list[Any]]) -> int:
+    """Desire other settings of features, and all else as before. `change`: the rows of key 4 -> those that are desired now."""
+    with store.transaction():
+        desired = get(store, device_id)
+        values = {} if desired is None else dict(desired.values)
+        rows = change(values.pop(FEATURES, []))
+        return put(store, device_id, {**values, FEATURES: rows} if rows else values)
 
 
 def get(store: Store, device_id: int) -> Desired | None:

@@ -2,15 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-import cbor2
-
-from evergrow_cloud import manifests
+from evergrow_cloud import bodies
 from evergrow_cloud.messages import FeatureVersion
 from evergrow_cloud.store import Store
 
 MAX_CHARS = 64
-
-_ID, _NAME = 1, 2  # of a feature's body (SPEC section 9)
 
 Names = Mapping[tuple[int, int], str]
 """{(publisher, feature): name}"""
@@ -36,11 +32,6 @@ def of_device(store: Store, device_id: int) -> Names:
 
 
 def _names(payloads: Iterable[bytes], feature: int) -> Iterator[str]:
-    for payload in payloads:
-        for data in (payload, *manifests.integrated(payload)):
-            try:
-                body = cbor2.loads(data)
-                if body[_ID] == feature and isinstance(body[_NAME], str):
-                    yield body[_NAME][:MAX_CHARS]
-            except Exception:  # cbor2 raises much for what is no CBOR; a patch is none, for example
-                continue
+    for body in bodies.bodies(payloads, feature):
+        if isinstance(name := body.get(bodies.NAME), str):
+            yield name[:MAX_CHARS]

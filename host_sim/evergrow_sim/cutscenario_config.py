@@ -30,21 +30,23 @@ class Configurations:
 
     def state(self, flash: "Any") -> "Any":
         settings = self._load(flash)
-        return settings.version, settings.keepalive_s, settings.home
+        return settings.version, settings.keepalive_s, settings.home, settings.features
 
     def check(self, flash: "Any") -> "str | None":
         settings = self._load(flash)
         if settings.version not in _VERSIONS[self._done : self._done + 2]:
             return f"version {settings.version} is in force after {_VERSIONS[self._done]}"
         number = _VERSIONS.index(settings.version)
-        if (settings.keepalive_s, settings.home, settings.code) != (100 + number, f"home-{number}", 0):
+        found = (settings.keepalive_s, settings.home, settings.features, settings.code)
+        if found != (100 + number, f"home-{number}", {(2, 1020): {1: number}}, 0):
             return f"version {settings.version} is not whole"
         self._receive(flash, len(_VERSIONS) - 1)
         again = self._load(flash)
         return None if again.reported() == [_VERSIONS[-1], 0] else f"{again.reported()} after it was sent again"
 
     def _receive(self, flash: "Any", number: int) -> None:
-        values: "dict[int, Any]" = {2: 100 + number, 3: f"home-{number}", 99: bytes(400 if number == 1 else 1)}
+        values: "dict[int, Any]" = {2: 100 + number, 3: f"home-{number}", 4: [[2, 1020, {1: number}]]}
+        values[99] = bytes(400 if number == 1 else 1)
         settings = self._load(flash)
         settings.receive(dumps([_VERSIONS[number], values]))
 

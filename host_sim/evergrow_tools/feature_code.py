@@ -34,6 +34,7 @@ from evergrow_protocol.registry import Registry, Table
 from evergrow_tools import mpy
 from evergrow_tools.feature_files import FeatureError
 
+NAME_CHARS = 24  # of a setting: names travel with the feature
 _REGISTRY = "evergrow_protocol.registry_"
 _KEYS = {"source", "heap", "call_ms", "adjusts", "signals", "actuators", "meters", "events", "settings"}
 _CALLS = {
@@ -126,6 +127,10 @@ def _needs(table: Mapping[str, Any], declared: Mapping[str, Mapping[str, int]]) 
         needs[key] = value
     if table.get("adjusts"):
         needs[7] = 1
+    if rows:
+        if long := [name for name in declared["settings"] if len(name) > NAME_CHARS]:
+            raise FeatureError(f"[code.settings] {long[0]!r} has over {NAME_CHARS} characters")
+        needs[8] = {number: name for name, number in sorted(declared["settings"].items(), key=lambda item: item[1])}
     encoded = dumps(needs)
     feature_code.parse(encoded)
     return encoded

@@ -1,10 +1,11 @@
 """What a code feature declares that it needs, and gets nothing beyond: key 10 of a feature body.
 
     {0: [signal, ...], 1: [actuator, ...], 2: [meter, ...], 3: [event, ...], 4: {setting: [least, most, default], ...},
-     5: heap bytes, 6: ms per call, 7: adjusts}
+     5: heap bytes, 6: ms per call, 7: adjusts, ? 8: {setting: name, ...}}
 
 `signal` may be read, `actuator` driven; `meter` and `event` are ids of its own, from 1000 up. A setting is an integer that the
-cloud may set. `adjusts`: 1 if it may shorten the holds of the appliance's programmes. All are ascending.
+cloud may set. `adjusts`: 1 if it may shorten the holds of the appliance's programmes. All are ascending. What settings are called
+is for people and clouds; a device passes over it.
 """
 
 from .errors import MALFORMED, OUT_OF_RANGE, TOO_LARGE, UNSUPPORTED, ProtocolError

@@ -57,6 +57,7 @@ BUSY_KIND_MAX = 3
 CONFIG_TELEMETRY = 1
 CONFIG_KEEPALIVE = 2
 CONFIG_HOME = 3
+CONFIG_FEATURES = 4
 
 _UINT_MAX = 0xFFFFFFFF
 _BITMAP_MAX = 128  # bytes
@@ -64,6 +65,7 @@ _DEPTH_MAX = 8
 
 _ITEMS_MAX = 64
 _RECORD_ITEMS_MAX = 256  # a merged record
+_CONFIG_ITEMS_MAX = 192
 
 # -- up
 
@@ -234,7 +236,7 @@ def command_fields(fields: "list[Any]") -> "tuple[int, dict[int, Any], int | Non
 
 def parse_config(data: "Buffer") -> "tuple[int, Any]":
     """`dn/cfg` -> (version, map of values). The map is not checked: with the version, what is wrong in it can be reported."""
-    fields = _array(data, 2)
+    fields = _array(data, 2, _CONFIG_ITEMS_MAX)
     version = _uint(fields[0], "version")
     if not version:
         raise ProtocolError(OUT_OF_RANGE, "versions of a configuration count from 1")

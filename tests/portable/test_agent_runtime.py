@@ -152,6 +152,17 @@ def test_a_setting_of_the_cloud_counts_within_its_bounds():
     assert api.setting(1) == 500
 
 
+def test_a_setting_that_a_running_feature_does_not_take_is_told_before_it_is_kept():
+    """EG-CFG-009"""
+    bench = Bench()
+    bench.runtime.check({OWNER: {9: 1}})  # nothing runs
+    bench.runtime.start(OWNER, NEEDS, code())
+    bench.runtime.check({OWNER: {1: 0}, (2, 1002): {9: 1}})
+    bench.runtime.check({OWNER: {1: 2000}})
+    for values in ({1: 2001}, {1: -1}, {9: 1}):
+        raises_code(OUT_OF_RANGE, bench.runtime.check, {OWNER: values})
+
+
 def test_holds_of_the_appliances_own_programme_are_shortened_until_it_ends():
     """EG-CODE-002"""
     from evergrow_agent.programme import Programme

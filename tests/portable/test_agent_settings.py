@@ -73,7 +73,7 @@ def test_an_older_version_and_another_content_of_the_same_are_stale():
 
 
 def test_a_bad_configuration_changes_nothing_and_says_why():
-    """EG-CFG-004, EG-CFG-005"""
+    """EG-CFG-004, EG-CFG-005, EG-CFG-009"""
     bench = Bench()
     bench.receive(1, GOOD)
     one = [10, 10, 0, {4: 0}]
@@ -100,6 +100,18 @@ def test_a_bad_configuration_changes_nothing_and_says_why():
         ({2: "60"}, BAD_TYPE),
         ({3: "Home"}, OUT_OF_RANGE),
         ({3: 5}, BAD_TYPE),
+        ({4: {}}, BAD_TYPE),
+        ({4: [7]}, BAD_TYPE),
+        ({4: [[2, 1020]]}, MALFORMED),
+        ({4: [[2, 1020, {1: 1}], [2, 1020, {1: 1}]]}, MALFORMED),
+        ({4: [[2, 1000 + number, {}] for number in range(9)]}, TOO_LARGE),
+        ({4: [[2, feature, {setting: 0 for setting in range(1, 12)}] for feature in (1020, 1021, 1022)]}, TOO_LARGE),
+        ({4: [[65_536, 1020, {}]]}, OUT_OF_RANGE),
+        ({4: [[2, 0, {}]]}, OUT_OF_RANGE),
+        ({4: [[2, 1020, {0: 1}]]}, OUT_OF_RANGE),
+        ({4: [[2, 1020, {1: -(1 << 31)}]]}, OUT_OF_RANGE),
+        ({4: [[2, 1020, {1: "1"}]]}, BAD_TYPE),
+        ({4: [[2, 1020, {-1: 1}]]}, UNSUPPORTED),
         ({9: b"x" * BYTES_MAX}, TOO_LARGE),
     ):
         assert bench.receive(2, values) == [1, code, 2], values
@@ -107,6 +119,31 @@ def test_a_bad_configuration_changes_nothing_and_says_why():
     bench.boot()
     assert bench.settings.reported() == [1, 0]
     assert bench.receive(2, {77: "of a later version"}) == [2, 0]
+
+
+def test_settings_of_features_are_kept_whether_these_are_there_or_not():
+    """EG-CFG-009"""
+    bench = Bench()
+    values = {4: [[2, 1000 + number, {setting: 60 for setting in range(1, 5)}] for number in range(8)]}
+    assert bench.receive(1, values) == [1, 0]
+    for _ in range(2):
+        assert len(bench.settings.features) == 8 and bench.settings.features[2, 1007] == {1: 60, 2: 60, 3: 60, 4: 60}
+        bench.boot()
+    assert bench.receive(2, {}) == [2, 0] and bench.settings.features == {}
+
+
+def test_what_a_feature_that_runs_does_not_take_is_refused_and_changes_nothing():
+    """EG-CFG-009, EG-CFG-004"""
+    bench = Bench()
+
+    def refuse(features):
+        if (2, 1020) in features:
+            raise ProtocolError(OUT_OF_RANGE, "setting 1 cannot be 7")
+
+    bench.settings.check_features = refuse
+    assert bench.receive(1, {2: 90, 4: [[2, 1021, {1: 7}]]}) == [1, 0]
+    assert bench.receive(2, {2: 120, 4: [[2, 1020, {1: 7}]]}) == [1, OUT_OF_RANGE, 2]
+    assert (bench.settings.keepalive_s, bench.settings.features) == (90, {(2, 1021): {1: 7}})
 
 
 def test_without_a_version_nobody_can_be_told():

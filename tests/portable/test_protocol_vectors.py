@@ -45,8 +45,8 @@ def read(kind, data):
         return boot, seq, utc_s, ext.get(messages.WELCOME_CREDITS)
     if kind == "cfg":
         version, values = messages.parse_config(data)
-        sets, keepalive_s, home = settings.check(values)
-        return version, sets and len(sets), keepalive_s, home
+        sets, keepalive_s, home, features = settings.check(values)
+        return version, sets and len(sets), keepalive_s, home, features
     return tuple([bytes(value) if isinstance(value, memoryview) else value for value in PARSERS[kind](data)])
 
 

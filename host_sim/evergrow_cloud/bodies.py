@@ -1,0 +1,22 @@
+"""Feature bodies in what was offered (SPEC section 9), for people: what a feature is called, and what can be set of it."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import cbor2
+
+from evergrow_cloud import manifests
+
+ID, NAME, NEEDS = 1, 2, 10
+
+
+def bodies(payloads: Iterable[bytes], feature: int) -> Iterator[dict[int, Any]]:
+    """The bodies of that feature id among payloads, an envelope's own included. What is no body is passed over."""
+    for payload in payloads:
+        for data in (payload, *manifests.integrated(payload)):
+            try:
+                body = cbor2.loads(data)
+                if body[ID] == feature:
+                    yield body
+            except Exception:  # cbor2 raises much for what is no CBOR; a patch is none, for example
+                continue
