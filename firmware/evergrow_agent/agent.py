@@ -291,6 +291,7 @@ class Agent:
         self.cycle.on_finished = self.lifecycle.on_cycle
         self.lifecycle.changed = self._features_changed
         self.code = self.cycle.code = CodeFeatures(self.features, self.lifecycle, self._make_runtime)
+        self.code.failed = self._feature_failed
         commands = Commands(self.cycle, board.appliance, self.timebase, board.flash)
         commands.consent = self.lifecycle.consent
         commands.remove = self.lifecycle.remove
@@ -337,6 +338,11 @@ class Agent:
         """Other features are in force than before."""
         self.code.sync()
         self.link.publish_birth()
+
+    def _feature_failed(self) -> None:
+        """One is out of use that birth names."""
+        self.link.publish_birth()
+        self.installer.wake()
 
     def _make_runtime(self) -> "Runtime":
         from evergrow_agent.runtime import Runtime  # a board without code features does without it

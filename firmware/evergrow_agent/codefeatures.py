@@ -1,5 +1,6 @@
 """Keeps what `runtime` runs at what is in force in `features`: code features come and go with the index."""
 
+from evergrow_agent.records import TRIAL
 from evergrow_protocol.errors import REVERT, ProtocolError
 from evergrow_protocol.feature import CODE
 
@@ -16,11 +17,13 @@ if TYPE_CHECKING:
 class CodeFeatures:
     """`sync` is to be called at boot, and whenever other features are in force than before. Never raises.
 
-    `runtime`: None until there is code to run: a board that has none carries nothing of it. `make` makes it.
+    `runtime`: None until there is code to run: a board that has none carries nothing of it. `make` makes it. `failed()`, to be
+    set, is called when one is out of use that was not before.
     """
 
     def __init__(self, features: "Features", lifecycle: "Lifecycle", make: "Callable[[], Runtime]") -> None:
         self.runtime: "Runtime | None" = None
+        self.failed: "Callable[[], None]" = _nothing
         self._features = features
         self._lifecycle = lifecycle
         self._make = make
@@ -41,12 +44,16 @@ class CodeFeatures:
                 self.runtime.stop(owner)
                 self.runtime.forgive()  # what the watchdog ended may have been this one
         for record in records:
-            if record.whole and (record.publisher, record.feature) not in self._runs:
+            if record.active and (record.publisher, record.feature) not in self._runs:
                 self._start(self.runtime, record)
 
     def _start(self, runtime: "Runtime", record: "Record") -> None:
         owner = (record.publisher, record.feature)
         self._runs[owner] = record.sequence
+        if runtime.struck and record.state != TRIAL:  # by whom is not known: nobody is blamed
+            record.whole = False
+            self._features.problems.append((REVERT, owner[0], owner[1], record.sequence))
+            return
         try:
             body = self._features.verify(record)
             runtime.start(owner, body.needs, body.code)
@@ -56,15 +63,9 @@ class CodeFeatures:
             self._broken(owner, f"start: {exc!r}"[:80])
 
     def _broken(self, owner: "tuple[int, int]", text: str) -> None:
-        """On trial it is reverted; a confirmed one is out of use until the next boot, and that is reported."""
-        self._lifecycle.fail(owner[0], owner[1], text)
-        record = self._record(owner)
-        if record and not record.broken:
-            record.whole = False
-            self._features.problems.append((REVERT, owner[0], owner[1], record.sequence))
+        if self._lifecycle.fail(owner[0], owner[1], text):
+            self.failed()
 
-    def _record(self, owner: "tuple[int, int]") -> "Record | None":
-        for record in self._features.records:
-            if record.active and (record.publisher, record.feature) == owner:
-                return record
-        return None
+
+def _nothing() -> None:
+    pass

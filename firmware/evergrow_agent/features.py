@@ -168,7 +168,13 @@ class Features:
         """What that transfer has on trial is confirmed, and what it replaced is given up."""
         trial = [record for record in self.records if record.state == TRIAL and record.transfer == transfer]
         left = [r for r in self.records if r.state != KEPT or not _matches(r, trial)]
+        for record in trial:
+            record.bad = 0  # from here on it counts something else
         self._commit(left, [Outcome(transfer, OK, CONFIRMED, trial[0].named, "")], [(record, CONFIRMED) for record in trial])
+
+    def fail(self, record: Record, text: str) -> None:
+        """Keep that a confirmed version was stopped in this boot, and tell it."""
+        self._commit(self.records, [Outcome(0, REVERT, REVERTED, record.named, text)])
 
     def revert(self, transfer: int, text: str, code: int = REVERT) -> None:
         """What that transfer has on trial is given up, and what it replaced is in force again, or nothing is."""

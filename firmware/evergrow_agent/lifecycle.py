@@ -54,6 +54,7 @@ class Lifecycle:
         self._quiet = quiet
         self._counted = False  # cycles in records that are not on flash yet
         self._waiting: "list[int]" = []  # transfers whose waiting was reported
+        self._failed: "list[tuple[Record, str]]" = []  # confirmed ones, which is not on flash yet
         self._pause_until_ms = 0
         self._started_ms = clock.ticks_ms()
         self._on_trial = False  # the file `trial` is there
@@ -93,7 +94,7 @@ class Lifecycle:
         for record in self._features.records:
             if record.state in (STAGED, TRIAL, LEAVING):
                 return True
-        return self._on_trial
+        return self._on_trial or bool(self._failed)
 
     def step(self) -> None:
         """Do what is due. Never raises."""
@@ -106,6 +107,9 @@ class Lifecycle:
             if self._counted:
                 self._features.save()
                 self._counted = False
+            while self._failed:
+                self._features.fail(*self._failed[0])
+                self._failed.pop(0)
             for record in self._features.in_state(TRIAL):
                 if record.state == TRIAL:  # not ended together with another one of its transfer
                     self._try(record, now_ms)
@@ -183,11 +187,19 @@ class Lifecycle:
                 if record.bad >= MAX_BAD_CYCLES:
                     record.broken = f"{record.bad} cycles with it ended in a fault"
 
-    def fail(self, publisher: int, feature: int, why: str) -> None:
-        """A feature has misbehaved beyond what is allowed: on trial it is reverted at the next safe point."""
-        for record in self._features.in_state(TRIAL):
-            if record.publisher == publisher and record.feature == feature:
-                record.broken = record.broken or why
+    def fail(self, publisher: int, feature: int, why: str) -> bool:
+        """A feature has misbehaved beyond what is allowed: on trial it is reverted at the next safe point, else it is out of use
+        until the next boot, or for good (EG-CODE-009). True: it was in use until now."""
+        for record in self._features.records:
+            if record.active and record.publisher == publisher and record.feature == feature:
+                if record.state == TRIAL:
+                    record.broken = record.broken or why
+                else:
+                    record.whole = False
+                    record.bad += 1
+                    self._failed.append((record, why))
+                    return True
+        return False
 
     # -- how
 

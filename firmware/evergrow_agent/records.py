@@ -26,6 +26,7 @@ REFUSED = 6  # of outcomes only
 REMOVED = 7  # no file: its sequence number is still owed
 LEAVING = 8  # in force until the next safe point, then removed
 
+MAX_FAILED_BOOTS = 3  # after so many in which its code was stopped, a confirmed version is out of use for good (EG-CODE-009)
 MAX_RECORDS = 24
 MAX_OUTCOMES = 8
 
@@ -36,7 +37,8 @@ class Record:
     """One line of the index. `component` is the SUIT component id, encoded; `file` is "" for a feature that was removed.
 
     What it brings is known once its file has been found to be `whole`: `unlocks` {actuator: maximum}, `programme_id`, 0 for none;
-    `trial_s` and `trial_cycles` that it asks for, `consent` and `quiet` whether it waits for them. `active`: whole, and in force.
+    `trial_s` and `trial_cycles` that it asks for, `consent` and `quiet` whether it waits for them. `active`: whole, in force, and
+    not out of use. `good`, `bad`: cycles on trial; once it is confirmed, `bad` counts boots in which its code was stopped.
     `since_ms`: when its trial began in this boot; `announced`, `reached`: whether birth named it since, and was answered;
     `broken`: why it is to be reverted, "" for not at all.
     """
@@ -86,7 +88,7 @@ class Record:
 
     @property
     def active(self) -> bool:
-        return self.whole and self.in_force
+        return self.whole and self.in_force and (self.state == TRIAL or self.bad < MAX_FAILED_BOOTS)
 
     @property
     def named(self) -> "list[int]":

@@ -28,7 +28,7 @@ MAX_TEXT_BYTES = 80  # EG-ERR-001
 _COSTS = (BYTES, BLOCKS, MS, VERIFY_MS, HASH_CALLS)
 _MAX_QUEUED = 16
 _MAX_COSTS = 4
-_TEXTS = {NOT_AUTHORISED: "revoked", REVERT: "its code was stopped"}
+_TEXTS = {NOT_AUTHORISED: "revoked", REVERT: "no code is run: the watchdog"}
 
 
 class Reports:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from evergrow_cloud import commands, devices, link, naming, offers, usage, view
+from evergrow_cloud import commands, devices, failures, link, naming, offers, usage, view
 from evergrow_cloud.cli_common import (
     DEFAULT_DATABASE,
     Database,
@@ -99,7 +99,12 @@ def status(
     with sentences(), existing(db) as store:
         rows = _pages(store) if device is None else iter([devices.find(store, device)])
         found = [
-            view.device(row, names) | {"unchained": usage.unchained(store, row.id), "transfers": _transfers(store, row.id)}
+            view.device(row, names)
+            | {
+                "unchained": usage.unchained(store, row.id),
+                "out_of_use": [view.failure(failure) for failure in failures.of_device(store, row.id)],
+                "transfers": _transfers(store, row.id),
+            }
             for row in rows
         ]
     if as_json:
@@ -265,6 +270,10 @@ def _print_device(item: dict[str, Any]) -> None:
     lines["birth.features"] = feature_names((item["birth"] or {}).get("features", []))
     for key, value in lines.items():
         print(f"{key + ':':24} {'-' if value is None else view.clean(value)}")
+    if item["out_of_use"]:
+        print()
+        print("out of use:")
+        print_table(("publisher", "feature", "sequence", "code_name", "text", "told"), item["out_of_use"])
     if item["transfers"]:
         print()
         columns = ("transfer", "state", "code_name", "feature", "bytes", "blocks", "ms", "verify_ms", "text")

@@ -11,7 +11,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from evergrow_cloud import commands, configs, devices, entitlements, events, offers, telemetry, trust, usage, voices, wire
+from evergrow_cloud import (
+    commands,
+    configs,
+    devices,
+    entitlements,
+    events,
+    failures,
+    offers,
+    telemetry,
+    trust,
+    usage,
+    view,
+    voices,
+    wire,
+)
 from evergrow_cloud.blocks import BlockService
 from evergrow_cloud.busy import BusySigns
 from evergrow_cloud.errors import WireError
@@ -207,11 +221,14 @@ class Ingest:
                 voices.add(store, device_id, message, item.raw)
                 heard = wire.heard(header.boot, header.seq)
                 outcome.outgoing.append(Outgoing(topics.dn(item.tenant, item.device, "heard"), heard, 1))
-            case FeatureReport(transfer=0):  # EG-FEAT-014
-                if self._log_shares.take((item.tenant, item.device), 1, now_s):
-                    log.warning("%s/%s: feature %s is damaged and out of use", item.tenant, item.device, message.feature)
+            case FeatureReport(transfer=0):  # EG-FEAT-014, EG-FEAT-022, EG-CODE-009
+                failures.told(store, device_id, message)
+                if message.code and self._log_shares.take((item.tenant, item.device), 1, now_s):
+                    why = f"{view.code_name(message.code)}: {message.text}"
+                    log.warning("%s/%s: feature %s is out of use, %s", item.tenant, item.device, message.feature, view.clean(why))
             case FeatureReport():
                 offers.report(store, device_id, message, item.raw)
+                failures.told(store, device_id, message)
                 outcome.due = True
             case BlockRequest():
                 topic = topics.dn(item.tenant, item.device, "block")

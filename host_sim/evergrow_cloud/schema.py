@@ -248,6 +248,18 @@ MIGRATIONS = (
         PRIMARY KEY (device_id, publisher, feature)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE feature_failures (
+        device_id INTEGER NOT NULL REFERENCES devices (id),
+        publisher INTEGER NOT NULL,
+        feature INTEGER NOT NULL,
+        sequence INTEGER NOT NULL,
+        code INTEGER NOT NULL,
+        text TEXT,
+        utc_s INTEGER NOT NULL,
+        PRIMARY KEY (device_id, publisher, feature)
+    ) WITHOUT ROWID;
+    """,
 )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from evergrow_cloud import events, offers, voices
 from evergrow_cloud.devices import Device
 from evergrow_cloud.entitlements import Issued
+from evergrow_cloud.failures import Failure
 from evergrow_cloud.messages import FeatureVersion, State
 from evergrow_cloud.naming import Names
 from evergrow_cloud.offers import Transfer
@@ -53,6 +54,11 @@ def transfer(row: Transfer) -> dict[str, Any]:
         "created": iso(row.created_s),
         "updated": iso(row.updated_s),
     }
+
+
+def failure(row: Failure) -> dict[str, Any]:
+    named = {"publisher": row.publisher, "feature": row.feature, "sequence": row.sequence}
+    return {**named, "code": row.code, "code_name": code_name(row.code), "text": row.text, "told": iso(row.utc_s)}
 
 
 def record(row: Record, registry: Registry, names: Names) -> dict[str, Any]:

@@ -27,6 +27,7 @@ SCENARIOS = {
     "cycle": "cycles with their checkpoints, and what a boot makes of them",
     "feature": "upgrade, install and remove features",
     "life": "features on trial, confirmed, reverted, staged until consent, removed",
+    "failing": "code that is stopped in one boot after the other, until it is out of use",
     "transfer": "a transfer of several erase blocks that goes on after the cut, until it is confirmed",
     "features-many": "the same with a directory of more than one pair of blocks",
     "voice": "take what users say, and let go of what the cloud has heard",

@@ -6,7 +6,7 @@ from hashlib import sha256
 from evergrow_agent.features import Features, Record
 from evergrow_agent.lifecycle import Lifecycle
 from evergrow_agent.progress import Progress
-from evergrow_agent.records import STAGED, TRIAL
+from evergrow_agent.records import MAX_FAILED_BOOTS, STAGED, TRIAL
 from evergrow_agent.reports import Reports
 from evergrow_agent.updates import Updates
 from evergrow_protocol.cbor import dumps
@@ -125,6 +125,59 @@ class Life:
         lifecycle = Lifecycle(features, Reports(features, _deaf), flash, _Clock(), lambda: self._safe, lambda: None)
         lifecycle.boot()
         return features, lifecycle
+
+
+class Failing:
+    """Confirmed code is stopped in one boot after the other, until it is out of use; a newer version is in use (EG-CODE-009)."""
+
+    def __init__(self) -> None:
+        self._boots = 0  # in which it was stopped, as far as that must be on flash
+        self._newer = False
+
+    def prepare(self, flash: "Any") -> None:
+        features, lifecycle = _boot(flash)
+        lifecycle.place([_write(flash, features, 1)])
+        _confirm(lifecycle)
+
+    def live(self, flash: "Any") -> None:
+        for boots in range(1, MAX_FAILED_BOOTS + 1):
+            self._fail(flash)
+            self._boots = boots
+        features, lifecycle = _boot(flash)
+        self._newer = True
+        lifecycle.place([_write(flash, features, 2)])
+        _confirm(lifecycle)
+
+    def recover(self, flash: "Any") -> None:
+        _boot(flash)
+
+    def state(self, flash: "Any") -> "Any":
+        features = Features(flash)
+        told = [outcome.row() for outcome in features.outcomes]
+        return features.active(), sorted(flash.names()), [record.row() for record in features.records], told
+
+    def check(self, flash: "Any") -> "str | None":
+        features = Features(flash)
+        record = next(iter([record for record in features.records if record.in_force]))
+        if features.problems:
+            return f"problems {features.problems}"
+        if record.sequence == 2:
+            return None if self._newer and record.active and not record.bad else f"{record.row()} of the newer version"
+        if not self._boots <= record.bad <= self._boots + 1:
+            return f"{record.bad} failures are on flash after {self._boots}"
+        if record.active != (record.bad < MAX_FAILED_BOOTS):
+            return f"active is {record.active} after {record.bad} failures"
+        told = [outcome.text for outcome in features.outcomes if not outcome.transfer]
+        if len(told) != record.bad:
+            return f"{told} is told of {record.bad} failures"
+        while Features(flash).active():
+            self._fail(flash)
+        return None if Features(flash).records[0].bad == MAX_FAILED_BOOTS else "it ended with another count"
+
+    def _fail(self, flash: "Any") -> None:
+        _, lifecycle = _boot(flash)
+        lifecycle.fail(_PUBLISHER, _FEATURE, "its code raised")
+        lifecycle.step()
 
 
 class Transfer:
@@ -246,6 +299,14 @@ async def _deaf(fields: "dict[int, Any]") -> bool:
     return False
 
 
+def _boot(flash: "Any") -> "tuple[Features, Lifecycle]":
+    """At a safe point, and without a link."""
+    features = Features(flash)
+    lifecycle = Lifecycle(features, Reports(features, _deaf), flash, _Clock(), lambda: True, lambda: None)
+    lifecycle.boot()
+    return features, lifecycle
+
+
 def _confirm(lifecycle: Lifecycle) -> None:
     """The cloud is reached with what is active."""
     lifecycle.on_birth()
@@ -279,4 +340,4 @@ def _write(
     return record
 
 
-SCENARIOS = {"life": Life, "transfer": Transfer}
+SCENARIOS = {"life": Life, "failing": Failing, "transfer": Transfer}

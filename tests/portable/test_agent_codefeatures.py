@@ -1,8 +1,8 @@
 """What runs is what is in force: code features come, fail and go with the index."""
 
 from evergrow_agent.codefeatures import CodeFeatures
-from evergrow_agent.records import CONFIRMED, TRIAL, Record
-from evergrow_protocol.errors import INVALID_STATE, REVERT, ProtocolError
+from evergrow_agent.records import CONFIRMED, MAX_FAILED_BOOTS, TRIAL, Record
+from evergrow_protocol.errors import REVERT, TOO_LARGE, ProtocolError
 from evergrow_protocol.feature import CODE, UNLOCK
 
 
@@ -31,14 +31,17 @@ class Lifecycle:
 
     def fail(self, publisher, feature, why):
         for record in self.features.records:
-            if record.feature == feature and record.state == TRIAL:
+            if record.feature == feature:
                 record.broken = why
+                record.whole = record.state == TRIAL
+                return not record.whole
 
 
 class Runtime:
     """Notes what it is told. `failing`: what `start` raises, None for nothing."""
 
     def __init__(self):
+        self.struck = False
         self.done = []
         self.failing = None
 
@@ -60,6 +63,8 @@ class Bench:
         self.runtime = Runtime()
         self.made = 0
         self.code = CodeFeatures(self.features, Lifecycle(self.features), self._make)
+        self.failed = []
+        self.code.failed = lambda: self.failed.append(True)
 
     def _make(self):
         self.made += 1
@@ -96,18 +101,37 @@ def test_one_on_trial_that_does_not_start_is_left_to_be_reverted():
     record = bench.features.bring(1001, 1, state=TRIAL)
     bench.runtime.failing = SystemExit()
     bench.sync()
-    assert "SystemExit" in record.broken and record.active and not bench.features.problems
+    assert "SystemExit" in record.broken and record.active and not bench.failed
 
 
 def test_a_confirmed_one_that_fails_is_out_of_use_and_neither_started_again_nor_forgiven_when_others_come():
-    """EG-CODE-006, EG-CODE-008"""
+    """EG-CODE-006, EG-CODE-009"""
     bench = Bench()
     record = bench.features.bring(1001, 1)
-    bench.runtime.failing = ProtocolError(INVALID_STATE, "the watchdog ended 3 starts: no code is run")
+    bench.runtime.failing = ProtocolError(TOO_LARGE, "takes 9000 bytes of heap, declared 8192")
     bench.sync()
-    assert not record.active and bench.features.problems == [(REVERT, 2, 1001, 1)]
+    assert not record.active and "9000 bytes" in record.broken and bench.failed
     bench.features.bring(1002, 1, UNLOCK)
     assert bench.sync() == []
     bench.runtime.failing = None
     bench.features.bring(1001, 2)
     assert bench.sync() == [("stop", 1001), ("forgive", 0), ("start", 1001)]
+
+
+def test_what_the_watchdog_ended_is_held_against_nobody():
+    """EG-CODE-008, EG-CODE-009"""
+    bench = Bench()
+    record = bench.features.bring(1001, 1)
+    bench.runtime.struck = True
+    assert bench.sync() == []
+    assert not record.active and not record.broken and bench.features.problems == [(REVERT, 2, 1001, 1)]
+
+
+def test_a_confirmed_one_that_was_stopped_in_three_boots_is_not_started_any_more():
+    """EG-CODE-009"""
+    bench = Bench()
+    record = bench.features.bring(1001, 1)
+    record.bad = MAX_FAILED_BOOTS
+    assert bench.sync() == [] and not record.active
+    bench.features.bring(1001, 2)
+    assert bench.sync() == [("start", 1001)]

@@ -1,6 +1,8 @@
 """Staged, on trial, confirmed or reverted, removed: evergrow_agent.lifecycle; transfers that go on, are cancelled or replaced."""
 
+from evergrow_agent.features import Features
 from evergrow_agent.lifecycle import HEALTHY_MS, MAX_BAD_CYCLES, MAX_BOOTS
+from evergrow_agent.records import MAX_FAILED_BOOTS
 from evergrow_agent.transfer import WINDOW_BLOCKS
 from evergrow_protocol.errors import BAD_DIGEST, BUSY, EXPIRED, INVALID_STATE, OK, REVERT, STALE, UNKNOWN_KIND, ProtocolError
 from faultyflash import FaultyFlash
@@ -430,3 +432,78 @@ async def test_a_staged_version_that_decays_may_be_offered_again():
     report = await world.run()
     assert (report[0], report[1], report[2]) == (1, BUSY, REFUSED)
     await offer_until(world, signed(unlock(more={9: 1})), 1, STAGED)
+
+
+async def test_a_confirmed_one_that_fails_in_three_boots_is_out_of_use_for_good_and_tells_each_time():
+    """EG-CODE-009"""
+    world = boot(World(await with_version(1)))
+    for count in range(1, MAX_FAILED_BOOTS + 1):
+        assert world.features.active() == [(PUBLISHER, 1001, 1)]
+        assert world.lifecycle.fail(PUBLISHER, 1001, f"failure {count}")
+        assert not world.lifecycle.fail(PUBLISHER, 1001, "once is enough"), "in one boot it counts once"
+        assert world.features.active() == [] and world.lifecycle.busy
+        report = await world.run()
+        assert (report[0], report[1], report[2], report[3]) == (0, REVERT, REVERTED, [PUBLISHER, 1001, 1])
+        assert report[9] == f"failure {count}"
+        world = boot(world)
+    assert world.features.active() == []
+    world = boot(world)
+    assert world.features.active() == [] and await world._flush() and world.said == [], "told once"
+
+
+async def test_what_is_out_of_use_comes_back_with_the_same_version_or_a_newer_one_and_goes_when_it_is_removed():
+    """EG-CODE-009"""
+    for sequence in (1, 2):
+        world = await out_of_use()
+        report = await world.offer(signed(unlock(maximum=1300), sequence=sequence), 10 + sequence)
+        assert (report[1], report[2]) == (OK, CONFIRMED)
+        assert world.features.active() == [(PUBLISHER, 1001, sequence)]
+        assert boot(world).features.active() == [(PUBLISHER, 1001, sequence)], "and its failures count anew"
+    world = await out_of_use()
+    assert world.lifecycle.remove(PUBLISHER, 1001)
+    assert [record.state for record in boot(world).features.records] == [REMOVED]
+
+
+async def test_one_out_of_use_stays_so_when_the_version_after_it_is_reverted():
+    """EG-CODE-009, EG-FEAT-024"""
+    world = await on_trial((await out_of_use()).flash)
+    assert world.features.active() == [(PUBLISHER, 1001, 2)]
+    world.lifecycle.fail(PUBLISHER, 1001, "it raises, too")
+    await world.run()
+    assert world.features.active() == [] and boot(world).features.active() == []
+
+
+async def test_bad_cycles_of_a_trial_do_not_count_as_failed_boots():
+    """EG-CODE-009, EG-FEAT-024"""
+    world = await on_trial(await with_version(1), 2, {8: [0, 1]})
+    for _ in range(MAX_BAD_CYCLES - 1):
+        world.lifecycle.on_cycle([(PUBLISHER, 1001)], True)
+    world.lifecycle.on_cycle([(PUBLISHER, 1001)], False)
+    world.lifecycle.on_welcome()
+    world.lifecycle.step()
+    (record,) = world.features.records
+    assert (record.state, record.bad) == (CONFIRMED, 0)
+
+
+async def test_a_flash_that_refuses_the_count_is_asked_again():
+    """EG-CODE-009"""
+    world = boot(World(await with_version(1)))
+    world.lifecycle.fail(PUBLISHER, 1001, "why")
+    world.flash.fail = lambda n: True
+    world.lifecycle.step()
+    world.flash.fail = lambda n: False
+    assert Features(FaultyFlash(world.flash.files)).records[0].bad == 0 and world.lifecycle.busy
+    world.clock.now_ms += 60_000
+    world.lifecycle.step()
+    assert Features(FaultyFlash(world.flash.files)).records[0].bad == 1 and not world.lifecycle.busy
+
+
+async def out_of_use():
+    """A device whose version 1 failed in too many boots."""
+    world = boot(World(await with_version(1)))
+    for _ in range(MAX_FAILED_BOOTS):
+        world.lifecycle.fail(PUBLISHER, 1001, "it raised")
+        await world.run()
+        world = boot(world)
+    assert world.features.active() == []
+    return world

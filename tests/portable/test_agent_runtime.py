@@ -226,6 +226,21 @@ def test_a_call_that_takes_longer_than_declared_is_a_failure():
     assert "51 ms, declared 50" in bench.broken[0][1]
 
 
+def test_sensors_and_actuators_that_do_not_answer_are_failures_of_the_call_and_others_go_on():
+    """EG-CODE-006"""
+    bench = Bench()
+    bench.runtime.start((2, 1002), NEEDS, code())
+    bench.feature(lambda api: api.every(1, lambda: api.write(DRUM, 300)))
+    bench.appliance.values[RPM] = 800
+    bench.run(2)
+    bench.appliance.broken = True
+    bench.run(FAILURES_MAX)
+    bench.appliance.broken = False
+    assert bench.broken and bench.broken[0][0] == OWNER and "OSError" in bench.broken[0][1]
+    bench.run(12)
+    assert [running.owner for running in bench.runtime.features] == [(2, 1002)] and bench.told()
+
+
 def test_a_failing_feature_costs_the_others_nothing():
     """EG-CODE-006"""
     bench = Bench()
