@@ -192,6 +192,14 @@ class Features:
         left = [record for record in self.records if record not in staged]
         self._commit(left, [Outcome(transfer, code, records.REFUSED, staged[0].named, text)])
 
+    def check_needed(self, removals: "list[Record]") -> None:
+        """ProtocolError STALE when a version in force needs one of these components."""
+        for record in self.records:
+            if record.in_force and not _matches(record, removals):
+                for removal in removals:
+                    if removal.component in record.needs:
+                        raise ProtocolError(STALE, f"feature {record.publisher}/{record.feature} needs it")
+
     def leave(self, publisher: int, feature: int) -> bool:
         """A feature is to be removed at the next safe point; until then it stays in force. False: there is none."""
         found = [record for record in self._of(publisher, feature) if record.state in (TRIAL, CONFIRMED)]
@@ -203,17 +211,25 @@ class Features:
         """Take a feature out, with all its versions. Its sequence number is kept, so that an older version cannot come in its
         place. False: there is no such feature."""
         found = self._of(publisher, feature)
-        if not found:
-            return False
-        left = [record for record in self.records if not _matches(record, found)]
-        gone = found[0].gone()
-        gone.sequence = max([record.sequence for record in found])
-        outcomes = [Outcome(0, OK, REMOVED, gone.named, "")]
-        for record in found:
-            if record.transfer and record.state in (STAGED, TRIAL, LEAVING) and not self.outcome(record.transfer):
+        if found:
+            gone = found[0].gone()
+            gone.sequence = max([record.sequence for record in found])
+            self.uninstall([gone])
+        return bool(found)
+
+    def uninstall(self, removals: "list[Record]") -> None:
+        """Take components out; of each nothing stays but the sequence number of its removal."""
+        gone = [record.gone() for record in removals]
+        outcomes = [Outcome(removals[0].transfer, OK, REMOVED, gone[0].named, "")]
+        left = []
+        for record in self.records:
+            if not _matches(record, gone):
+                left.append(record)
+            elif record.file and record.transfer and record.state not in (KEPT, CONFIRMED) and not self.outcome(record.transfer):
                 outcomes.append(Outcome(record.transfer, REVERT, REVERTED, record.named, "removed"))
-        self._commit(left + [gone], outcomes)
-        return True
+        self._commit(left + gone, outcomes)
+        for record in removals:
+            record.state = REMOVED
 
     def save(self) -> None:
         """Write what was counted in the records."""

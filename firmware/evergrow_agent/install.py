@@ -11,7 +11,7 @@ from evergrow_agent.features import Features
 from evergrow_agent.fetch import Fetcher
 from evergrow_agent.lifecycle import Lifecycle
 from evergrow_agent.progress import Progress
-from evergrow_agent.records import CONFIRMED, REFUSED, STAGED, TRIAL
+from evergrow_agent.records import CONFIRMED, REFUSED, REMOVED, STAGED, TRIAL
 from evergrow_agent.reports import Reports
 from evergrow_agent.staging import Stager
 from evergrow_protocol.errors import EXPIRED, INVALID_STATE, OK, STORAGE, TOO_LARGE, UNKNOWN_KIND, ProtocolError
@@ -144,7 +144,8 @@ class Installer:
             report[reports.STATE] = REFUSED
         self._features.clean()
         self._told.remember_costs(report)
-        self._told.add(report)
+        if report[reports.STATE] != REMOVED or not self._features.outcome(transfer):
+            self._told.add(report)
 
     async def _take(self, content: int, size: int, report: "dict[int, Any]") -> None:
         """Content that is no feature."""

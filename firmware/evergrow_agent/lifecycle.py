@@ -159,7 +159,11 @@ class Lifecycle:
         return False
 
     def remove(self, publisher: int, feature: int) -> bool:
-        """Remove a feature, now if that is safe, else durably at the next safe point. False: there is none. OSError."""
+        """Remove a feature, now if that is safe, else durably at the next safe point. False: there is none.
+
+        OSError; ProtocolError STALE while another one needs it.
+        """
+        self._features.check_needed([r for r in self._features.records if (r.publisher, r.feature) == (publisher, feature)])
         if not self._is_safe():
             return self._features.leave(publisher, feature)
         found = self._features.remove(publisher, feature)
@@ -224,7 +228,8 @@ class Lifecycle:
         try:
             if safe and self._may(news):
                 self._activate(news)
-                self._reports.passing(transfer, TRIAL, news[0].named)
+                if news[0].state == TRIAL:
+                    self._reports.passing(transfer, TRIAL, news[0].named)
             elif transfer not in self._waiting:
                 self._waiting.append(transfer)
                 self._reports.passing(transfer, STAGED, news[0].named)
@@ -237,7 +242,10 @@ class Lifecycle:
         for record in news:
             record.good = record.bad = 0
         try:
-            self._features.activate(news)
+            if news[0].file:
+                self._features.activate(news)
+            else:
+                self._features.uninstall(news)
         except Exception:
             for record, good in zip(news, agreed):
                 record.good = good

@@ -1,11 +1,12 @@
 """The lines of the index of features, and how they are encoded.
 
     index     [[record, ...], [outcome, ...]]
-    record    [publisher, component, feature, sequence, kind, file, size, digest, state, transfer, good cycles, bad cycles]
+    record    [publisher, component, feature, sequence, kind, file, size, digest, state, transfer, good cycles, bad cycles, needs]
     outcome   [transfer, code, state, [publisher, feature, sequence], text, told]
 
 A component has one record that is in force, and may have one beside it: the version that is staged, or that which was in force
-before the one on trial.
+before the one on trial. `needs`: the components, encoded, that it cannot do without. A staged record without a file is a
+removal.
 """
 
 from evergrow_protocol.cbor import Decoder, dumps, loads
@@ -14,6 +15,7 @@ from evergrow_protocol.feature import Feature
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 # States of a record. Those that a report knows have its numbers (EG-FEAT-009).
@@ -57,6 +59,7 @@ class Record:
         transfer: int = 0,
         good: int = 0,
         bad: int = 0,
+        needs: "Sequence[bytes]" = (),
     ) -> None:
         self.publisher = publisher
         self.component = component
@@ -70,7 +73,8 @@ class Record:
         self.transfer = transfer
         self.good = good
         self.bad = bad
-        self.whole = False
+        self.needs = list(needs)
+        self.whole = not file
         self.unlocks: "dict[int, int]" = {}
         self.programme_id = 0
         self.trial_s = 0
@@ -112,7 +116,7 @@ class Record:
         return Record(self.publisher, self.component, self.feature, self.sequence, state=REMOVED)
 
     def row(self) -> "list[Any]":
-        state = [self.state, self.transfer, self.good, self.bad]
+        state = [self.state, self.transfer, self.good, self.bad, self.needs]
         return self.named[:1] + [self.component] + self.named[1:] + [self.kind, self.file, self.size, self.digest] + state
 
 
@@ -143,7 +147,7 @@ def decode(content: "bytes | None") -> "tuple[list[Record], list[Outcome]]":
         raise ProtocolError(BAD_DIGEST, "the index of features is damaged")
     try:
         rows, outcomes = loads(content)
-        return [Record(*row[:12]) for row in rows], [Outcome(*row[:6]) for row in outcomes]
+        return [Record(*row[:13]) for row in rows], [Outcome(*row[:6]) for row in outcomes]
     except (TypeError, ValueError):
         raise ProtocolError(MALFORMED, "the index of features has another shape")
 

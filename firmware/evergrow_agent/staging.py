@@ -10,8 +10,9 @@ from hashlib import sha256
 from evergrow_agent import contents, delta, forms, reports
 from evergrow_agent.features import Features
 from evergrow_agent.fetch import Fetcher
+from evergrow_agent.parts import Part, of, version
 from evergrow_agent.progress import Progress
-from evergrow_agent.records import STAGED, Record
+from evergrow_agent.records import REMOVED, STAGED, Record
 from evergrow_protocol import suit, suit_manifest
 from evergrow_protocol.cbor import dumps
 from evergrow_protocol.errors import BAD_DIGEST, MALFORMED, STALE, STORAGE, TOO_LARGE, UNSUPPORTED, ProtocolError
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from typing import Any
 
+    from evergrow_agent.parts import Opened
     from evergrow_agent.rights import Rights
     from evergrow_protocol.cose import Key
-    from evergrow_protocol.suit_manifest import Manifest
 
     Buffer = bytes | bytearray | memoryview
 
@@ -68,7 +69,7 @@ class Stager:
         self._utc_s = utc_s
         self._reserve_bytes = reserve_bytes
         self._rights = rights
-        self._left: "int | None" = None  # of the publisher's quota of flash, None for no limit
+        self._left: "dict[int, int | None]" = {}  # of each publisher's quota of flash, None for no limit
         self._room = memoryview(bytearray(_ENVELOPE_BYTES))  # taken now: later there may be no hole of this size
         self._data = self._room[:0]
         self._files: "list[str]" = []  # of this transfer, which no record names yet
@@ -76,38 +77,66 @@ class Stager:
         self.on_fetching: "Callable[[list[int]], None]" = _ignore
 
     async def stage(self, size: int, report: "dict[int, Any]") -> "list[Record]":
-        """The versions that the transfer under way brings, each whole on the flash; none when they are in force already.
+        """The versions that the transfer under way brings, each whole on the flash, or removals, which have no file; none when
+        nothing is to change.
 
         `size`: bytes of the envelope. What is known is entered into `report`. Raises ProtocolError, OSError, MemoryError.
         """
         self._report = report
         self._files = []
-        self._left = None
+        self._left = {}
         started_ms = self._clock.ticks_ms()
-        envelope, manifest, key = await self._open(size)
-        news = []
-        for component in manifest.components:
-            news.append(self._new(key.publisher, dumps(component), manifest.sequence))
-        if self._rights:
-            self._left = self._rights.check_offer(key.publisher, news)
-        if all([self._is_in_force(new) for new in news]):
+        keys = self._keys()
+        part = self._part(await self.verify(suit.open_steps(await self.pull(size), keys)))
+        if suit_manifest.removes(part.manifest):
+            report[reports.STATE] = REMOVED
+            return await self._remove(part)
+        if all([self._is_in_force(new) for new in part.versions()]):
             return []
-        await self._process(manifest, envelope, news)
-        for i, new in enumerate(news):
-            if not new.file:
-                raise ProtocolError(MALFORMED, "the manifest leaves a component without content")
-            body = self._features.verify(new)
-            if not i:
-                report[reports.FEATURE] = [new.publisher, body.id, new.sequence]
-            contents.check(body, self._appliance)
-            if self._rights:
-                self._rights.check_body(new, body, self._appliance)
-            new.feature = body.id
-            new.kind = body.kind
-            new.brings(body)
-            self._features.check_conflicts(new, news[:i])
-            self._fetcher.check()
+        parts = [part]
+        await self._process(parts, _SECTIONS)
+        news: "list[Record]" = []
+        for part in parts:
+            for new in part.versions():
+                if part.data is None or not self._is_in_force(new):
+                    self._judge(new, news)
+                    new.needs = part.needs
+                    news.append(new)
         report[reports.MS] = self._clock.ticks_ms() - started_ms
+        return news
+
+    def _judge(self, new: Record, beside: "list[Record]") -> None:
+        """Whether what a version brings may be installed, beside the others of its transfer. ProtocolError, OSError."""
+        if not new.file or new.state != STAGED or any([new.same_component(other) for other in beside]):
+            raise ProtocolError(MALFORMED, "a component without content, or brought twice")
+        body = self._features.verify(new)
+        if not beside:
+            self._report[reports.FEATURE] = [new.publisher, body.id, new.sequence]
+        contents.check(body, self._appliance)
+        if self._rights:
+            self._rights.check_body(new, body, self._appliance)
+        new.feature = body.id
+        new.kind = body.kind
+        new.brings(body)
+        self._features.check_conflicts(new, beside)
+        self._fetcher.check()
+
+    async def _remove(self, part: Part) -> "list[Record]":
+        """The removals of a manifest that removes (EG-SUIT-005); those that are done already are left out."""
+        await self._process([part], (suit_manifest.UNINSTALL,))
+        news = []
+        for new in part.versions():
+            if new.state != REMOVED:
+                raise ProtocolError(MALFORMED, "the manifest leaves a component that it does not unlink")
+            new.state = STAGED
+            new.file = ""
+            found = self._features.find(new.publisher, new.component)
+            if found and found.file and found.sequence == new.sequence:
+                raise ProtocolError(STALE, f"sequence {new.sequence} is that of the installed version")
+            if found and found.sequence != new.sequence:
+                new.feature = found.feature
+                news.append(new)
+        self._features.check_needed(news)
         return news
 
     async def pull(self, size: int) -> memoryview:
@@ -146,32 +175,49 @@ class Stager:
         """What `pull` and `verify` cost is entered into `report`."""
         self._report = report
 
-    async def _open(self, size: int) -> "tuple[Envelope, Manifest, Key]":
-        """Pull the envelope and verify it; nothing that it says is believed before."""
+    def _keys(self) -> "Sequence[Key]":
         keys = self._rights.keys() if self._rights else self._keyring
         if keys is None:
             raise ProtocolError(STORAGE, "the trusted keys could not be read at boot")
-        opened: "tuple[Envelope, Manifest, Key]" = await self.verify(suit.open_steps(await self.pull(size), keys))
-        return opened
+        return keys
+
+    def _part(self, opened: "Opened", data: "memoryview | None" = None) -> Part:
+        """A verified manifest, whose publisher may publish now and whose sequence numbers may follow. ProtocolError."""
+        part = Part(opened, data)
+        manifest = part.manifest
+        for index, component in enumerate(manifest.components):
+            other = index in manifest.dependencies
+            new = None if other else self._new(part.publisher, dumps(component), manifest.sequence)
+            if new and not (data and self._is_in_force(new)):
+                self._check_sequence(new)
+            part.news.append(new)
+        if self._rights and part.publisher not in self._left:
+            self._left[part.publisher] = self._rights.check_offer(part.publisher, part.versions())
+        return part
 
     def _new(self, publisher: int, component: bytes, sequence: int) -> Record:
-        """A version without content yet, whose sequence number may follow. ProtocolError STALE."""
+        """A version without content yet."""
         installed = self._features.find(publisher, component)
-        if installed:
+        if installed and reports.FEATURE not in self._report:
             self._report[reports.FEATURE] = [publisher, installed.feature, sequence]
-        newest = self._features.sequence(publisher, component)
-        if newest >= 0 and not 0 <= sequence - newest <= _MAX_SEQUENCE_JUMP:
-            raise ProtocolError(STALE, f"sequence {sequence} does not follow the installed {newest}")
         return Record(publisher, component, 0, sequence, state=STAGED, transfer=self._fetcher.transfer)
+
+    def _check_sequence(self, new: Record) -> None:
+        newest = self._features.sequence(new.publisher, new.component)
+        if newest >= 0 and not 0 <= new.sequence - newest <= _MAX_SEQUENCE_JUMP:
+            raise ProtocolError(STALE, f"sequence {new.sequence} does not follow the installed {newest}")
 
     def _is_in_force(self, new: Record) -> bool:
         installed = self._features.find(new.publisher, new.component)
-        return bool(installed and installed.active and installed.sequence == new.sequence)
+        return bool(installed and installed.active and installed.sequence >= new.sequence)
 
-    async def _process(self, manifest: "Manifest", envelope: Envelope, news: "list[Record]") -> None:
-        """Carry out the manifest: afterwards each of `news` has a file of the signed size and digest."""
-        processor = suit.Processor(manifest, self._identity[0], self._identity[1])
-        for section in _SECTIONS:
+    async def _process(self, parts: "list[Part]", sections: "Sequence[int]") -> None:
+        """Carry out a manifest: afterwards each version in `parts` has a file of the signed size and digest, or is removed.
+
+        To `parts` come those that it depends on and has inside.
+        """
+        processor = suit.Processor(parts[0].manifest, self._identity[0], self._identity[1])
+        for section in sections:
             steps = processor.run(section)
             answer: "Any" = None
             while True:
@@ -179,19 +225,33 @@ class Stager:
                     action = steps.send(answer)
                 except StopIteration:
                     break
-                if action.manifest is not manifest:
-                    raise ProtocolError(UNSUPPORTED, "dependencies are not supported")
-                answer = await self._answer(action, envelope, news[action.index])
+                part = of(parts, action.manifest)
+                new = part.news[action.index]
+                if new is None:
+                    from evergrow_agent import dependencies  # few need it
 
-    async def _answer(self, action: suit.Action, envelope: Envelope, new: Record) -> "bool | None":
+                    answer = await dependencies.answer(action, part, parts, self._features, self._open)
+                else:
+                    answer = await self._answer(action, part, new)
+
+    async def _open(self, data: memoryview) -> Part:
+        """Verify the envelope of a dependency."""
+        return self._part(await self.verify(suit.open_steps(data, self._keys())), data)
+
+    async def _answer(self, action: suit.Action, part: Part, new: Record) -> "bool | None":
         kind = action.kind
         installed = self._features.find(new.publisher, new.component)
         if installed and not installed.active:
             installed = None
+        if part.data is not None and kind in (suit.FETCH, suit.WRITE, suit.IMAGE_MATCH) and self._is_in_force(new):
+            return True  # a dependency that is here already, perhaps in a later version
         if kind == suit.FETCH:
-            return await self._store(envelope, action, new, installed)
+            return await self._store(part.envelope, action, new, installed)
         if kind == suit.WRITE:
             self._keep(action, action.value, new)
+            return None
+        if kind == suit.UNLINK:
+            new.state = REMOVED
             return None
         if kind == suit.IMAGE_MATCH:
             if not new.file and installed:
@@ -203,7 +263,7 @@ class Stager:
             utc_s = self._utc_s()
             return utc_s is not None and utc_s < action.value
         if kind == suit.VERSION:
-            return installed is not None and version_holds(action.value, _version(self._features.verify(installed).version))
+            return installed is not None and version_holds(action.value, version(self._features, installed))
         if kind == suit.MINIMUM_BATTERY:
             return bool(getattr(self._appliance, "battery_percent", 100) >= action.value)
         if kind == suit.UPDATE_AUTHORISED:
@@ -215,7 +275,7 @@ class Stager:
         if action.uri is None:
             raise ProtocolError(MALFORMED, "a payload needs a URI")
         payload, patch = suit.locate(action.uri)
-        size = self._checked_size(action, patch, self._stored(new.component, payload))
+        size = self._checked_size(action, new, patch, self._stored(new.component, payload))
         if not payload:
             data = envelope.payloads.get(action.uri)
             if data is None or len(data) != size:
@@ -238,7 +298,7 @@ class Stager:
         """Make the new content of the installed one and a patch (EG-SUIT-007). False: that failed, try something else."""
         if old is None:
             return False
-        size = self._checked_size(action, 0)
+        size = self._checked_size(action, new)
         patch, _ = await self._fetch(new.component, payload, patch_bytes)
         file = self._features.staging_file(self._files + self._progress.files)
         self._files.append(file)
@@ -263,7 +323,7 @@ class Stager:
     def _reader(self, file: str) -> "Callable[[int, memoryview], int]":
         return lambda offset, buf: int(self._flash.readinto(file, offset, buf))
 
-    def _checked_size(self, action: suit.Action, patch: int, stored: int = 0) -> int:
+    def _checked_size(self, action: suit.Action, new: Record, patch: int = 0, stored: int = 0) -> int:
         """Bytes of the content, or of the patch that makes it, for which there is room, as far as they are not `stored` yet.
 
         Raises ProtocolError, OSError.
@@ -273,8 +333,9 @@ class Stager:
             raise ProtocolError(MALFORMED, "a payload needs a size and a digest")
         if not 0 < size <= MAX_BODY or patch > MAX_BODY:
             raise ProtocolError(TOO_LARGE, f"feature body of {max(size, patch)} bytes, limit {MAX_BODY}")
-        if self._left is not None and size > self._left:
-            raise ProtocolError(TOO_LARGE, f"{size} bytes go beyond what is left of the publisher's quota, {self._left}")
+        left = self._left.get(new.publisher)
+        if left is not None and size > left:
+            raise ProtocolError(TOO_LARGE, f"{size} bytes go beyond what is left of the publisher's quota, {left}")
         if self._flash.free() < size + patch - stored + self._reserve_bytes:
             raise ProtocolError(STORAGE, f"no room for {size} bytes beside a reserve of {self._reserve_bytes}")
         return patch or size
@@ -286,7 +347,7 @@ class Stager:
 
     def _keep(self, action: suit.Action, data: "Buffer", new: Record) -> None:
         """Content that is at hand."""
-        size = self._checked_size(action, 0)
+        size = self._checked_size(action, new)
         file = self._features.staging_file(self._files + self._progress.files)
         self._files.append(file)
         self._flash.append(file, data)
@@ -298,8 +359,9 @@ class Stager:
         if bytes(action.digest or b"") != digest:
             raise ProtocolError(BAD_DIGEST, f"payload {action.uri!r} is not what was signed")
         new.file, new.size, new.digest = file, size, digest
-        if self._left is not None:
-            self._left -= size
+        left = self._left.get(new.publisher)
+        if left is not None:
+            self._left[new.publisher] = left - size
 
     async def _fetch(self, component: bytes, payload: int, size: int) -> "tuple[str, bool]":
         """A file with all of a payload; and whether some of it was there already."""
@@ -329,11 +391,6 @@ class Stager:
         for at in range(0, size, len(page)):
             hasher.update(page[: self._flash.readinto(file, at, page[: min(len(page), size - at)])])
         return hasher.digest()
-
-
-def _version(text: str) -> "tuple[int, ...]":
-    """The integers of "1.2.3"; what is none counts as 0."""
-    return tuple([int(part) if part.isdigit() else 0 for part in text.split(".")])
 
 
 def _ignore(named: "list[int]") -> None:

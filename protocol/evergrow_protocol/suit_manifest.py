@@ -116,6 +116,12 @@ class Manifest:
             self.dependencies += (index,)
 
 
+def removes(manifest: Manifest) -> bool:
+    """Whether a manifest has nothing to install, but to uninstall (EG-SUIT-005)."""
+    sections = manifest.sections
+    return UNINSTALL in sections and INSTALL not in sections and PAYLOAD_FETCH not in sections
+
+
 def _component(reader: Decoder) -> "tuple[bytes, ...]":
     count = elements(reader, 1, _MAX_SEGMENTS)
     segments = [bytes(reader.read_bytes()) for _ in range(count)]
