@@ -158,14 +158,37 @@ class Agent:
         feature: "tuple[int, int] | None" = None,
     ) -> "tuple[int, int]":
         """A person at the appliance rates or wishes, as `Voice.say`; without `usage` it is about the last cycle of this boot."""
-        if not self._served:
-            raise ProtocolError(BUSY, "still booting")
+        if not self._served or self.ledger.fresh:
+            raise ProtocolError(BUSY, "still booting, or never connected")  # What is said needs a number that stays.
         return self.voice.say(kind, value, text, usage or self.cycle.last_usage, feature)
 
     def _count(self) -> None:
         boot, drawn = bootcount.bump(self.board.flash, self.board.random, self.ledger.newest_boot)
         self.boot_number = self.telemetry.boot = self.cycle.boot = self.events.boot = boot
         self._flags = messages.FLAG_RANDOM_BOOT if drawn else 0
+
+    def _adopt(self, least: int) -> bool:
+        """The flash is new or erased, the cloud knows boot numbers up to `least`: rise above them, if need be (EG-ENV-006)."""
+        boot, base = self.boot_number, 0
+        floor = max(least, boot)
+        if self.ledger.lowest(boot) <= least:
+            # First of all, so that no later boot has a number that then stands for another.
+            number, drawn = bootcount.bump(self.board.flash, self.board.random, floor + boot - 1)
+            if drawn:
+                return False
+            base = number - boot
+            if base < floor:
+                base = 0  # There is nothing above, with 32 bits.
+        if not self.ledger.adopt(base):
+            return False
+        if base:
+            boot += base
+            self.boot_number = self.voice.boot = boot
+            self.telemetry.renumber(boot)
+            self.events.renumber(boot)
+            self.cycle.renumber(boot)
+            self.link.renumber(boot)
+        return True
 
     # -- tasks
 
@@ -312,6 +335,7 @@ class Agent:
         link.state = self.state.body
         link.on_connected = self.installer.on_connected
         link.on_welcomed = self._welcomed
+        link.adopt = self._adopt
         commands.rebirth = link.publish_birth
         commands.acknowledge = self.events.acknowledge
         self.link = link
@@ -406,6 +430,8 @@ class Agent:
     def _birth(self) -> "dict[int, Any]":
         self.lifecycle.on_birth()
         flags = self._flags if self.ledger.healthy else self._flags | messages.FLAG_STORAGE
+        if self.ledger.fresh:
+            flags |= messages.FLAG_FRESH
         heap_free = 0
         if hasattr(gc, "mem_free"):
             gc.collect()

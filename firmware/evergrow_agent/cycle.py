@@ -95,6 +95,7 @@ class Cycle:
                 return
             if content:
                 boot, seq, t, body = decode_envelope(memoryview(content)[8:])
+                boot = self._ledger.number(boot)
                 self._before = body.get(USAGE_PROGRAMME, 0)
                 if not self._ledger.append(boot, seq, t, body, int.from_bytes(content[:8], "big")):
                     return
@@ -103,6 +104,12 @@ class Cycle:
             self._flash.remove(_FILE)
         except (OSError, ProtocolError):
             self.failures += 1
+
+    def renumber(self, boot: int) -> None:
+        """The boot has another number from now on, and so has the record of the cycle that runs."""
+        self.boot = boot
+        if self._active:
+            self._checkpoint(self._saved_ms)
 
     @property
     def last_usage(self) -> "tuple[int, int] | None":

@@ -32,6 +32,11 @@ class Events:
         self._queue: "list[tuple[int, bytes]]" = []  # (what, envelope), the oldest first
         self._dropped = 0
 
+    def renumber(self, boot: int) -> None:
+        """The boot has another number from now on. Nothing was sent under the old one (EG-ENV-006)."""
+        self.boot = boot
+        self._queue = [(what, messages.with_boot(envelope, boot)) for what, envelope in self._queue]
+
     def note(self, event: int, value: "int | None" = None, owner: "tuple[int, int] | None" = None) -> None:
         """Something happened. `owner`: (publisher, feature) whose event it is, None for the appliance's own."""
         self._say(event, messages.EVENT_NOTE, value, owner)

@@ -70,7 +70,7 @@ class Inbox:
         if self._link.is_current_birth(boot, seq):
             self._timebase.set_utc_s(utc_s)
             self._link.pacing.grant(ext.get(messages.WELCOME_CREDITS))
-            self._link.welcomed()
+            self._link.welcomed(ext.get(messages.WELCOME_LEAST_BOOT, 0))
 
     def _entitlement(self, payload: memoryview) -> None:
         try:

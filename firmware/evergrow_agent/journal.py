@@ -11,7 +11,7 @@ from hashlib import sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     Buffer = bytes | bytearray | memoryview
@@ -20,6 +20,7 @@ RECORD_MAX = 448  # a merged record with all the features that it has room for; 
 HEAD = 6  # bytes of a frame before its record
 
 _CHUNK = 512  # a frame at least
+_NEW = "use.new"  # a segment that is being rewritten
 _STARTS = b"\x84\x85"  # first byte of an envelope: cheap to test before a hash
 
 
@@ -104,7 +105,7 @@ class Journal:
 
     def append(self, record: "Buffer") -> bool:
         """True: the record (1..RECORD_MAX bytes) is durable. False: it is not, and no later load finds it, unless `broken`."""
-        frame = len(record).to_bytes(2, "big") + sha256(record).digest()[:4] + bytes(record)
+        frame = _frame(record)
         if not self.segments or self.segments[-1].size + len(frame) > self._segment_bytes:
             self.segments.append(Segment(self._next_number, 0))
             self._next_number += 1
@@ -139,6 +140,32 @@ class Journal:
             if found >= 0:
                 return segment, found, self._record
         return None
+
+    def records(self, segment: Segment) -> "Iterator[memoryview]":
+        """The good records of a segment in their order, each valid until the next. OSError."""
+        offset = self._find(segment, 0)
+        while offset >= 0:
+            yield self._record
+            offset = self._find(segment, offset + HEAD + len(self._record))
+
+    def rewrite(self, segment: Segment, change: "Callable[[memoryview], bytes]") -> None:
+        """Put what `change` makes of each record in its place: of all of them, or of none when power fails. OSError: of none."""
+        self._flash.remove(_NEW)
+        size = 0
+        out = b""
+        for record in self.records(segment):
+            out += _frame(change(record))
+            if len(out) >= _CHUNK:
+                self._flash.append(_NEW, out)
+                size += len(out)
+                out = b""
+        if out:
+            self._flash.append(_NEW, out)
+            size += len(out)
+        if size:
+            self._flash.rename(_NEW, segment.name)
+            segment.size = size
+            self._chunk_of = 0
 
     def remove(self, segment: Segment) -> None:
         """Forget a segment and its file. A file that cannot be removed now is found again by the next load."""
@@ -199,3 +226,7 @@ class Journal:
             return 0
         good = sha256(self._view[start : start + length]).digest()[:4] == self._chunk[at + 2 : start]
         return length if good else 0
+
+
+def _frame(record: "Buffer") -> bytes:
+    return len(record).to_bytes(2, "big") + sha256(record).digest()[:4] + bytes(record)

@@ -10,11 +10,14 @@ is room. Its id is that of the last cycle in it, so that what is left of that cy
 two came to the flash. It is the newest records that are merged and not the oldest, since those may have been announced: whatever
 the cloud has of them already would be counted again.
 
-    file `use.ack`      mark: boot (4), seq (4) | newest record: boot (4), seq (4), tag (8), as a checked file
+A flash without a mark is new or erased. Then records are kept and not announced, until the cloud has said which boot numbers it
+knows and `adopt` has brought them above (`renumber`).
+
+    file `use.ack`      mark: boot (4), seq (4) | newest record: boot (4), seq (4), tag (8) | base (4), as a checked file
     file `use.merged`   boot (4) and start_ms (8) of the cycle merged last | envelope, as a checked file
 """
 
-from evergrow_agent import chain, checked, devicekey, merged
+from evergrow_agent import chain, checked, devicekey, merged, renumber
 from evergrow_agent.journal import HEAD, RECORD_MAX, Journal
 from evergrow_protocol import messages
 from evergrow_protocol.cbor import Encoder
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 WINDOW = 16  # records announced and not yet acked, at most
 
+_BOOT_MAX = 4  # bytes that a record grows by when its boot number does
 _MARK = "use.ack"
 _MERGED = "use.merged"
 _METERS = (USAGE_ENERGY_WH, USAGE_WATER_ML)
@@ -50,21 +54,24 @@ class Ledger:
     """Usage records on `flash`. Call `load` once before anything else; no method raises for what the flash does.
 
     `meters`: the usage fields that add up. `last`: (boot, seq) of the newest record, (0, 0) if there never was one. `lost`:
-    records that decayed after `load`.
+    records that decayed after `load`. `fresh`: the flash is new or erased, and nothing is announced before `adopt`.
     """
 
     def __init__(self, flash: "Any", journal: "Journal | None" = None, meters: "tuple[int, ...]" = _METERS) -> None:
         self.last = (0, 0)
         self.lost = 0
+        self.fresh = False
         self.journal = journal or Journal(flash)
         self._flash = flash
         self._meters = meters
         self._mark = self._saved_mark = (0, 0)
         self._mark_saved = True  # False: what is on flash is older than what segments still there can tell.
         self._hold_mark = False
+        self._base = 0  # boot numbers up to this one stand for others: see `renumber`
+        self._lowest = 0  # boot of the first record that was found, 0 for none
         self._reserved = False
         self._loaded = False
-        self._encoder = Encoder(bytearray(RECORD_MAX - chain.ROOM))
+        self._encoder = Encoder(bytearray(RECORD_MAX - chain.ROOM - _BOOT_MAX))
         self._key: "bytes | None" = None
         self._tag = chain.START  # of the newest record that has one
         # The open merged record: (boot, seq, t), its body, and the cycle last merged into it.
@@ -122,12 +129,15 @@ class Ledger:
             self._key = devicekey.subkey(self._flash, devicekey.USAGE)
             newest, newest_tag = self._load_mark()
             self.last, self._tag = self._mark, newest_tag
+            self._lowest = 0
             self.journal.load(self._visit)
+            if 0 < self._lowest <= self._base:
+                self._tag = renumber.rewrite(self.journal, self._base, self._key)
             if self._doubt is not None and self.journal.unread:
                 raise OSError  # What is in doubt may be just there.
             if newest >= self.last:
                 self.last, self._tag = newest, newest_tag
-            if last >= self.last:
+            if last > self.last:
                 self.last, self._tag = last, tag
             self._hold_mark = self.journal.unread > 0
             if not self._loaded:
@@ -140,6 +150,42 @@ class Ledger:
             self.last, self._tag = last, tag
         if not self.journal.broken:
             self._clear_doubt()
+
+    def lowest(self, boot: int) -> int:
+        """The lowest boot number here, of records and of this boot."""
+        return min(self._lowest or boot, self._merged[0] if self._merged else boot, boot)
+
+    def number(self, boot: int) -> int:
+        """The number that a boot has now, which something on flash names."""
+        return renumber.above(boot, self._base)
+
+    def adopt(self, base: int) -> bool:
+        """Announce from now on, and call every boot b up to now b + `base`, which is 0 or not below this boot. True: durable.
+
+        Whatever power does, all are called so or none. When the flash then refuses to go on, `mend` does.
+        """
+        if self.journal.broken or not self.fresh:
+            return not self.fresh
+        last, tag = self.last, self._tag
+        if base:
+            self.last, self._tag = (0, 0), chain.START
+        self._base = base
+        self._save_mark()
+        self.last = (self.number(last[0]), last[1])
+        self._tag = tag
+        if not self._mark_saved:
+            self._base = 0
+            self.last = last
+            self._mark_saved = True
+            return False
+        self.fresh = False
+        if base:
+            if self._merged:
+                boot, seq, t = self._merged
+                self._merged = (self.number(boot), seq, t)
+                self._merged_cycle = (self.number(self._merged_cycle[0]), self._merged_cycle[1])
+            self.load()
+        return True
 
     def encode(self, boot: int, seq: int, t: "int | list[int]", body: "dict[int, Any]") -> memoryview:
         """The envelope of a usage record, without tag; valid until the ledger's next call. CborError: longer than RECORD_MAX."""
@@ -209,6 +255,8 @@ class Ledger:
 
     def next_into(self, buf: memoryview) -> int:
         """Copy the next envelope to announce into `buf`; returns its length. 0: none now, or it is longer than `buf`."""
+        if self.fresh:
+            return 0
         try:
             while self._resend < len(self._window):
                 sent = self._window[self._resend]
@@ -245,9 +293,11 @@ class Ledger:
 
     def _visit(self, record: memoryview) -> bool:
         try:
-            found = messages.record_id(record)
+            boot, seq = messages.record_id(record)
         except ProtocolError:
             return False
+        self._lowest = min(self._lowest or boot, boot)
+        found = (self.number(boot), seq)
         if found <= self.last:  # acked, or a repetition
             return False
         self.last = found
@@ -257,11 +307,13 @@ class Ledger:
     def _load_mark(self) -> "tuple[tuple[int, int], bytes]":
         """Sets the mark; returns the id of the newest record when it was saved, and the tag."""
         content = checked.load(self._flash, _MARK)
+        self.fresh = content is None
         numbers = [0, 0, 0, 0]
         tag = chain.START
-        if content and len(content) == 24:
+        if content and len(content) == 28:
             numbers = [int.from_bytes(content[at : at + 4], "big") for at in (0, 4, 8, 12)]
-            tag = content[16:]
+            tag = content[16:24]
+            self._base = int.from_bytes(content[24:], "big")
         self._mark = self._saved_mark = (numbers[0], numbers[1])
         return (numbers[2], numbers[3]), tag
 
@@ -271,7 +323,7 @@ class Ledger:
         numbers = b"".join([number.to_bytes(4, "big") for number in mark + self.last])
         self._mark_saved = False
         try:
-            checked.save(self._flash, _MARK, numbers + self._tag)
+            checked.save(self._flash, _MARK, numbers + self._tag + self._base.to_bytes(4, "big"))
             self._saved_mark = mark
             self._mark_saved = True
         except OSError:
@@ -380,18 +432,19 @@ class Ledger:
             boot, seq, t, body = messages.decode_envelope(memoryview(content)[12:])
         except ProtocolError:
             return
+        boot = self.number(boot)
+        cycle = (self.number(int.from_bytes(content[:4], "big")), int.from_bytes(content[4:12], "big"))
         if (boot, seq) <= self.last:
             self._drop_merged()  # It joined the journal just before power was lost.
         elif self._merged:  # The flash could not be read at first, and cycles have ended since.
             merged.add(self._totals, body, self._meters)
-            cycle = (int.from_bytes(content[:4], "big"), int.from_bytes(content[4:12], "big"))
             if self._doubt is not None and cycle == self._doubt_cycle:  # It lost power when it had just been merged.
                 merged.add(self._totals, self._doubt, self._meters, -1)
                 self._doubt = None
         else:
             self._merged = (boot, seq, t)
             self._totals = body
-            self._merged_cycle = (int.from_bytes(content[:4], "big"), int.from_bytes(content[4:12], "big"))
+            self._merged_cycle = cycle
 
 
 def _covers(seq: int, bitmap: "Buffer", one: int) -> bool:

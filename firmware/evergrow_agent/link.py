@@ -48,7 +48,8 @@ class Link:
     """Publishes for one boot of the device, and hands on what arrives.
 
     To be set before `run`: `birth()` and `state()` make the bodies of these; `on_connected()` is called after both are out,
-    `on_welcomed()` when the cloud has answered the last birth;
+    `on_welcomed()` when the cloud has answered the last birth; `adopt(least boot)` when it has and the flash was new or erased:
+    it says whether the ledger now has numbers to announce by (EG-ENV-006), before which only birth and state are said;
     `receive(kind, payload)` is called with each message, whose payload is valid only during the call.
     Counters: `connects`; `dropped`, messages of no use; `errors`, exceptions of `receive`. `last_error`: the last reason for
     either, or for having no connection, as text.
@@ -71,6 +72,7 @@ class Link:
         self.state: "Callable[[], dict[int, Any]]" = dict
         self.on_connected: "Callable[[], None]" = _nothing
         self.on_welcomed: "Callable[[], None]" = _nothing
+        self.adopt: "Callable[[int], bool]" = ledger.adopt
         self.receive: "Callable[[str, memoryview], None]" = _ignore
         self.connects = 0
         self.dropped = 0
@@ -103,13 +105,13 @@ class Link:
         self._work = asyncio.Event()
         self._online = asyncio.Event()  # birth and state are out
         self._closing = False
+        self._renumbered = False  # the connection is of another boot number
         self._birth_due = False
         self._state_due = False
         self._retry_ms = RETRY_MS
         self._retry_due_ms = -1  # when the announced usage is announced again, -1: nothing is
         self._birth_retry_ms = RETRY_MS
         self._birth_retry_due_ms = -1  # when birth is said again, -1: the cloud has heard it
-        will = bytes(messages.encode(self._encoder, boot, 0, timebase.t(), messages.state(messages.LINK_OFFLINE)))
         settings = {
             "tls": config.tls,
             "username": config.username,
@@ -118,7 +120,7 @@ class Link:
             "version": 0,  # MQTT 5, or 3.1.1 where the broker knows no other
             "rx_bytes": config.rx_bytes,
             "tx_bytes": config.tx_bytes,
-            "will": (self._up["state"], will, 1, True),
+            "will": self._will(),
         }
         settings.update(config.mqtt)
         self._keepalive_s = self._next_keepalive_s = config.keepalive_s
@@ -193,8 +195,18 @@ class Link:
         """Whether a welcome answers the last birth of this boot: an older one brings an old time."""
         return boot == self._boot and seq == self._seqs["birth"]
 
-    def welcomed(self) -> None:
-        """The cloud has heard the last birth of this boot."""
+    def renumber(self, boot: int) -> None:
+        """The boot has another number from now on, under which all begins anew with the next connection."""
+        self._boot = boot
+        self._seqs = {kind: 0 for kind in topics.UP}
+        self._mqtt.will = self._will()
+        self._renumbered = True
+        self._work.set()
+
+    def welcomed(self, least_boot: int = 0) -> None:
+        """The cloud has heard the last birth of this boot, and knows no boot number of this device above `least_boot`."""
+        if self._ledger.fresh and not self.adopt(least_boot):
+            return  # The flash does not take it: birth is said again, and brings another welcome.
         self._birth_retry_ms = RETRY_MS
         self._birth_retry_due_ms = -1
         self.on_welcomed()
@@ -228,7 +240,7 @@ class Link:
 
     async def send_get(self, transfer: int, payload: int, block_bytes: int, first: int, wanted: bytes) -> bool:
         """Ask for blocks (`up/get`); False when there is no link."""
-        if not self.online or self.pacing.held(pacing.GET):
+        if not self.online or self._ledger.fresh or self.pacing.held(pacing.GET):
             return False
         try:
             await self._send("get", (transfer, payload, block_bytes, first, wanted))
@@ -238,7 +250,7 @@ class Link:
 
     async def send_report(self, fields: "dict[int, Any]") -> bool:
         """Publish `up/feat`; returns when the broker has it, False when there is no link. Raises MqttError."""
-        if not self.online:
+        if not self.online or self._ledger.fresh:
             return False
         await self._send("feat", fields)
         return True
@@ -266,6 +278,7 @@ class Link:
     async def _serve(self, session_present: bool) -> None:
         """The life of one connection; cancelled with it."""
         self.connects += 1
+        self._renumbered = False
         await self._client.subscribe(self._filter, 1)
         self._birth_retry_ms = RETRY_MS
         self._home_due = bool(self._home_filter or self._home_left)
@@ -301,11 +314,19 @@ class Link:
         await self._send("state", self.state())
 
     async def _flush(self) -> None:
+        if self._renumbered:
+            raise LinkError("another boot number")
         if 0 <= self._birth_retry_due_ms <= self._clock.ticks_ms():  # EG-BIRTH-005: the broker had it, and may have lost it
             self._birth_retry_ms = min(2 * self._birth_retry_ms, _RETRY_MAX_MS)
             self._birth_due = True
+        if self._ledger.fresh and self._birth_retry_due_ms < 0:
+            self._birth_due = True  # The flash could not be read until now.
         if self._birth_due:
             await self._say_birth()
+        if self._ledger.fresh:
+            if self._state_due:
+                await self._say_state()
+            return
         while self._answers:
             first = self._answers[0]
             await self._send(first[0], first[1])
@@ -395,7 +416,13 @@ class Link:
         self._bundle[0] = 0x80 | count
         return end if count else 0
 
+    def _will(self) -> "tuple[str, bytes, int, bool]":
+        body = messages.state(messages.LINK_OFFLINE)
+        return self._up["state"], bytes(messages.encode(self._encoder, self._boot, 0, self._timebase.t(), body)), 1, True
+
     async def _send(self, kind: str, body: "Any") -> None:
+        if self._renumbered:
+            raise LinkError("another boot number")
         seq = self._seqs[kind] + 1
         # A copy: the encoder is shared, and the client may have to wait before it takes the bytes.
         data = bytes(messages.encode(self._encoder, self._boot, seq, self._timebase.t(), body))

@@ -118,6 +118,13 @@ class Telemetry:
         self._prefix = b""
         self._taken = memoryview(b"")
 
+    def renumber(self, boot: int) -> None:
+        """The boot has another number from now on; what waits under the old one is lost, and counted."""
+        self.boot = boot
+        self._prefix = b""
+        for one in self.sets:
+            self._lose(one)
+
     def configure(self, sets: "list[SignalSet]") -> None:
         """Sample these from now on. What the sets before have not sent is lost, and counted."""
         for one in self.sets:

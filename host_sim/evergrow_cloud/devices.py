@@ -12,6 +12,10 @@ from evergrow_protocol import topics
 SEEN_STEP_S = 10
 """`last_seen_s` is this coarse, so that a device that only asks for blocks costs no write per request."""
 
+BOOTS_UNHEARD = 16
+"""Of so many boots of a device every birth may have been lost, while something else that it said is still on its way."""
+MAX_BOOT = 0xFFFFFFFF
+
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -115,8 +119,15 @@ def reject(store: Store, tenant: str, device: str, count: int, why: str) -> None
 
 
 def record_birth(store: Store, device_id: int, birth: Birth, raw: bytes, *, retained: bool, now_ms: int) -> None:
-    """Keep the birth. One that comes live always counts, even with a lower boot: the board may have been replaced."""
+    """Keep the birth. One that comes live always counts, even with a lower boot: the board may have been replaced.
+
+    But not that of a fresh flash: its number is no number of the device yet, and another birth follows (EG-BIRTH-007).
+    """
     boot = birth.header.boot
+    if birth.is_fresh and not _is_fresh(store, device_id):
+        if not retained:
+            store.execute("UPDATE devices SET greeted_ms = ? WHERE id = ?", now_ms, device_id)
+        return
     if not retained:
         store.execute("UPDATE devices SET boot = ?, birth = ?, greeted_ms = ? WHERE id = ?", boot, raw, now_ms, device_id)
     elif birth.boot_is_random:
@@ -125,6 +136,20 @@ def record_birth(store: Store, device_id: int, birth: Birth, raw: bytes, *, reta
         store.execute(
             "UPDATE devices SET boot = ?, birth = ? WHERE id = ? AND (boot IS NULL OR boot <= ?)", boot, raw, device_id, boot
         )
+
+
+def least_boot(store: Store, device_id: int) -> int:
+    """A device whose flash is new or erased must use boot numbers above this: all that are known of it, and some more for what
+    is still on its way (EG-BIRTH-007). 0: none is known.
+    """
+    known = 0
+    for table in ("usage", "boots", "events", "voices"):
+        row = store.row(f"SELECT max(boot) FROM {table} WHERE device_id = ?", device_id)
+        known = max(known, row[0] or 0 if row else 0)
+    if not _is_fresh(store, device_id):
+        row = store.row("SELECT boot FROM devices WHERE id = ?", device_id)
+        known = max(known, row[0] or 0 if row else 0)
+    return min(known + BOOTS_UNHEARD, MAX_BOOT) if known else 0
 
 
 def record_state(store: Store, device_id: int, state: State, raw: bytes) -> bool:
@@ -195,6 +220,12 @@ def _device(row: tuple[Any, ...]) -> Device:
         last_rejection,
         conflicts,
     )
+
+
+def _is_fresh(store: Store, device_id: int) -> bool:
+    """Whether the device has never been born but with a fresh flash."""
+    row = store.row("SELECT birth FROM devices WHERE id = ?", device_id)
+    return row is None or row[0] is None or cast(Birth, wire.decode("birth", row[0])).is_fresh
 
 
 def _random_boot(birth: bytes | None) -> bool:

@@ -195,10 +195,11 @@ class Ingest:
             outcome.due = True
         match message:
             case Birth(header=header):
+                least = devices.least_boot(store, device_id) if message.is_fresh else 0
                 devices.record_birth(store, device_id, message, item.raw, retained=item.retained, now_ms=int(now_s * 1000))
                 if not item.retained:  # EG-BIRTH-002
                     credits = (self._limits.telemetry_burst, self._limits.telemetry_per_hour)
-                    welcome = wire.welcome(header.boot, header.seq, int(now_s), credits)
+                    welcome = wire.welcome(header.boot, header.seq, int(now_s), credits, least)
                     outcome.outgoing.append(Outgoing(topics.dn(item.tenant, item.device, "welcome"), welcome, 1))
                     offers.repeat_open(store, device_id, header.boot)
                     configs.born(store, device_id)

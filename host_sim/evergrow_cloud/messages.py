@@ -72,6 +72,11 @@ class Birth:
         """The device cannot keep its usage: what happens now may not survive a power cut there."""
         return bool(self.flags & 2)
 
+    @property
+    def is_fresh(self) -> bool:
+        """The device's flash is new or erased: its boot number is for this birth alone, until a welcome says which are taken."""
+        return bool(self.flags & 4)
+
 
 class ConfigReport(NamedTuple):
     """`version` of the configuration that is in force, 0 for none; `code` of the last that came, and its version if not OK."""

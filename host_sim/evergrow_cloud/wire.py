@@ -61,9 +61,15 @@ def decode(kind: str, data: bytes) -> Message:
     return decoder(header if kind == "state" else _counted(header), body)
 
 
-def welcome(boot: int, birth_seq: int, utc_s: int, credits: tuple[int, int] | None = None) -> bytes:
-    """dn/welcome. `credits`: batches of telemetry at once, and per hour; None: as many as the device likes."""
-    return strict.dumps([boot, birth_seq, utc_s] if credits is None else [boot, birth_seq, utc_s, {1: list(credits)}])
+def welcome(boot: int, birth_seq: int, utc_s: int, credits: tuple[int, int] | None = None, least_boot: int = 0) -> bytes:
+    """dn/welcome. `credits`: batches of telemetry at once, and per hour; None: as many as the device likes.
+
+    `least_boot`: a device whose flash is new or erased is to use boot numbers above it; 0 for any.
+    """
+    ext: dict[int, Any] = {0: least_boot} if least_boot else {}
+    if credits is not None:
+        ext[1] = list(credits)
+    return strict.dumps([boot, birth_seq, utc_s, ext] if ext else [boot, birth_seq, utc_s])
 
 
 def busy(kind: int, retry_s: int) -> bytes:

@@ -23,6 +23,7 @@ import evergrow_sim
 SCENARIOS = {
     "usage": "append, announce, ack, rotate, free and merge usage records",
     "usage-blocks": "the same with segments that take blocks of their own",
+    "erased": "an erased flash takes its records above the boot numbers that the cloud knows",
     "boot": "the boot counter",
     "cycle": "cycles with their checkpoints, and what a boot makes of them",
     "feature": "upgrade, install and remove features",

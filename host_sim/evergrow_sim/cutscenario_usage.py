@@ -1,6 +1,7 @@
 """Usage records on flash, for `cutpoints`: whatever power does, each cycle is counted once, and the chain is whole. Portable."""
 
 from evergrow_agent import devicekey
+from evergrow_agent.bootcount import bump
 from evergrow_agent.journal import RECORD_MAX, Journal
 from evergrow_agent.ledger import Ledger
 from evergrow_protocol import hmac
@@ -76,6 +77,7 @@ class Usage:
     segment_bytes = 140
     cap_bytes = 280
     bursts: "tuple[int, ...]" = (5, 5, 9)  # cycles before each delivery
+    prepared = 2  # cycles that `_durable` does not count
 
     def __init__(self) -> None:
         self._cloud = _Cloud()
@@ -111,7 +113,7 @@ class Usage:
             return f"two records of one id: {self._cloud.twice}"
         cycles = self._cloud.total(USAGE_MERGED, 1)
         energy = self._cloud.total(common.USAGE_ENERGY_WH)
-        least = 2 + self._durable  # the record under way when power failed may be there or not
+        least = self.prepared + self._durable  # the record under way when power failed may be there or not
         if not least <= cycles <= least + 1 or energy != _energy(cycles):
             return f"{cycles} cycles and {energy} Wh at the cloud, of {least} that were durable, {_energy(least)} Wh"
         for feature in (_FEATURE, _FEATURE + 1):
@@ -134,7 +136,11 @@ class Usage:
     def _open(self, flash: "Any") -> Ledger:
         ledger = Ledger(flash, Journal(flash, self.segment_bytes, self.cap_bytes, 0))
         ledger.load()
+        self._connect(ledger)
         return ledger
+
+    def _connect(self, ledger: Ledger) -> None:
+        ledger.adopt(0)
 
 
 class UsageBlocks(Usage):
@@ -143,6 +149,78 @@ class UsageBlocks(Usage):
     segment_bytes = 700
     cap_bytes = 2000
     bursts = (14, 4)
+
+
+class Erased(Usage):
+    """The flash was erased: what is recorded since then rises above the boot numbers that the cloud knows (EG-ENV-006).
+
+    The cloud has records of boots 1 to 7 from before. Those since the erase are of boots 1 to 3, in several segments; during the
+    last boot the cloud is reached, and a cycle ends before and after. Sums of cycles that had no room are among them.
+    """
+
+    cap_bytes = 420
+    prepared = 0
+    known = 7  # the largest boot number that the cloud knows
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._durable = 6
+        self._before = {(boot, seq): (_T, {4: 0, 9: 0}, b"") for boot in range(1, self.known + 1) for seq in (1, 2, 3)}
+        self._cloud.records.update(self._before)
+
+    def prepare(self, flash: "Any") -> None:
+        devicekey.provision(flash, _KEY)
+        self._durable = 0
+        for _ in range(2):
+            self._life(flash, 3)
+
+    def live(self, flash: "Any") -> None:
+        self._life(flash, 3, True, 1)
+
+    def recover(self, flash: "Any") -> None:
+        self._life(flash)
+
+    def state(self, flash: "Any") -> "Any":
+        ledger = self._open(flash)
+        return ledger.fresh, ledger.pending, ledger.merged_cycles
+
+    def check(self, flash: "Any") -> "str | None":
+        self._life(flash, 0, True)
+        for key in self._before:
+            del self._cloud.records[key]
+        return super().check(flash)
+
+    def _connect(self, ledger: Ledger) -> None:
+        pass  # `_life` does
+
+    def _life(self, flash: "Any", cycles: int = 0, online: bool = False, more: int = 0) -> None:
+        """One boot, as the agent has it: `cycles`, then perhaps the welcome, and `more`."""
+        ledger = self._open(flash)
+        boot, _ = bump(flash, self, ledger.newest_boot)
+        ledger.settle()
+        self._cycles(ledger, boot, cycles)
+        if not online:
+            return
+        if ledger.fresh:
+            number, _ = bump(flash, self, max(self.known, boot) + boot - 1)
+            ledger.adopt(number - boot)
+            boot = ledger.number(boot)
+        self._cloud.deliver(ledger)
+        self._cycles(ledger, boot, more)
+        self._cloud.deliver(ledger)
+
+    def _cycles(self, ledger: Ledger, boot: int, count: int) -> None:
+        for _ in range(count):
+            number = self._durable
+            body: "dict[int, Any]" = {0: 1, 2: 60, 4: 1 << number % 16, 5: 10, 6: 600, 7: 1000}
+            if number % 3:
+                body[common.USAGE_FEATURES] = [_PUBLISHER, _FEATURE + number % 3 - 1]
+            ledger.append(boot, ledger.begin(boot), _T, body, number)
+            self._durable += 1
+
+    def bytes(self, count: int) -> bytes:
+        """The random port: not to be needed."""
+        return b"\x01" * count
 
 
 def _energy(cycles: int, feature: int = 0) -> int:

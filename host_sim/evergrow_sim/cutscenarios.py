@@ -14,7 +14,7 @@ from evergrow_protocol import registry_common as common
 from evergrow_protocol.cbor import dumps, loads
 from evergrow_sim import cutscenario_features, cutscenario_trust
 from evergrow_sim.cutscenario_config import Configurations
-from evergrow_sim.cutscenario_usage import Usage, UsageBlocks
+from evergrow_sim.cutscenario_usage import Erased, Usage, UsageBlocks
 from evergrow_sim.cutscenario_voice import Sayings
 
 TYPE_CHECKING = False
@@ -145,6 +145,7 @@ class Cycles:
         runner = Runner(guard)
         self._ledger = Ledger(flash)
         self._ledger.load()
+        self._ledger.adopt(0)
         cycle = Cycle(runner, guard, self._ledger, flash, Timebase(clock))
         cycle.recover()
         cycle.boot, _ = bump(flash, Boot(), self._ledger.newest_boot)
@@ -237,6 +238,7 @@ def _install(flash: "Any", features: Features, feature: int, sequence: int, step
 SCENARIOS = {
     "usage": Usage,
     "usage-blocks": UsageBlocks,
+    "erased": Erased,
     "boot": Boot,
     "cycle": Cycles,
     "feature": FeatureChanges,

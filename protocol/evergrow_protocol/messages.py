@@ -6,7 +6,7 @@ that this version does not know are ignored (EG-ENC-003, EG-ENC-006). They raise
 deterministic, 4 bad type, 5 out of range, 6 unknown critical key, 8 too large.
 """
 
-from evergrow_protocol.cbor import ARRAY, Decoder, Encoder, loads
+from evergrow_protocol.cbor import ARRAY, Decoder, Encoder, dumps, loads
 from evergrow_protocol.errors import BAD_TYPE, MALFORMED, OUT_OF_RANGE, TOO_LARGE, UNSUPPORTED, ProtocolError
 from evergrow_protocol.topics import check_id
 
@@ -20,6 +20,7 @@ MINOR = 0  # of the protocol version, in birth
 
 FLAG_RANDOM_BOOT = 1  # The boot number was drawn: there is no flash to count on.
 FLAG_STORAGE = 2  # Storage for usage fails: what happens now may not survive a power cut.
+FLAG_FRESH = 4  # The flash is new or erased: the boot number may be one that the cloud knows.
 
 LINK_OFFLINE = 0
 LINK_ONLINE = 1
@@ -51,7 +52,8 @@ CONTENT_REVOCATIONS = 2
 
 ENTITLEMENT_MAX = 512  # bytes
 
-WELCOME_CREDITS = 1  # Extensions of a welcome.
+WELCOME_LEAST_BOOT = 0  # Extensions of a welcome.
+WELCOME_CREDITS = 1
 BUSY_KIND_MAX = 3
 
 CONFIG_TELEMETRY = 1
@@ -190,6 +192,8 @@ def parse_welcome(data: "Buffer") -> "tuple[int, int, int, dict[int, Any]]":
     """`dn/welcome` -> (boot, seq of the birth it answers, utc_s, extensions)."""
     fields = _array(data, 3)
     ext = check_map(fields[3]) if len(fields) > 3 else {}
+    if WELCOME_LEAST_BOOT in ext:
+        _uint(ext[WELCOME_LEAST_BOOT], "least boot")
     if WELCOME_CREDITS in ext:
         credits = ext[WELCOME_CREDITS]
         if not isinstance(credits, list):
@@ -316,6 +320,11 @@ def record_id(envelope: "Buffer") -> "tuple[int, int]":
     if decoder.read_array_header() < 4:
         raise ProtocolError(MALFORMED, "an envelope is [boot, seq, t, body, ? tag, ? ext]")
     return _uint(decoder.read_int(), "boot"), _uint(decoder.read_int(), "seq")
+
+
+def with_boot(envelope: "Buffer", boot: int) -> bytes:
+    """An encoded envelope of 4 elements under another boot number."""
+    return b"\x84" + dumps(boot) + bytes(envelope[1 + len(dumps(record_id(envelope)[0])) :])
 
 
 def decode_envelope(envelope: "Buffer") -> "tuple[int, int, int | list[int], dict[int, Any]]":

@@ -51,6 +51,34 @@ def test_a_retained_birth_is_kept_but_not_answered(service: Ingest, store: Store
     assert found.birth is not None and not found.online
 
 
+def test_a_device_with_a_new_flash_is_told_which_boot_numbers_are_taken(service: Ingest, store: Store) -> None:
+    """EG-BIRTH-006 EG-BIRTH-007"""
+    fresh = BIRTH | {9: 4}
+    credits = [1000, 3600]
+
+    def welcomed(boot: int, seq: int, birth: dict[int, Any]) -> Any:
+        ((_, welcome),) = answers(service.apply([message("birth", envelope(boot, seq, birth))], NOW_S))
+        assert welcome[:3] == [boot, seq, 1_795_339_200]
+        return welcome[3]
+
+    assert welcomed(1, 1, fresh) == {1: credits}  # never heard of
+    assert welcomed(1, 2, fresh) == {1: credits}  # and that welcome was lost
+    service.apply([message("sync", envelope(1, 1, [2000, 1_795_339_200]))], NOW_S)
+    assert welcomed(1, 1, fresh) == {0: 1 + devices.BOOTS_UNHEARD, 1: credits}  # now boot 1 is taken
+    assert welcomed(9, 1, BIRTH) == {1: credits}  # other births need no such thing
+    assert welcomed(1, 1, fresh) == {0: 9 + devices.BOOTS_UNHEARD, 1: credits}
+    service.apply([record(3, boot=12)], NOW_S)
+    assert welcomed(40, 1, fresh) == {0: 12 + devices.BOOTS_UNHEARD, 1: credits}
+    found = devices.find(store, "washer-1")
+    assert found.birth is not None and (found.birth.header.boot, found.birth.is_fresh) == (9, False)
+    service.apply([message("state", envelope(40, 1, ONLINE))], NOW_S)
+    service.apply([message("state", envelope(28, 1, ONLINE)), message("birth", envelope(28, 1, BIRTH))], NOW_S)
+    service.apply([message("state", envelope(1, 0, {0: 0}))], NOW_S)  # the will of the number that was left
+    assert devices.find(store, "washer-1").online
+    service.apply([record(1, boot=0xFFFFFFFE)], NOW_S)
+    assert welcomed(1, 1, fresh) == {0: 0xFFFFFFFF, 1: credits}
+
+
 def test_a_batch_is_acked_once_per_device_and_boot(service: Ingest) -> None:
     """EG-ACK-001 EG-ACK-002"""
     batch = [record(1), record(2), record(4), record(1, device="washer-2"), record(1, boot=6), record(1)]

@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 from evergrow_agent import bootcount, chain, ledger
+from evergrow_agent.agent import Agent
 from evergrow_agent.commands import Commands
 from evergrow_agent.cycle import Cycle
 from evergrow_agent.features import Features
@@ -269,6 +270,14 @@ def busy_is_not_heeded() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def an_erased_flash_counts_from_one() -> Iterator[None]:
+    """What the cloud knows of the boots before is not listened to: their numbers come again."""
+    adopt = Agent._adopt
+    with mock.patch.object(Agent, "_adopt", lambda self, least: adopt(self, 0)):
+        yield
+
+
 BUGS: dict[str, Bug] = {
     bug.__name__: bug
     for bug in (
@@ -291,5 +300,6 @@ BUGS: dict[str, Bug] = {
         the_tag_is_freed_with_its_record,
         a_boot_chains_to_a_wrong_tag,
         busy_is_not_heeded,
+        an_erased_flash_counts_from_one,
     )
 }

@@ -35,6 +35,7 @@ CAUGHT = {
     "the_tag_is_freed_with_its_record": (1, 2, "usage"),
     "a_boot_chains_to_a_wrong_tag": (1, 2, "usage"),
     "busy_is_not_heeded": (17, 1, "pace"),
+    "an_erased_flash_counts_from_one": (93, 3, "usage"),
     "configuration_is_not_durable": (6, 1, "config"),
     "configuration_is_applied_while_it_is_checked": (26, 1, "config"),
     "configuration_is_sent_once": (12, 2, "config"),

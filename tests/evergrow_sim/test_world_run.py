@@ -119,7 +119,7 @@ def test_a_plan_is_readable() -> None:
 
 def test_every_kind_of_fault_happens() -> None:
     kinds = {fault.kind for seed in range(60) for fault in faults.plan(seed, "heavy", scenario.make(seed))}
-    assert kinds == {*faults._HEAVY, "cloud busy"}
+    assert kinds == {*faults._HEAVY, "cloud busy", "flash erased"}
 
 
 def test_a_story_tells_of_one_device() -> None:

@@ -6,6 +6,7 @@ import gc
 from evergrow_agent.agent import Agent
 from evergrow_agent.board import Board, Config, Identity
 from evergrow_protocol.cbor import dumps, loads
+from evergrow_protocol.messages import FLAG_FRESH
 from faultyflash import FaultyFlash
 from mqttworld import SeededRandom, Server, VirtualClock, World
 from tinyappliance import TinyAppliance
@@ -32,12 +33,13 @@ class Clock(VirtualClock):
 
 class Cloud(Server):
     """A broker with the cloud inside. `acks`, `welcomes`: whether it answers. `up`: (kind, message, QoS, retain) in order;
-    `at_home`: (kind, message) likewise."""
+    `at_home`: (kind, message) likewise. `least_boot`: what it knows of the device's boots."""
 
     def __init__(self):
         super().__init__()
         self.acks = True
         self.welcomes = True
+        self.least_boot = 0
         self.up = []
         self.at_home = []
         self.usage = {}  # (boot, seq): body
@@ -55,7 +57,8 @@ class Cloud(Server):
             message = loads(bytes(payload), deterministic=True)
             self.up.append((kind, message, qos, retain))
             if kind == "birth" and self.welcomes:
-                self.down("welcome", [message[0], message[1], NOW_S])
+                ext = [{0: self.least_boot}] if message[3][9] & FLAG_FRESH else []
+                self.down("welcome", [message[0], message[1], NOW_S] + ext)
             elif kind == "usage":
                 for envelope in message if isinstance(message[0], list) else [message]:
                     self.take(envelope)

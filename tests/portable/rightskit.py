@@ -55,6 +55,7 @@ class Washer:
         self.runner = Runner(self.guard)
         self.ledger = Ledger(self.flash)
         self.ledger.load()
+        self.ledger.adopt(0)
         self.cycle = Cycle(self.runner, self.guard, self.ledger, self.flash, timebase, self.features)
         self.cycle.rights = self.rights
         self.cycle.recover()

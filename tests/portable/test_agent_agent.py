@@ -8,6 +8,7 @@ from evergrow_agent.link import RETRY_MS
 from evergrow_protocol import varint
 from evergrow_protocol.cbor import dumps
 from evergrow_protocol.errors import INVALID_STATE, OK, UNKNOWN_KIND
+from evergrow_protocol.messages import FLAG_FRESH
 from faultyflash import FaultyFlash
 from mqttworld import publish
 
@@ -30,7 +31,7 @@ async def test_after_a_connect_come_birth_state_and_the_sync_pair():
         assert [(qos, retain) for _, _, qos, retain in cloud.up] == [(1, True), (1, True), (1, False)]
         (birth,) = cloud.of("birth")
         assert birth[:2] == [1, 1] and isinstance(birth[2], list)
-        assert birth[3][2] == 1 and birth[3][3] == "tiny" and birth[3][7] == 1024 and birth[3][9] == 0
+        assert birth[3][2] == 1 and birth[3][3] == "tiny" and birth[3][7] == 1024 and birth[3][9] == FLAG_FRESH
         (sync,) = cloud.of("sync")
         mono_ms, utc_s = sync[3]
         assert abs(utc_s - mono_ms // 1000 - NOW_S) <= 1 and sync[2] == utc_s

@@ -13,6 +13,7 @@ SIZES = {"segment_bytes": 130, "cap_bytes": 400, "reserve_bytes": 100}
 def opened(flash, **sizes):
     ledger = Ledger(flash, Journal(flash, **sizes))
     ledger.load()
+    ledger.adopt(0)
     return ledger
 
 

@@ -36,6 +36,7 @@ class Bench:
         timebase = self.timebase = Timebase(self.clock)
         ledger = Ledger(self.flash)
         ledger.load()
+        ledger.adopt(0)
         self.cycle = Cycle(self.runner, guard, ledger, self.flash, timebase)
         self.cycle.boot = 1
         self.commands = Commands(self.cycle, self.appliance, timebase, self.flash)

@@ -51,6 +51,7 @@ class Bench:
         self.ledger = Ledger(flash)
         self.cycle = Cycle(self.runner, self.guard, self.ledger, flash, Timebase(self.clock), features)
         self.ledger.load()
+        self.ledger.adopt(0)
         self.cycle.recover()
         self.cycle.boot = boot
         self.tick(1)
@@ -275,6 +276,7 @@ def _live_through_cut(mode, cut_at):
         guard = Guard(Steady())
         cycle = Cycle(Runner(guard), guard, ledger, again, Timebase(Clock()))
         ledger.load()
+        ledger.adopt(0)
         cycle.recover()
         rows = bodies(ledger)
         assert begun <= len(rows) <= begun + 1, (mode, cut_at, begun, rows)

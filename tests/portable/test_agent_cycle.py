@@ -51,6 +51,7 @@ class Bench:
         self.timebase = Timebase(self.clock)
         self.cycle = Cycle(self.runner, self.guard, self.ledger, flash, self.timebase, features)
         self.ledger.load()
+        self.ledger.adopt(0)
         self.cycle.recover()
         self.boot, _ = bump(flash, Random(), self.ledger.newest_boot)
         self.cycle.boot = self.boot

@@ -35,6 +35,7 @@ class Cloud:
 def opened(flash, **sizes):
     ledger = Ledger(flash, Journal(flash, **sizes))
     ledger.load()
+    ledger.adopt(0)
     return ledger
 
 
@@ -368,6 +369,7 @@ def _live_through_errors(mode, first, last):
         if n % 2:
             deliver(ledger, cloud)
     flash.fail = None
+    ledger.adopt(0)  # as the next welcome does, if the flash did not take the first
     ledger.settle()
     deliver(ledger, cloud)
     assert ledger.merged_cycles == 0
@@ -497,7 +499,7 @@ def test_reading_the_flash_again_takes_no_id_back():
     count = flash.count
     flash.fail = lambda n: n == count + 1
     ledger.ack(3, 2)  # freed, but the mark could not be written
-    assert list(flash.files) == ["use.00000001"]  # not removed: only there it stands to what the next one is chained
+    assert sorted(flash.files) == ["use.00000001", "use.ack"]  # not removed: only there it stands to what the next one is chained
     flash.fail, flash.fail_reads = (lambda n: True), ("use.00000001",)
     assert run_cycle(ledger, 3, 2) == 3
     flash.fail, flash.fail_reads = None, ()

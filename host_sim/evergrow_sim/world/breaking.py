@@ -8,6 +8,7 @@ from typing import Any
 from evergrow_cloud.limits import Limits
 from evergrow_protocol import registry_washer as ids
 from evergrow_sim.lfs import BLOCK_BYTES, CUT_BEFORE
+from evergrow_sim.world import stored
 from evergrow_sim.world.broker_settings import Switches
 from evergrow_sim.world.faults import CLOUD, DID_COMMAND, Fault
 from evergrow_sim.world.flashwear import INLINE_MAX
@@ -17,6 +18,7 @@ from evergrow_sim.world.net import Link
 _BALLAST = "ballast"
 _BOOT = "boot."
 _COMMANDS = "commands"
+_MARK = "use.ack"
 _CLOUD_DELAY_MS = 20
 _METERS = (ids.SIGNAL_ENERGY_WH, ids.SIGNAL_WATER_IN_ML)
 _SAFE_LEFT_BYTES = 8192
@@ -102,6 +104,7 @@ class Breaker:
             "flash full": self._fill_flash,
             "flash rot": self._rot,
             "flash back": self._roll_back,
+            "flash erased": self._erase,
             "flash fails": self._fail_flash,
             "flash unreadable": self._hide_flash,
             "echo": self._echo,
@@ -288,10 +291,11 @@ class Breaker:
     def _roll_back(self, resident: Resident, fault: Fault) -> None:
         """Power fails, and then the newest entries of the file system's log cannot be read: it falls back to those before.
 
-        Not behind the number of this boot: nobody on the device could tell that it had been used.
+        Not behind the number of this boot: nobody on the device could tell that it had been used. Nor behind what says that the
+        flash is not new, and that its records may have been told.
         """
         flash = resident.device.flash
-        stamps = flash.undoable(_BOOT)[: fault["operations"]]
+        stamps = flash.undoable(_BOOT, _MARK)[: fault["operations"]]
         if not resident.device.on or not stamps:
             return
         resident.device.reboot(fault.for_ms)
@@ -299,6 +303,26 @@ class Breaker:
         resident.may_forget = resident.undone = True
         resident.log.excuse("its flash fell back", stamps[-1])
         self._world.note(resident.name, "fell back", len(stamps), stamps[-1])
+
+    def _erase(self, resident: Resident, fault: Fault) -> None:
+        """Power fails, and the flash is empty but for what it is provisioned with anew."""
+        device, flash = resident.device, resident.device.flash
+        if not device.on:
+            return
+        device.reboot(fault.for_ms)
+        told = self._house.told(resident)
+        untold = [key[0] for key in stored.usage(flash.files) if key not in told]
+        resident.log.erase(stored.base(flash.files), untold)
+        resident.said.lost(self._house.heard(resident))
+        flash.erase((_BALLAST,))
+        failing = flash.fail, flash.fail_reads
+        flash.fail, flash.fail_reads = None, ()  # elsewhere, by somebody else
+        flash.power_on()
+        resident.provision()
+        flash.power_off()
+        flash.fail, flash.fail_reads = failing
+        resident.erasures += 1
+        resident.may_forget = True
 
     def _fail_flash(self, resident: Resident, fault: Fault) -> Callable[[], None]:
         flash = resident.device.flash

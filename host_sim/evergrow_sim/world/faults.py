@@ -63,6 +63,9 @@ def plan(seed: int, level: str, scenario: Scenario) -> list[Fault]:
     if level == "heavy" and busy.chance(0.1):
         share = (("burst", busy.between(1, 5)), ("per_min", busy.between(1, 6)))
         found.append(Fault(busy.between(1_000, scenario.span_ms), "cloud busy", CLOUD, busy.between(60_000, 240_000), share))
+    erased = rand.derive("erased")
+    if level == "heavy" and erased.chance(0.1):
+        found.append(_fault(erased, "flash erased", _target(erased, "", scenario), erased.between(1_000, scenario.span_ms)))
     return sorted(found, key=lambda fault: (fault.at_ms, fault.kind, fault.target))
 
 
@@ -143,6 +146,8 @@ def _fault(rand: Rand, kind: str, target: str, at_ms: int) -> Fault:
             return made(bit=rand.below(1 << 16))
         case "flash back":
             return made(off_ms, operations=rand.between(1, 4))
+        case "flash erased":
+            return made(off_ms)
         case "flash fails":
             return made(lasting_ms, percent=rand.choice((20, 50, 100)), how=rand.below(3))
         case "flash unreadable":

@@ -120,11 +120,19 @@ class PowerFlash:
             count += 1
         return count
 
-    def undoable(self, prefix: str) -> "list[int]":
-        """The stamps of the operations that `roll_back` can undo, newest first, up to one that changed a file of such a name."""
+    def erase(self, keep: "tuple[str, ...]" = ()) -> None:
+        """Nothing is there any more but files of these names, and nothing can be undone."""
+        for name in [name for name in self.files if name not in keep]:
+            del self.files[name]
+        self._undo = []
+
+    def undoable(self, prefix: str, made: str = "") -> "list[int]":
+        """The stamps of the operations that `roll_back` can undo, newest first, up to one that changed a file of such a name, or
+        made the file `made`.
+        """
         found = []
         for stamp, changes in reversed(self._undo):
-            if any(name.startswith(prefix) for name, _ in changes):
+            if any(name.startswith(prefix) or (name == made and content is None) for name, content in changes):
                 break
             found.append(stamp)
         return found

@@ -116,8 +116,10 @@ class Tap:
 
     def _born(self, device: str, heard: Heard, birth: Birth) -> None:
         boot = birth.header.boot
+        if birth.is_fresh and heard.boot == boot and birth.header.seq == 1:
+            heard.said.clear()  # Its flash was erased: the number is not that of before.
         if boot != heard.boot:
-            if not birth.boot_is_random:
+            if not birth.boot_is_random and not birth.is_fresh:
                 if boot <= heard.counted_boot:
                     self._report(device, f"boot {boot} after boot {heard.counted_boot}")
                 heard.counted_boot = boot

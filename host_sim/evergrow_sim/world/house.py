@@ -27,7 +27,7 @@ from evergrow_sim.world.rand import Rand
 from evergrow_sim.world.safety import WatchedWasher
 from evergrow_sim.world.sayings import Said
 from evergrow_sim.world.scenario import Act, DeviceSpec, Scenario
-from evergrow_sim.world.truth import CycleLog
+from evergrow_sim.world.truth import Cycle, CycleLog
 from evergrow_sim.world.world import World
 
 HOST, PORT = "broker", 1883
@@ -78,7 +78,7 @@ class Resident:
     `offered`: {transfer: offer}. `orders`: the commands sent to it, and what came of them. `said`: what its users said.
     `stalls`: how often its watchdog has reason to bite. `may_rot`: bits of its flash flipped; `may_forget`: what it should
     remember of commands may not have reached the flash; `undone`: its flash fell back to what it was some operations before;
-    `blind`: it could not be read. `desires`: the configurations that it is to have.
+    `blind`: it could not be read; `erasures`: how often it was erased. `desires`: the configurations that it is to have.
     `attempts`: how often it tried to connect. `key`: what it shares with the cloud.
     """
 
@@ -113,16 +113,25 @@ class Resident:
         self.may_forget = False
         self.undone = False
         self.blind = False
+        self.erasures = 0
         self.attempts = 0
         self.said = Said()
         link = world.network.link(spec.name)
         link.delay_ms, link.jitter_ms = spec.delay_ms, spec.jitter_ms
-        trust.provision(self.device.flash, keyring())
         self.key = world.rand("device key", spec.name).bytes(devicekey.SIZE)
+        self.provision()
+
+    def provision(self) -> None:
+        """What a factory, or who services it, writes to an empty flash."""
+        trust.provision(self.device.flash, keyring())
         devicekey.provision(self.device.flash, self.key)
 
+    def cycles(self) -> list[Cycle]:
+        """Those that are over, with boots as they are called now."""
+        return self.log.ended(stored.base(self.device.flash.files))
+
     def _may_lose(self) -> bool:
-        return self.may_rot or self.undone or self.blind
+        return self.may_rot or self.undone or self.blind or self.erasures > 0
 
     def brings(self) -> set[tuple[int, int, int]]:
         """(publisher, feature, sequence) of what it was rightly offered."""

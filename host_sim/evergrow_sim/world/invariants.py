@@ -22,7 +22,8 @@ was under way while its flash refused operations, could not be read or had no ro
 when power fails as well; so may that of one which power had ended just before. A bit that flips in the journal may cost the
 records that the cloud has not got yet. A flash that falls back costs what was written since: cycles of that time are told as
 their last checkpoint or not at all, unless the cloud has them; a command of that time may run again, and what users said may be
-lost. A meter that does not answer counts too little. Nothing else costs anything.
+lost. A flash that is erased costs what the cloud has not got, and nothing of what comes after. A meter that does not answer
+counts too little. Nothing else costs anything.
 """
 
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ class Watch:
 
     def check_usage(self, resident: Resident) -> None:
         """The cycles that are over against the ledger and the flash."""
-        wrong = explain(resident.log.ended(), self._house.accounts(resident), resident.log)
+        wrong = explain(resident.cycles(), self._house.accounts(resident), resident.log)
         if wrong:
             self.report("usage", resident.name, wrong)
         self._check_times(resident)
@@ -129,7 +130,7 @@ class Watch:
                 continue
             at_s = (record.utc_s or 0) - began_s
             what = (told.header.boot, told.programme)
-            spans = [(one.started_ms, one.ended_ms) for one in resident.log.ended() if (one.boot, one.programme) == what]
+            spans = [(one.started_ms, one.ended_ms) for one in resident.cycles() if (one.boot, one.programme) == what]
             if not any(start // 1000 - TIME_SLACK_S <= at_s <= end // 1000 + TIME_SLACK_S for start, end in spans):
                 self.report("time", resident.name, f"record {told.header} is dated {at_s} s, when no such cycle was")
 
@@ -261,8 +262,8 @@ class Watch:
                 if undesired:
                     self.report("config", resident.name, undesired)
                 # Unless flash lost what was written: then the audit may say so.
-                broken = "" if resident.may_rot or resident.undone else ledgercheck.chain(self._house.cloud.store, resident.name)
-                if broken:
+                broken = ledgercheck.chain(self._house.cloud.store, resident.name, resident.erasures)
+                if broken and not (resident.may_rot or resident.undone):
                     self.report("usage", resident.name, broken)
                 wrong = "" if resident.may_rot or resident.undone else resident.said.explain(self._house.heard(resident))
                 if wrong:

@@ -20,6 +20,12 @@ class Said:
         self._count += 1
         return f"no. {self._count}"
 
+    def lost(self, heard: Iterable[Saying]) -> None:
+        """What the cloud has not got may never come."""
+        texts = [saying.text or "" for saying in heard]
+        self.doubtful += [text for text in self.taken if text not in texts]
+        self.taken = [text for text in self.taken if text in texts]
+
     def explain(self, heard: Iterable[Saying]) -> str:
         """"" when the cloud has just what was said, else what it lacks or has wrongly."""
         texts = [saying.text or "" for saying in heard]

@@ -1,6 +1,7 @@
 """What a device's flash still holds of its usage, read by nothing of the agent's: the formats are those its modules document."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from hashlib import sha256
 
 from evergrow_cloud import wire
@@ -10,17 +11,36 @@ from evergrow_cloud.messages import Usage
 _CHECK = 4
 _HEAD = 6
 _ENVELOPES = b"\x84\x85"
+_MARK = "use.ack"
+UNNUMBERED = 1 << 24
+"""As a base: of a flash that is new or erased, whose boots have no numbers yet that the cloud may hear. Above all others."""
+
+
+def base(files: dict[str, bytes]) -> int:
+    """Boot numbers up to this one stand for others, larger by this much (EG-ENV-006)."""
+    data = files.get(_MARK)
+    if data is None:
+        return UNNUMBERED
+    return int.from_bytes(data[-4:], "big") if _whole(data) else 0
+
+
+def number(boot: int, base: int) -> int:
+    """What a boot is called."""
+    return boot + base if boot <= base else boot
 
 
 def usage(files: dict[str, bytes]) -> dict[tuple[int, int], Usage]:
-    """{(boot, seq): record} of the journal, acked or not, and the merged record that is still open."""
+    """{(boot, seq): record} of the journal, acked or not, and the open merged record; boots as they are called now."""
     found = {}
+    shift = base(files)
     for name in sorted(files):
         if name.startswith("use.") and name[4:].isdigit():
             for record in _frames(files[name]):
+                record = _numbered(record, shift)
                 found[record.header.boot, record.header.seq] = record
     merged = _checked(files.get("use.merged"), 12)
     if merged is not None:
+        merged = _numbered(merged, shift)
         key = (merged.header.boot, merged.header.seq)
         if key > max(found, default=(0, 0)):
             found[key] = merged
@@ -32,8 +52,16 @@ def checkpoint(files: dict[str, bytes]) -> Usage | None:
     return _checked(files.get("cycle"), 8)
 
 
+def _numbered(record: Usage, shift: int) -> Usage:
+    return replace(record, header=replace(record.header, boot=number(record.header.boot, shift)))
+
+
+def _whole(data: bytes) -> bool:
+    return sha256(data[_CHECK:]).digest()[:_CHECK] == data[:_CHECK]
+
+
 def _checked(data: bytes | None, head: int) -> Usage | None:
-    if data is None or sha256(data[_CHECK:]).digest()[:_CHECK] != data[:_CHECK]:
+    if data is None or not _whole(data):
         return None
     return _record(data[_CHECK + head :])
 

@@ -4,13 +4,14 @@
 the same story: every cycle in exactly one record, every record about cycles that were.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 
 from evergrow_cloud.messages import Usage
 from evergrow_protocol.registry_common import OUTCOME_POWER_LOST
 from evergrow_sim.lfs import PowerCut
+from evergrow_sim.world import stored
 from evergrow_sim.world.loop import VirtualLoop
 from evergrow_sim.world.plant import Plant
 from evergrow_sim.world.safety import WatchedWasher
@@ -55,11 +56,15 @@ class Cycle:
 
 
 class CycleLog:
-    """The cycles of one appliance, oldest first, in `cycles`. Made before its first boot, of a plant that forgets none."""
+    """The cycles of one appliance, oldest first, in `cycles`. Made before its first boot, of a plant that forgets none.
+
+    A boot of which the cloud has not heard may get another number (EG-ENV-006): `ended` is told how.
+    """
 
     def __init__(self, loop: VirtualLoop, plant: Plant, washer: WatchedWasher, tick_ms: int) -> None:
         self.cycles: list[Cycle] = []
         self.tick_ms = tick_ms
+        self._erased = 0  # so many cycles were before the flash was erased last: their boots have their numbers for good
         self._loop = loop
         self._plant = plant
         self._washer = washer
@@ -72,9 +77,24 @@ class CycleLog:
     def running(self) -> Cycle | None:
         return self.cycles[-1] if self.cycles and not self.cycles[-1].ended_ms else None
 
-    def ended(self) -> list[Cycle]:
-        """Those that are over."""
-        return [cycle for cycle in self.cycles if cycle.ended_ms]
+    def ended(self, base: int = 0) -> list[Cycle]:
+        """Those that are over, with boots as `stored.base` says that they are called now."""
+        return [cycle for cycle in self._numbered(base) if cycle.ended_ms]
+
+    def erase(self, base: int, untold: Iterable[int]) -> None:
+        """The flash is erased now, without power. `untold`: boots of the records on it that the cloud has not got: these may be
+        lost, and what was under way.
+        """
+        self.cycles[:] = self._numbered(base)
+        self._erased = len(self.cycles)
+        first = min([*untold, *[cycle.boot for cycle in self.cycles[-1:]]], default=0)
+        for cycle in self.cycles:
+            if cycle.boot >= first:
+                cycle.losable = cycle.losable or "its flash was erased"
+
+    def _numbered(self, base: int) -> list[Cycle]:
+        since = [replace(one, boot=stored.number(one.boot, base)) for one in self.cycles[self._erased :]]
+        return [*self.cycles[: self._erased], *since]
 
     def excuse(self, why: str, from_ms: int) -> None:
         """Something happened from `from_ms` until now that may cost the records of cycles that were under way, and of the last

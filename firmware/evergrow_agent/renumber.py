@@ -1,0 +1,44 @@
+"""Records on flash move above the boot numbers that the cloud knows of this device (EG-ENV-006).
+
+A flash that was erased has forgotten which numbers are taken. What it holds since then was told to nobody, so that its numbers
+may change: every boot number b <= base stands for b + base. Since b + base > base, whatever is read or written twice, before or
+after a power cut, comes out the same.
+"""
+
+from evergrow_agent import chain
+from evergrow_protocol import messages
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from evergrow_agent.journal import Journal
+
+
+def above(boot: int, base: int) -> int:
+    """The number that a boot has now."""
+    return boot + base if boot <= base else boot
+
+
+def rewrite(journal: "Journal", base: int, key: "bytes | None") -> bytes:
+    """Bring all records above `base`, a segment at a time, and chain them anew; returns the last tag. OSError: some are not."""
+    tag = chain.START
+
+    def change(record: memoryview) -> bytes:
+        nonlocal tag
+        end = len(record) - (chain.ROOM if chain.tag(record) else 0)
+        envelope = messages.with_boot(record[:end], above(messages.record_id(record)[0], base))
+        if not key:
+            return envelope
+        sealed = chain.seal(key, tag, envelope)
+        tag = chain.tag(sealed) or tag
+        return sealed
+
+    for segment in journal.segments:
+        done = False
+        for record in journal.records(segment):
+            done = messages.record_id(record)[0] > base
+            if not done:
+                break
+            tag = chain.tag(record) or tag
+        if not done:
+            journal.rewrite(segment, change)
+    return tag

@@ -1,0 +1,207 @@
+"""A device whose flash was erased: what it records from then on collides with nothing that the cloud has of it."""
+
+from agentworld import Cloud, Device
+from chainproof import KEY, break_of
+from evergrow_agent import devicekey
+from evergrow_agent.journal import RECORD_MAX, Journal
+from evergrow_agent.ledger import Ledger
+from evergrow_protocol.cbor import dumps, loads
+from evergrow_protocol.errors import BUSY
+from evergrow_protocol.messages import FLAG_FRESH, VOICE_RATING, with_boot
+from evergrow_protocol.registry_common import USAGE_MERGED
+from faultyflash import MODES, FaultyFlash, PowerCut
+from support import raises_code
+
+HEAP = "512K"
+SIZES = {"segment_bytes": 70, "cap_bytes": 150, "reserve_bytes": 0}
+
+
+def opened(flash, **sizes):
+    ledger = Ledger(flash, Journal(flash, **sizes))
+    ledger.load()
+    return ledger
+
+
+def run_cycle(ledger, boot, number):
+    ledger.append(boot, ledger.begin(boot), [1000 * number], {0: 1, 2: 60, 4: number, 5: 10 * number}, number)
+
+
+def announced(ledger):
+    buf = memoryview(bytearray(RECORD_MAX))
+    found = []
+    size = ledger.next_into(buf)
+    while size:
+        found.append(bytes(buf[:size]))
+        size = ledger.next_into(buf)
+    return found
+
+
+async def test_a_new_flash_says_birth_and_state_until_it_is_welcomed_and_keeps_its_number():
+    """EG-ENV-005, EG-BIRTH-006"""
+    cloud = Cloud()
+    cloud.welcomes = False
+
+    async def story(device):
+        await device.until(lambda: cloud.of("birth"))
+        device.agent.events.note(3, 0)
+        raises_code(BUSY, device.agent.say, VOICE_RATING, 5)
+        await device.run_cycle()
+        await device.clock.sleep_ms(60_000)
+        assert {kind for kind, _, _, _ in cloud.up} == {"birth", "state"}
+        assert [birth[3][9] for birth in cloud.of("birth")] == [FLAG_FRESH] * len(cloud.of("birth"))
+        cloud.welcomes = True
+        await device.until(lambda: cloud.usage and not device.agent.link.busy)
+        assert list(cloud.usage) == [(1, 1)] and cloud.of("event")[0][:2] == [1, 1]
+        assert device.agent.say(VOICE_RATING, 5) == (1, 1)
+        cloud.least_boot = 99  # only births of a new flash are told
+        device.agent.link.publish_birth()
+        await device.until(lambda: cloud.of("birth")[-1][3][9] == 0)
+
+    device = Device(cloud)
+    await device.live(story)
+    assert sum(device.agent.crashes.values()) == 0, device.agent.last_crash
+    again = Device(cloud, device.flash, device.appliance)
+
+    async def second(device):
+        await device.until(lambda: cloud.of("birth")[-1][0] == 2)
+        assert cloud.of("birth")[-1][3][9] == 0
+
+    await again.live(second)
+
+
+async def test_an_erased_flash_rises_above_the_boots_that_the_cloud_knows():
+    """EG-ENV-005, EG-ENV-006: also in the middle of a cycle, whose record has the new number, and so has all that comes after."""
+    cloud = Cloud()
+    cloud.welcomes = False
+    cloud.least_boot = 20
+    cloud.usage = {(boot, 1): {4: 0} for boot in range(1, 20)}
+    flash = FaultyFlash()
+    known = dict(cloud.usage)
+
+    async def offline(device):
+        await device.run_cycle()
+
+    for _ in range(3):
+        await Device(cloud, flash).live(offline)
+
+    async def story(device):
+        await device.until(lambda: cloud.of("birth") and cloud.of("birth")[-1][0] == 4)
+        await device.run_cycle()
+        device.agent.start_programme(1)
+        device.agent.events.note(3, 0)
+        cloud.welcomes = True
+        await device.until(lambda: device.agent.runner.state == 0 and not device.agent.link.busy)
+        assert cloud.of("birth")[-1][:2] == [24, 1] and cloud.of("birth")[-1][3][9] == 0
+        assert {message[0] for kind, message, _, _ in cloud.up if kind in ("sync", "event", "rsp")} == {24}
+        assert device.agent.cycle.last_usage == (24, 2)
+        new = {key: body for key, body in cloud.usage.items() if key not in known}
+        assert sorted(new) == [(21, 1), (22, 1), (23, 1), (24, 1), (24, 2)]
+        assert [cloud.usage[key] for key in known] == list(known.values())
+
+    device = Device(cloud, flash)
+    await device.live(story)
+    assert sum(device.agent.crashes.values()) == 0, device.agent.last_crash
+
+    async def after(device):
+        await device.run_cycle()
+        await device.until(lambda: (25, 1) in cloud.usage)
+
+    await Device(cloud, flash).live(after)
+
+
+async def test_a_flash_that_does_not_take_the_numbers_announces_nothing_until_it_does():
+    """EG-ENV-006, EG-BIRTH-005"""
+    cloud = Cloud()
+    cloud.welcomes = False
+    cloud.least_boot = 5
+    device = Device(cloud)
+
+    async def story(device):
+        await device.until(lambda: cloud.of("birth"))
+        await device.run_cycle()
+        device.flash.fail = lambda count: True
+        cloud.welcomes = True
+        count = len(cloud.of("birth"))
+        await device.until(lambda: len(cloud.of("birth")) > count + 3)
+        assert not cloud.usage and not cloud.of("sync")
+        device.flash.fail = None
+        await device.until(lambda: cloud.usage)
+        ((boot, seq),) = cloud.usage
+        assert boot > 5 and seq == 1
+        assert cloud.of("birth")[-1][0] == boot
+
+    await device.live(story)
+    assert sum(device.agent.crashes.values()) == 0, device.agent.last_crash
+
+
+def test_records_keep_their_times_and_order_and_are_one_chain():
+    """EG-ENV-006, EG-CHAIN-001, EG-TIME-002"""
+    flash = FaultyFlash()
+    devicekey.provision(flash, KEY)
+    for boot in (1, 3, 4):
+        ledger = opened(flash, segment_bytes=130)
+        for number in range(3):
+            run_cycle(ledger, boot, 10 * boot + number)
+    ledger = opened(flash, segment_bytes=130)
+    assert ledger.lowest(5) == 1 and announced(ledger) == []
+    assert ledger.adopt(70000)
+    run_cycle(ledger, 70005, 50)
+    envelopes = announced(ledger)
+    found = [loads(envelope) for envelope in envelopes]
+    boots = [70001] * 3 + [70003] * 3 + [70004] * 3 + [70005]
+    assert [record[0] for record in found] == boots
+    assert [record[1] for record in found] == [1, 2, 3] * 3 + [1]
+    assert [record[2] for record in found] == [[1000 * record[3][4]] for record in found]
+    assert [record[3][4] for record in found] == [10, 11, 12, 30, 31, 32, 40, 41, 42, 50]
+    assert break_of(envelopes) is None
+    again = opened(FaultyFlash(flash.files), segment_bytes=130)
+    assert announced(again) == envelopes and again.newest_boot == 70005
+
+
+def test_power_cut_at_every_operation_leaves_one_number_to_each_record():
+    """EG-ENV-006, EG-ENV-003: sums of cycles, and the checkpoint of one that lost power, are called by it, too."""
+    for mode in MODES:
+        cut_at = 1
+        while _rise(mode, cut_at):
+            cut_at += 1
+        assert cut_at > 8
+
+
+def _rise(mode, cut_at):
+    """False: the operation was not reached."""
+    before = FaultyFlash()
+    ledger = opened(before, **SIZES)
+    for number in range(9):
+        run_cycle(ledger, 2, number)
+    assert ledger.merged_cycles > 1 and len(ledger.journal.segments) > 1
+    flash = FaultyFlash(before.files, cut_at, mode)
+    ledger = opened(flash, **SIZES)
+    cut = False
+    try:
+        ledger.adopt(9)
+    except PowerCut:
+        cut = True
+    ledger = opened(FaultyFlash(flash.files), **SIZES)
+    if ledger.fresh:
+        assert announced(ledger) == [] and ledger.number(2) == 2
+        assert ledger.adopt(12)
+    base = ledger.number(2) - 2
+    assert base in (9, 12)
+    assert ledger.append(ledger.number(2), 9, [8000], {0: 1, 2: 60, 4: 8, 5: 80}, 8)  # its checkpoint is still there
+    records = {}
+    for _ in range(4):
+        ledger.settle()
+        for envelope in announced(ledger):
+            boot, seq, _, body = loads(envelope)
+            records.setdefault((boot, seq), body)
+        ledger.ack(2 + base, 0xFFFFFFFF)
+    assert {boot for boot, _ in records} == {2 + base}
+    assert sum([body.get(USAGE_MERGED, 1) for body in records.values()]) == 9, (mode, cut_at)
+    assert sum([body[4] for body in records.values()]) == 36
+    return cut
+
+
+def test_an_envelope_under_another_number_is_the_same_but_for_it():
+    envelope = [3, 7, [5], {0: 1, 2: 60}]
+    for boot in (1, 23, 24, 255, 256, 65535, 65536, 0xFFFFFFFF):
+        assert with_boot(dumps(envelope), boot) == dumps([boot] + envelope[1:])
