@@ -52,6 +52,7 @@ _SIGNAL_REMAINING_S = 10
 _RESTART_MS = 1_000
 _RESTART_MAX_MS = 60_000
 _SEGMENT_BYTES = 4096
+_REVIEW_MS = 60_000
 
 
 class Agent:
@@ -94,6 +95,7 @@ class Agent:
         self.home = Home(identity.device, self.timebase)
         self.telemetry = Telemetry(self._read, self.timebase)
         self._trust_told = False
+        self._review_ms = 0  # when to look again whether what runs still may
         self._served = False  # features, installer and link are there
         self._apply(None)
         self._flags = 0
@@ -204,6 +206,7 @@ class Agent:
                 self.alarms.tick(now_ms)
                 if self._served and self.code.runtime:
                     self.code.runtime.tick(now_ms, event)
+                    self.cycle.count_code(now_ms)
                 # Not after a failed tick: an appliance that cannot be looked after for long is what a watchdog is there for.
                 self.board.watchdog.feed()
             except Exception as exc:
@@ -218,6 +221,7 @@ class Agent:
     def _note(self, event: int) -> None:
         """What others may want to act on; the rest is told by the state."""
         if event == EVENT_CYCLE_ENDED:
+            self._review_ms = 0
             self.events.note(event, self.runner.outcome)
         elif event == EVENT_FAULT:
             self.events.note(event, self.runner.error)
@@ -229,8 +233,8 @@ class Agent:
         changed = self.state.changed()
         complete = self.telemetry.tick(now_ms, self.runner.state != IDLE)
         if self._served:
-            if not self._trust_told and self.runner.state == IDLE:
-                self._tell_revoked()
+            if now_ms >= self._review_ms and self._is_safe():
+                self._review(now_ms)
             if changed:
                 self.link.publish_state()
             if complete or self.events.pending:
@@ -272,6 +276,7 @@ class Agent:
         self.grants = Grants(board.flash)
         self.seen = SeenTime(board.flash, board.clock, self.timebase)
         entitlements = Entitlements(board.flash, self._subkey(), f"{identity.tenant}/{identity.device}", self.seen)
+        entitlements.changed = self._entitled
         self.voice = Voice(board.flash, self.timebase)
         self.voice.boot = self.boot_number
         link = Link(
@@ -313,7 +318,7 @@ class Agent:
         self.installer.handlers = {content: self._acceptor(content) for content in (CONTENT_GRANT, CONTENT_REVOCATIONS)}
         self.cycle.on_finished = self.lifecycle.on_cycle
         self.lifecycle.changed = self._features_changed
-        self.code = self.cycle.code = CodeFeatures(self.features, self.lifecycle, self._make_runtime)
+        self.code = self.cycle.code = CodeFeatures(self.features, self.lifecycle, self._make_runtime, self.rights)
         self.code.failed = self._feature_failed
         commands = Commands(self.cycle, board.appliance, self.timebase, board.flash)
         commands.consent = self.lifecycle.consent
@@ -360,7 +365,7 @@ class Agent:
 
     def _features_changed(self) -> None:
         """Other features are in force than before."""
-        self.code.sync()
+        self.code.sync(self.cycle.active)
         self.link.publish_birth()
 
     def _feature_failed(self) -> None:
@@ -392,15 +397,27 @@ class Agent:
             self.seen.tick()
             yield from self.grants.accept_steps(content, data, self.seen.now_s)
             self._trust_told = False
+            self._review_ms = 0
             self.link.publish_birth()
 
         return accept
 
-    def _tell_revoked(self) -> None:
-        """Once a boot and after each change of trust, at a safe point: say what is out of use from now on (EG-TRUST-012)."""
+    def _entitled(self) -> None:
+        self._review_ms = 0
+
+    def _review(self, now_ms: int) -> None:
+        """At a safe point, now and then and when rights have changed: code runs that may, and no other (EG-CODE-004)."""
+        self._review_ms = now_ms + _REVIEW_MS
+        self.code.sync(self.cycle.active, not self._trust_told)
+        if not self._trust_told:
+            self._tell_revoked(now_ms)
+
+    def _tell_revoked(self, now_ms: int) -> None:
+        """Once a boot and after each change of trust: say what is out of use from now on (EG-TRUST-012)."""
         self._trust_told = True
         for publisher, feature, sequence in self.rights.revoked():
             self.features.problems.append((NOT_AUTHORISED, publisher, feature, sequence))
+            self.cycle.expel((publisher, feature), now_ms)
         if self.features.problems:
             self.link.publish_birth()
             self.installer.wake()

@@ -84,6 +84,7 @@ class Cycle:
         self._base_ms = 0  # when it may start
         self._before = 0  # the programme that lost power, and may go on in its stead
         self._owners: "list[tuple[int, tuple[int, int]]]" = []  # (actuator, the feature whose unlock is in force)
+        self._programme_of: "list[tuple[int, int]]" = []  # the feature whose programme was started last
         self._trials: "list[tuple[int, int]]" = []  # features used under a trial
         self._counted: "list[tuple[int, int]]" = []  # features whose use in this cycle is durable
 
@@ -110,6 +111,11 @@ class Cycle:
         self.boot = boot
         if self._active:
             self._checkpoint(self._saved_ms)
+
+    @property
+    def active(self) -> bool:
+        """Whether a cycle, or a period of what runs without end, is under way."""
+        return self._active
 
     @property
     def last_usage(self) -> "tuple[int, int] | None":
@@ -145,10 +151,13 @@ class Cycle:
             self._finish(now_ms)
         self._counted = []
         self._trials = []
+        if self.code:
+            self.code.sync(False, False)  # who may go on is decided now
         if owners and self.rights:
             self._note_use(self.rights, owners[0])
         self._apply_unlocks()
         self._runner.start(programme, now_ms, owners, granted)
+        self._programme_of = owners
         self._active = True
         self._start_ms = now_ms
         try:
@@ -177,7 +186,7 @@ class Cycle:
                 self._resume(runner.programme_id, now_ms)
                 event = event or EVENT_PERIOD_ENDED
             elif (
-                self._count_unlocks()
+                self._count_used()
                 or (not period_ms and event == EVENT_PHASE_CHANGED)
                 or event == EVENT_FAULT
                 or self._is_due(now_ms)
@@ -199,6 +208,11 @@ class Cycle:
         elif runner.programme_id != self._base:
             runner.outcome = OUTCOME_STOPPED
             self._resume(self._base, now_ms)
+
+    def expel(self, owner: "tuple[int, int]", now_ms: int) -> None:
+        """That feature is revoked: its programme, if it runs without end, ends now and not with its period."""
+        if self._runner.period_ms and owner in self._programme_of:
+            self.stop(now_ms)
 
     def _resume(self, programme_id: int, now_ms: int) -> None:
         """Start a programme anew; one that cannot be (its feature is gone, say) gives way to the base programme, or to rest."""
@@ -228,19 +242,34 @@ class Cycle:
                 raise ProtocolError(STORAGE, "the use of a feature cannot be counted")
         return granted
 
-    def _count_unlocks(self) -> bool:
-        """Count the unlocks that the tick was the first to use; whether there were any."""
-        rights = self.rights
+    def count_code(self, now_ms: int) -> None:
+        """To be called when code features had their tick: what they have used is counted before the next."""
+        if self._active and self._count_used():
+            self._checkpoint(now_ms)
+
+    def _count_used(self) -> bool:
+        """Count the unlocks and the code features that this tick was the first to use; whether there were any."""
         found = False
         for actuator, owner in self._owners:
-            if rights and actuator in self._guard.over_base and owner not in self._counted:
-                found = True
-                try:
-                    rights.use(owner, self.boot, self._seq)
-                except OSError:
-                    self.failures += 1
-                self._note_use(rights, owner)
+            if actuator in self._guard.over_base:
+                found |= self._count(owner)
+        if self.code and self.code.runtime:
+            for running in self.code.runtime.features:
+                if running.api._used:
+                    found |= self._count(running.owner)
         return found
+
+    def _count(self, owner: "tuple[int, int]") -> bool:
+        """Count a use, once in a cycle; whether it was the first."""
+        rights = self.rights
+        if rights is None or owner in self._counted:
+            return False
+        try:
+            rights.use(owner, self.boot, self._seq)
+        except OSError:
+            self.failures += 1
+        self._note_use(rights, owner)
+        return True
 
     def _note_use(self, rights: "Rights", owner: "tuple[int, int]") -> None:
         self._counted.append(owner)
@@ -310,7 +339,7 @@ class Cycle:
         if self._runner.outcome == OUTCOME_FAULT:
             self._base_ms = now_ms + _BASE_AGAIN_MS
         if self.rights:
-            self._count_unlocks()
+            self._count_used()
             if self._counted:
                 self.rights.save_time()
         try:

@@ -12,6 +12,7 @@ from evergrow_protocol.errors import BAD_DIGEST, NOT_AUTHORISED, NOT_ENTITLED, O
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from evergrow_agent.seentime import SeenTime
@@ -39,10 +40,12 @@ class Held:
 
 class Entitlements:
     """Reads what is on `flash`; never raises for what it finds there. `key`: the subkey for entitlements, None for none.
-    `subject`: "tenant/device". `problems`: codes of what was found damaged, and does not hold."""
+    `subject`: "tenant/device". `problems`: codes of what was found damaged, and does not hold. `changed()`, to be set, is called
+    when another one was taken."""
 
     def __init__(self, flash: "Any", key: "bytes | None", subject: str, seen: "SeenTime") -> None:
         self.problems: "list[int]" = []
+        self.changed: "Callable[[], None]" = _nothing
         self._flash = flash
         self._key = key
         self._subject = subject
@@ -128,6 +131,7 @@ class Entitlements:
         checked.replace(self._flash, name, dumps([claims, 0, 0, 0]))
         self._held[at] = Held(claims)
         self._note_need()
+        self.changed()
 
     def _why_not(self, held: Held, sequence: int) -> str:
         what = held.what
@@ -163,6 +167,10 @@ class Entitlements:
 
 def _first(item: "tuple[tuple[int, int], Held]") -> "tuple[int, int]":
     return item[0]
+
+
+def _nothing() -> None:
+    pass
 
 
 def _name(publisher: int, feature: int) -> str:

@@ -9,7 +9,7 @@ from evergrow_protocol.errors import INVALID_STATE, NOT_AUTHORISED, OUT_OF_RANGE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
     from typing import Any
 
     from evergrow_agent.events import Events
@@ -24,7 +24,8 @@ LEAST_HOLD_PERCENT = 50
 
 
 class Api:
-    """For the feature `owner` (publisher, feature). What is not allowed raises ProtocolError; a sensor that fails, OSError."""
+    """For the feature `owner` (publisher, feature). What is not allowed raises ProtocolError; a sensor that fails, OSError.
+    `granted`: the actuators that its publisher may drive, None for all."""
 
     def __init__(
         self,
@@ -34,6 +35,7 @@ class Api:
         runner: "Runner",
         events: "Events",
         utc_s: "Callable[[], int | None]",
+        granted: "Container[int] | None" = None,
     ) -> None:
         self._owner = owner
         self._needs = needs
@@ -41,6 +43,7 @@ class Api:
         self._runner = runner
         self._events = events
         self._utc_s = utc_s
+        self._granted = granted
         self._settings = {setting: row[2] for setting, row in needs.settings.items()}
         self._timers: "list[list[Any]]" = []  # [due in ms, or None before the first look; period in ms, 0 for once; call]
         self._handlers: "list[tuple[int, Callable[[int], None]]]" = []
@@ -92,7 +95,7 @@ class Api:
         if actuator not in self._driven:
             self._driven.append(actuator)
         self._used = True
-        return self._guard.write(actuator, value)
+        return self._guard.write(actuator, value, self._granted)
 
     def hold_percent(self, percent: int) -> None:
         """Shorten the holds of the appliance's own programme that runs, to so much of them; until it ends."""

@@ -13,7 +13,16 @@ from hashlib import sha256
 from evergrow_agent import checked, trust
 from evergrow_protocol.cbor import dumps, loads
 from evergrow_protocol.cose import ALG_HSS_LMS, Key
-from evergrow_protocol.errors import BAD_DIGEST, EXPIRED, NOT_AUTHORISED, STALE, STORAGE, UNKNOWN_KIND, ProtocolError
+from evergrow_protocol.errors import (
+    BAD_DIGEST,
+    EXPIRED,
+    NOT_AUTHORISED,
+    STALE,
+    STORAGE,
+    TOO_LARGE,
+    UNKNOWN_KIND,
+    ProtocolError,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from evergrow_agent.programme import Programme
+    from evergrow_protocol.feature_code import Needs
     from evergrow_protocol.grant import Grant, Revocations
 
     Buffer = bytes | bytearray | memoryview
@@ -103,8 +113,9 @@ class Grants:
     def check_programme(self, publisher: int, programme: "Programme") -> None:
         """Raises ProtocolError NOT_AUTHORISED when it names what is not in the publisher's grant (EG-TRUST-006)."""
         found = self._grants.get(publisher)
-        for step in programme.steps() if found else ():
-            assert found
+        if found is None:
+            return
+        for _, step in zip(range(programme.count), programme.steps()):  # once: those of a continuous one never end
             _within(step.signals(), found.signals, "signal")
             _within(step.actuators(), found.actuators, "actuator")
 
@@ -114,10 +125,21 @@ class Grants:
         if found:
             _within(list(unlocks), found.actuators, "actuator")
 
-    def quota(self, publisher: int) -> "tuple[int, int] | None":
-        """(flash, heap) bytes that a publisher's features may take; None: no limit."""
+    def check_needs(self, publisher: int, needs: "Needs", heap_bytes: int = 0) -> None:
+        """The same for what a code feature declares; `heap_bytes` are declared by the publisher's others. TOO_LARGE for heap."""
         found = self._grants.get(publisher)
-        return (found.flash_bytes, found.heap_bytes) if found else None
+        if found:
+            _within(needs.signals, found.signals, "signal")
+            _within(needs.actuators, found.actuators, "actuator")
+            _within(needs.meters, found.meters, "meter")
+            heap_bytes += needs.heap_bytes
+            if heap_bytes > found.heap_bytes:
+                raise ProtocolError(TOO_LARGE, f"{heap_bytes} bytes of heap, granted are {found.heap_bytes}")
+
+    def quota(self, publisher: int) -> "int | None":
+        """Bytes of flash that a publisher's features may take; None: no limit."""
+        found = self._grants.get(publisher)
+        return found.flash_bytes if found else None
 
     def sequences(self) -> "list[tuple[int, int]] | None":
         """[(publisher, sequence)] as birth says it; None without a root key (EG-TRUST-014)."""

@@ -39,8 +39,9 @@ class Record:
     """One line of the index. `component` is the SUIT component id, encoded; `file` is "" for a feature that was removed.
 
     What it brings is known once its file has been found to be `whole`: `unlocks` {actuator: maximum}, `programme_id`, 0 for none;
-    `trial_s` and `trial_cycles` that it asks for, `consent` and `quiet` whether it waits for them. `active`: whole, in force, and
-    not out of use. `good`, `bad`: cycles on trial; once it is confirmed, `bad` counts boots in which its code was stopped.
+    `entitlement`: whether its use needs one; `heap_bytes` of a code feature; `trial_s` and `trial_cycles` that it asks for,
+    `consent` and `quiet` whether it waits for them. `active`: whole, in force, and not out of use. `good`, `bad`: cycles on trial;
+    once it is confirmed, `bad` counts boots in which its code was stopped.
     `since_ms`: when its trial began in this boot; `announced`, `reached`: whether birth named it since, and was answered;
     `broken`: why it is to be reverted, "" for not at all.
     """
@@ -77,6 +78,8 @@ class Record:
         self.whole = not file
         self.unlocks: "dict[int, int]" = {}
         self.programme_id = 0
+        self.entitlement = False
+        self.heap_bytes = 0
         self.trial_s = 0
         self.trial_cycles = 0
         self.consent = False
@@ -105,6 +108,11 @@ class Record:
     def brings(self, body: Feature) -> None:
         self.unlocks = body.unlocks
         self.programme_id = programme_id(body)
+        self.entitlement = body.entitlement
+        if body.needs is not None:
+            from evergrow_protocol import feature_code  # only a device that has code needs it
+
+            self.heap_bytes = feature_code.parse(body.needs).heap_bytes
         self.trial_s = body.trial_s
         self.trial_cycles = body.trial_cycles
         self.consent = body.consent

@@ -17,11 +17,9 @@ if TYPE_CHECKING:
     from evergrow_agent.seentime import SeenTime
     from evergrow_protocol.cose import Key
     from evergrow_protocol.feature import Feature
+    from evergrow_protocol.feature_code import Needs
 
     Owner = tuple[int, int]  # (publisher, feature)
-
-
-_REMEMBERED = 32
 
 
 class Rights:
@@ -32,7 +30,6 @@ class Rights:
         self._grants = grants
         self._entitlements = entitlements
         self._seen = seen
-        self._needing: "dict[tuple[int, int, int], bool]" = {}
 
     def admit(self, owner: "Owner", programme: "Programme") -> "tuple[int, ...] | None":
         """A feature's programme is about to start: what it may drive, None for everything (EG-TRUST-007, EG-ENT-005).
@@ -52,6 +49,16 @@ class Rights:
         except ProtocolError:
             return False
 
+    def admit_code(self, owner: "Owner", needs: "Needs | None" = None) -> "tuple[int, ...] | None":
+        """Whether the code of a feature may run now, and what it may drive; `needs`: what it declares, where that is known.
+
+        Raises as `admit`, and TOO_LARGE (EG-CODE-004).
+        """
+        self._check(owner)
+        if needs:
+            self._grants.check_needs(owner[0], needs)
+        return self._grants.actuators(owner[0])
+
     # -- before a feature is installed
 
     def keys(self) -> "list[Key] | None":
@@ -66,7 +73,7 @@ class Rights:
         self._seen.tick()
         self._grants.check_time(publisher, self._seen.now_s)
         quota = self._grants.quota(publisher)
-        left = quota[0] if quota else 0
+        left = quota or 0
         for record in self._features.records:
             same = any([record.same_component(new) for new in news])
             for new in news:
@@ -74,14 +81,21 @@ class Rights:
                     self._check_revoked(publisher, record.feature, new.sequence)
             if record.publisher == publisher and record.file and not same:
                 left -= record.size
-        return left if quota else None
+        return None if quota is None else left
 
     def check_body(self, record: "Record", body: "Feature", appliance: "Any") -> None:
-        """Whether a version whose content is known may be installed (EG-TRUST-006, 011). ProtocolError NOT_AUTHORISED."""
-        self._check_revoked(record.publisher, body.id, record.sequence)
-        self._grants.check_unlocks(record.publisher, body.unlocks)
+        """Whether a version whose content is known may be installed (EG-TRUST-006, 011). ProtocolError NOT_AUTHORISED, TOO_LARGE."""
+        publisher = record.publisher
+        self._check_revoked(publisher, body.id, record.sequence)
+        self._grants.check_unlocks(publisher, body.unlocks)
+        if body.needs is not None:
+            from evergrow_protocol import feature_code  # only a device that is offered code needs it
+
+            others = [one.heap_bytes for one in self._features.records if one.publisher == publisher and one.in_force]
+            others += [-one.heap_bytes for one in self._features.records if one.same_component(record) and one.in_force]
+            self._grants.check_needs(publisher, feature_code.parse(body.needs), sum(others))
         if body.programme is not None:
-            self._grants.check_programme(record.publisher, Programme(body.programme, appliance.signals, appliance.limits))
+            self._grants.check_programme(publisher, Programme(body.programme, appliance.signals, appliance.limits))
 
     # -- what is installed
 
@@ -120,7 +134,7 @@ class Rights:
         if record is None:
             raise ProtocolError(NOT_AUTHORISED, f"feature {owner[0]}/{owner[1]} is not in force")
         self._check_revoked(owner[0], owner[1], record.sequence)
-        if self._needs(record):
+        if record.entitlement:
             self._entitlements.check(owner[0], owner[1], record.sequence)
 
     def _check_revoked(self, publisher: int, feature: int, sequence: int) -> None:
@@ -133,15 +147,3 @@ class Rights:
                 found: "Record" = record
                 return found
         return None
-
-    def _needs(self, record: "Record") -> bool:
-        """Whether a version needs an entitlement. Its body is read once a boot; one that cannot be read counts as if it did."""
-        key = (record.publisher, record.feature, record.sequence)
-        if key not in self._needing:
-            if len(self._needing) >= _REMEMBERED:
-                self._needing.clear()
-            try:
-                self._needing[key] = self._features.verify(record).entitlement
-            except (OSError, MemoryError, ProtocolError):
-                return True
-        return self._needing[key]

@@ -14,12 +14,11 @@ from evergrow_agent import checked, codeload
 from evergrow_agent.featureapi import Api
 from evergrow_agent.guard import GuardError
 from evergrow_agent.runner import IDLE
-from evergrow_protocol import feature_code
 from evergrow_protocol.errors import INVALID_STATE, MALFORMED, OUT_OF_RANGE, TOO_LARGE, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
     from typing import Any
 
     from evergrow_agent.events import Events
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from evergrow_agent.home import Home
     from evergrow_agent.runner import Runner
     from evergrow_agent.timebase import Timebase
+    from evergrow_protocol.feature_code import Needs
 
 FILE = "strikes"
 FAILURES_MAX = 5
@@ -79,6 +79,7 @@ class Runtime:
         self._heard: "list[tuple[Any, ...]]" = []
         self._release: "list[int]" = []
         self._settings: "dict[tuple[int, int], dict[int, int]]" = {}
+        self._past: "dict[tuple[int, int], dict[int, int]]" = {}  # what those did since the last record that run no more
         self._started_ms = -1
         self._strikes = 0
         self._home = (home.on_event, home.on_scene)  # whoever listens already goes on to
@@ -94,8 +95,9 @@ class Runtime:
             pass
         self.struck = self._strikes >= STRIKES_MAX
 
-    def start(self, owner: "tuple[int, int]", needs_data: "Any", code: "Any") -> None:
-        """Load the code of a feature and call its `start(api)`. One of this owner that runs is stopped first.
+    def start(self, owner: "tuple[int, int]", needs: "Needs", code: "Any", granted: "Container[int] | None" = None) -> None:
+        """Load the code of a feature and call its `start(api)`. One of this owner that runs is stopped first. `granted`: the
+        actuators that its publisher may drive, None for all.
 
         ProtocolError: TOO_LARGE for more heap than declared, or too many features; MALFORMED without `start`; INVALID_STATE while
         `struck`; as `codeload.load`. Anything that the code itself raises; it does not run then.
@@ -105,9 +107,10 @@ class Runtime:
             raise ProtocolError(INVALID_STATE, f"the watchdog ended {self._strikes} starts: no code is run")
         if len(self.features) >= FEATURES_MAX:
             raise ProtocolError(TOO_LARGE, f"over {FEATURES_MAX} code features")
-        needs = feature_code.parse(needs_data)
         before = _allocated()
-        api = Api(owner, needs, self._guard, self._runner, self._events, self._timebase.utc_s)
+        api = Api(owner, needs, self._guard, self._runner, self._events, self._timebase.utc_s, granted)
+        api._counted = self._past.pop(owner, {})
+        api._used = bool(api._counted)
         self._apply_settings(owner, api)
         running = Running(owner, api, needs.call_ms)
         start = codeload.load(f"feature_{owner[0]}_{owner[1]}", code).get("start")
@@ -128,6 +131,8 @@ class Runtime:
         for running in self.features:
             if running.owner == owner:
                 self.features.remove(running)
+                if running.api._used:
+                    self._past[owner] = running.api._counted
                 self._hand_back(running)
                 return True
         return False
@@ -162,15 +167,13 @@ class Runtime:
     def told(self, record: "dict[int, Any]") -> None:
         """A cycle is over, and this is its record: what it says of meters is counted no more."""
         for running in self.features:
-            counted = running.api._counted
-            for meter in list(counted):
-                if meter in record:
-                    del counted[meter]
-            running.api._used = bool(counted)  # what had no room is told with the next
+            running.api._used = _untold(running.api._counted, record)  # what had no room is told with the next
+        self._past = {owner: counted for owner, counted in self._past.items() if _untold(counted, record)}
 
     def used(self) -> "list[tuple[tuple[int, int], dict[int, int]]]":
         """(owner, {meter: count}) of the features that did something since the last record."""
-        return [(running.owner, running.api._counted) for running in self.features if running.api._used]
+        running = [(running.owner, running.api._counted) for running in self.features if running.api._used]
+        return running + list(self._past.items())
 
     def _on_event(self, device: str, event: int, value: "int | None") -> None:
         self._home[0](device, event, value)
@@ -256,6 +259,14 @@ class Runtime:
             self.struck = False
         except OSError:
             pass  # at the next tick
+
+
+def _untold(counted: "dict[int, int]", record: "dict[int, Any]") -> bool:
+    """Take out what the record says; whether there is more."""
+    for meter in list(counted):
+        if meter in record:
+            del counted[meter]
+    return bool(counted)
 
 
 def _allocated() -> int:

@@ -54,7 +54,7 @@ def test_a_grant_and_a_list_of_the_command_are_taken_by_a_device(folder: Path, d
     assert made.exit_code == 0, made.output
     assert json.loads(made.output)["sequence"] == 5
     assert accept(device, 1, tmp_path / "g") == (2, 5)
-    assert device.actuators(2) == (1, 2, 4) and device.quota(2) == (4096, 0)
+    assert device.actuators(2) == (1, 2, 4) and device.quota(2) == 4096
     (key,) = device.keys() or []
     assert (key.kid, key.prefix) == (keys.load_public(folder / "northwash.pub").kid, b"northwash")
     made = evergrow(

@@ -2,12 +2,14 @@
 
 from evergrow_agent.codefeatures import CodeFeatures
 from evergrow_agent.records import CONFIRMED, MAX_FAILED_BOOTS, TRIAL, Record
+from evergrow_protocol.cbor import dumps
 from evergrow_protocol.errors import REVERT, TOO_LARGE, ProtocolError
 from evergrow_protocol.feature import CODE, UNLOCK
 
 
 class Body:
-    needs = code = b""
+    needs = dumps({5: 1, 6: 1})
+    code = b""
 
 
 class Features:
@@ -45,7 +47,7 @@ class Runtime:
         self.done = []
         self.failing = None
 
-    def start(self, owner, needs, code):
+    def start(self, owner, needs, code, granted=None):
         self.done.append(("start", owner[1]))
         if self.failing:
             raise self.failing

@@ -48,7 +48,7 @@ def test_a_grant_makes_its_key_trusted_for_its_publisher_and_prefix():
         (key,) = one.keys()
         assert (key.kid, key.publisher, key.prefix) == (b"acme", PUBLISHER, b"acme")
         assert one.sequences() == [(PUBLISHER, 3)]
-        assert one.actuators(PUBLISHER) == (1, 2, 4) and one.quota(PUBLISHER) == (8192, 0)
+        assert one.actuators(PUBLISHER) == (1, 2, 4) and one.quota(PUBLISHER) == 8192
 
 
 def test_a_newer_grant_replaces_the_older_with_its_key_and_rights():

@@ -151,6 +151,20 @@ async def test_at_install_a_programme_and_an_unlock_are_held_to_the_grant():
     assert await device.install(wash()) == OK
 
 
+async def test_a_programme_without_end_is_held_to_the_grant_too():
+    """EG-TRUST-006, EG-TRUST-007"""
+    device = Washer()
+    await device.grant(grant_of(k8=[INLET, DRAIN]))
+    endless = wash(needs=0, more={5: [1001, [{0: 4, 1: {DRUM: 45}, 4: 30, 5: 60}], {0: 60, 1: 3600}]})
+    assert await device.install(endless) == NOT_AUTHORISED
+    await device.grant(grant_of(sequence=2))
+    assert await device.install(endless) == OK
+    assert device.start() == OK and device.runner.period_ms == 3_600_000
+    device.tick()
+    device.tick()
+    assert device.appliance.actuators[DRUM] == 45
+
+
 async def test_all_features_of_a_publisher_share_its_quota_and_an_upgrade_counts_once():
     """EG-TRUST-006"""
     body, other = wash(), wash(1002)

@@ -91,7 +91,7 @@ class Bench:
         load = codeload.load
         codeload.load = lambda name, data: {"start": call}
         try:
-            self.runtime.start(OWNER, needs, b"")
+            self.runtime.start(OWNER, feature_code.parse(needs), b"")
         finally:
             codeload.load = load
 
@@ -99,7 +99,7 @@ class Bench:
 def test_code_is_loaded_and_called_when_it_asked_for():
     """EG-CODE-001, EG-CODE-005"""
     bench = Bench()
-    bench.runtime.start(OWNER, NEEDS, code())
+    bench.runtime.start(OWNER, feature_code.parse(NEEDS), code())
     bench.appliance.values[RPM] = 800
     bench.run(11)
     assert bench.told() == [{0: 1007, 1: 0, 2: 80, 3: [2, 1001]}]
@@ -143,7 +143,7 @@ def test_a_setting_of_the_cloud_counts_within_its_bounds():
     """EG-CODE-007"""
     bench = Bench()
     bench.runtime.configure({OWNER: {1: 700, 9: 1}})
-    bench.runtime.start(OWNER, NEEDS, code())
+    bench.runtime.start(OWNER, feature_code.parse(NEEDS), code())
     api = bench.runtime.features[0].api
     assert api.setting(1) == 700
     bench.runtime.configure({OWNER: {1: 2001}})
@@ -156,7 +156,7 @@ def test_a_setting_that_a_running_feature_does_not_take_is_told_before_it_is_kep
     """EG-CFG-009"""
     bench = Bench()
     bench.runtime.check({OWNER: {9: 1}})  # nothing runs
-    bench.runtime.start(OWNER, NEEDS, code())
+    bench.runtime.start(OWNER, feature_code.parse(NEEDS), code())
     bench.runtime.check({OWNER: {1: 0}, (2, 1002): {9: 1}})
     bench.runtime.check({OWNER: {1: 2000}})
     for values in ({1: 2001}, {1: -1}, {9: 1}):
@@ -244,7 +244,7 @@ def test_sensors_and_actuators_that_do_not_answer_are_failures_of_the_call_and_o
 def test_a_failing_feature_costs_the_others_nothing():
     """EG-CODE-006"""
     bench = Bench()
-    bench.runtime.start((2, 1002), NEEDS, code())
+    bench.runtime.start((2, 1002), feature_code.parse(NEEDS), code())
     bench.feature(lambda api: api.every(1, lambda: 1 // 0))
     bench.appliance.values[RPM] = 800
     bench.run(12)
@@ -262,7 +262,7 @@ def test_timers_handlers_and_features_are_bounded():
     raises_code(TOO_LARGE, api.after, 1, None)
     raises_code(TOO_LARGE, api.on, 0, None)
     for number in range(FEATURES_MAX):
-        bench.runtime.start((2, 2000 + number), NEEDS, code())
+        bench.runtime.start((2, 2000 + number), feature_code.parse(NEEDS), code())
     raises_code(TOO_LARGE, bench.runtime.start, OWNER, NEEDS, code())
 
 
@@ -278,7 +278,7 @@ def test_code_without_start_or_that_raises_does_not_run():
     load = codeload.load
     codeload.load = lambda name, data: {}
     try:
-        raises(ProtocolError, bench.runtime.start, OWNER, NEEDS, b"")
+        raises(ProtocolError, bench.runtime.start, OWNER, feature_code.parse(NEEDS), b"")
     finally:
         codeload.load = load
 
@@ -293,7 +293,7 @@ def test_three_resets_by_the_watchdog_and_no_code_is_run_until_it_is_well():
     assert bench.runtime.struck, "a boot alone forgives nothing"
     raises_code(INVALID_STATE, bench.runtime.start, OWNER, NEEDS, code())
     bench.runtime.forgive()
-    bench.runtime.start(OWNER, NEEDS, code())
+    bench.runtime.start(OWNER, feature_code.parse(NEEDS), code())
 
 
 def test_a_boot_that_goes_well_forgives():
@@ -307,8 +307,8 @@ def test_a_boot_that_goes_well_forgives():
 def test_what_runs_can_be_replaced_and_stopped():
     """EG-CODE-001"""
     bench = Bench()
-    bench.runtime.start(OWNER, NEEDS, code())
-    bench.runtime.start(OWNER, NEEDS, code())
+    bench.runtime.start(OWNER, feature_code.parse(NEEDS), code())
+    bench.runtime.start(OWNER, feature_code.parse(NEEDS), code())
     assert len(bench.runtime.features) == 1
     assert bench.runtime.stop(OWNER) and not bench.runtime.stop(OWNER)
     bench.appliance.values[RPM] = 800

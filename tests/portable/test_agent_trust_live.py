@@ -1,0 +1,143 @@
+"""Rights that change while a whole device lives: what it was told over its link counts at the next safe point."""
+
+from hashlib import sha256
+
+from agentworld import Cloud, Device
+from evergrow_agent import devicekey
+from evergrow_agent.features import Features, Record
+from evergrow_agent.grants import Grants
+from evergrow_protocol.cbor import dumps
+from evergrow_protocol.grant import GRANT, REVOCATIONS
+from faultyflash import FaultyFlash
+from rightskit import wash
+from test_agent_coderights import METER, RIGHTS, sense
+from trustkit import KEY, PUBLISHER, claims_of, grant_of, list_of, provisioned, root, token_of
+
+HEAP = "2M"
+SENSE = (PUBLISHER, 1001)
+BLOCK = 512
+
+
+def accepted(flash, content, payload):
+    for _ in Grants(flash).accept_steps(content, root().message(payload), 0):
+        pass
+
+
+def sold(*bodies):
+    """The flash of a device that was sold with these features, a root key and a device key."""
+    flash = provisioned()
+    devicekey.provision(flash, KEY)
+    accepted(flash, GRANT, grant_of(**RIGHTS))
+    features = Features(flash)
+    for number, body in enumerate(bodies):
+        file = features.staging_file()
+        flash.append(file, body)
+        kind, feature = body[2], int.from_bytes(body[5:7], "big")
+        features.activate(
+            Record(PUBLISHER, b"f%d" % number, feature, 1, kind, file, len(body), sha256(body).digest(), transfer=9)
+        )
+    features.confirm(9)
+    return flash
+
+
+class TrustCloud(Cloud):
+    """Hands out what it offered."""
+
+    def __init__(self):
+        super().__init__()
+        self.offered = {}
+
+    def offer(self, transfer, content, data):
+        self.offered[transfer] = data
+        self.down("offer", [transfer, len(data), content])
+
+    def take(self, envelope):
+        super().take(envelope[:4])  # without the tag of the chain
+
+    def _on_publish(self, link, first, body):
+        seen = len(self.up)
+        super()._on_publish(link, first, body)
+        for kind, message, _, _ in self.up[seen:]:
+            if kind == "get":
+                transfer, _, size, at, wanted = message[3]
+                for i in range(8 * len(wanted)):
+                    if wanted[i >> 3] >> (i & 7) & 1:
+                        piece = self.offered[transfer][(at + i) * size : (at + i + 1) * size]
+                        self.down("block", [transfer, 0, at + i, piece])
+
+
+def runs(device):
+    runtime = device.agent.code.runtime
+    return [running.owner for running in runtime.features] if runtime else []
+
+
+async def test_code_runs_as_soon_as_it_is_entitled_and_no_longer_than_that():
+    """EG-ENT-002, EG-ENT-005, EG-CODE-004"""
+    cloud = TrustCloud()
+
+    async def story(device):
+        await device.until(lambda: cloud.of("birth"))
+        assert runs(device) == []
+        cloud.down("ent", [token_of(claims_of())])
+        await device.until(lambda: cloud.of("ent"))
+        await device.until(lambda: runs(device) == [SENSE], 5)
+        await device.run_cycle()
+        cloud.down("ent", [token_of(claims_of(2, k4=0))])
+        await device.until(lambda: runs(device) == [], 5)
+        for _ in range(2):
+            await device.run_cycle()
+        await device.until(lambda: len(cloud.usage) == 3)
+        assert [message[3] for message in cloud.of("ent")] == [[PUBLISHER, 1001, 1, 0], [PUBLISHER, 1001, 2, 0]]
+
+    await Device(cloud, sold(sense(entitlement=1))).live(story)
+    told = [cloud.usage[key] for key in sorted(cloud.usage)]
+    assert told[0][3] == told[1][3] == list(SENSE) and told[1][METER] == 3  # it counts ends of cycles, which the next one tells
+    assert 3 not in told[2] and 1 not in told[2]
+
+
+async def test_code_that_is_revoked_while_a_cycle_runs_is_stopped_after_it_and_named_in_birth_no_more():
+    """EG-TRUST-012, EG-TRUST-014, EG-CODE-005"""
+    cloud = TrustCloud()
+
+    async def story(device):
+        await device.until(lambda: cloud.of("birth"))
+        assert cloud.of("birth")[-1][3][6] == [[PUBLISHER, 1001, 1]]
+        device.agent.start_programme(1)
+        cloud.offer(5, REVOCATIONS, root().message(list_of(3, features=[[PUBLISHER, 1001, 0, 9]])))
+        await device.until(lambda: [row for row in cloud.of("feat") if row[3][0] == 5 and row[3][2] == 4])
+        assert device.agent.runner.state and runs(device) == [SENSE]
+        await device.until(lambda: device.agent.runner.state == 0)
+        await device.until(lambda: runs(device) == [], 5)
+        await device.until(lambda: cloud.of("birth")[-1][3][6] == [] and cloud.of("birth")[-1][3][12] == 3)
+        await device.until(lambda: [row for row in cloud.of("feat") if (row[3][0], row[3][1], row[3][2]) == (0, 10, 5)])
+        await device.until(lambda: len(cloud.usage) == 1)
+        for _ in range(2):
+            await device.run_cycle()
+        await device.until(lambda: len(cloud.usage) == 3)
+
+    flash = sold(sense())
+    await Device(cloud, flash).live(story)
+    assert 1 not in cloud.usage[(1, 1)] and cloud.usage[(1, 1)][3] == list(SENSE)
+    assert 3 not in cloud.usage[(1, 3)] and METER not in cloud.usage[(1, 3)]
+
+    async def later(device):
+        await device.until(lambda: len(cloud.of("birth")) and cloud.of("birth")[-1][0] == 2)
+        assert cloud.of("birth")[-1][3][6] == [] and runs(device) == []
+
+    await Device(cloud, FaultyFlash(flash.files)).live(later)
+
+
+async def test_a_programme_that_runs_without_end_gives_way_when_it_is_revoked():
+    """EG-TRUST-012: the next safe point of what has no end is not its end."""
+    cloud = TrustCloud()
+    endless = wash(needs=0, more={5: [1001, [{0: 4, 1: {4: 45}, 4: 30, 5: 60}], {0: 60, 1: 3600}]})
+    async def story(device):
+        await device.until(lambda: cloud.of("birth"))
+        device.agent.start_programme(1001)
+        await device.until(lambda: device.agent.runner.programme_id == 1001)
+        cloud.offer(5, REVOCATIONS, root().message(list_of(3, publishers=[PUBLISHER])))
+        await device.until(lambda: device.agent.runner.state == 0, 60)
+        await device.until(lambda: cloud.of("birth")[-1][3][6] == [])
+
+    await Device(cloud, sold(endless)).live(story)
+    assert [body[1] for body in cloud.usage.values()] == [1]
