@@ -84,7 +84,10 @@ class Rights:
         return None if quota is None else left
 
     def check_body(self, record: "Record", body: "Feature", appliance: "Any") -> None:
-        """Whether a version whose content is known may be installed (EG-TRUST-006, 011). ProtocolError NOT_AUTHORISED, TOO_LARGE."""
+        """Whether a version whose content is known may be installed (EG-TRUST-006, 011).
+
+        Raises ProtocolError NOT_AUTHORISED, TOO_LARGE.
+        """
         publisher = record.publisher
         self._check_revoked(publisher, body.id, record.sequence)
         self._grants.check_unlocks(publisher, body.unlocks)

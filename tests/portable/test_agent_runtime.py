@@ -229,7 +229,7 @@ def test_a_call_that_takes_longer_than_declared_is_a_failure():
 def test_sensors_and_actuators_that_do_not_answer_are_failures_of_the_call_and_others_go_on():
     """EG-CODE-006"""
     bench = Bench()
-    bench.runtime.start((2, 1002), NEEDS, code())
+    bench.runtime.start((2, 1002), feature_code.parse(NEEDS), code())
     bench.feature(lambda api: api.every(1, lambda: api.write(DRUM, 300)))
     bench.appliance.values[RPM] = 800
     bench.run(2)

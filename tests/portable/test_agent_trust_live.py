@@ -6,7 +6,6 @@ from agentworld import Cloud, Device
 from evergrow_agent import devicekey
 from evergrow_agent.features import Features, Record
 from evergrow_agent.grants import Grants
-from evergrow_protocol.cbor import dumps
 from evergrow_protocol.grant import GRANT, REVOCATIONS
 from faultyflash import FaultyFlash
 from rightskit import wash
