@@ -4,7 +4,7 @@ import pytest
 from hypothesis import settings
 
 # How long an example takes says more about the machine than about the code; a hang is told by faulthandler_timeout.
-settings.register_profile("evergrow", deadline=None)
+settings.register_profile("evergrow", settings(), deadline=None)
 settings.load_profile("evergrow")
 
 
