@@ -54,9 +54,10 @@ _ANSWER_POLL_S = 0.05
 
 app.command(epilog="Example: evergrow cloud enrol acme/washer-1 --out washer-1.key --db cloud.db")(enrol)
 app.command("events", epilog="Example: evergrow cloud events acme/fridge-1 --limit 20 --json")(show_events)
-app.command("telemetry", epilog="Examples: evergrow cloud telemetry acme/washer-1 --since 2h; ... --signal temp --json")(
-    show_telemetry
-)
+app.command(
+    "telemetry",
+    epilog="Examples: evergrow cloud telemetry acme/washer-1 --since 2h; evergrow cloud telemetry washer-1 --signal temp --json",
+)(show_telemetry)
 app.command(epilog="Examples: evergrow cloud voice --tenant acme; evergrow cloud voice --forget acme/washer-1")(voice)
 app.command(epilog="Example: evergrow cloud scene acme/home-7 night")(scene)
 app.add_typer(config_app, name="config")

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from evergrow_cloud import view
 from evergrow_cloud.errors import CloudError
+from evergrow_cloud.fields import MAX_UINT32
 from evergrow_cloud.store import Store
 from evergrow_protocol import registry
 from evergrow_protocol.errors import ProtocolError
@@ -54,6 +55,8 @@ def fail(message: str, hint: str = "") -> NoReturn:
 def registry_id(table: registry.Table, name: str, hint: str) -> int:
     """The id of a name, or of a number as it is."""
     if name.isdecimal():
+        if int(name) > MAX_UINT32:
+            raise typer.BadParameter(f"{name} is no id: {MAX_UINT32} is the highest.", param_hint=hint)
         return int(name)
     try:
         return table.by_name(name).id

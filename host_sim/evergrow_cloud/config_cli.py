@@ -30,8 +30,10 @@ def set_config(
     names = registry.load()
     try:
         text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        fail(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}")
+    except OSError as error:
+        fail(f"{file} cannot be read: {error.strerror}")
+    except UnicodeDecodeError:
+        fail(f"{file} is not text: a configuration is a TOML file.")
     with sentences(), existing(db) as store:
         tenant, name = devices.address(store, device)
         with store.transaction():

@@ -63,4 +63,4 @@ def _write(path: Path, secret: bytes) -> None:
     except FileExistsError:
         fail(f"{path} exists, and a key is never overwritten.", "Name another file with --out, or take that key with --key.")
     except OSError as error:
-        fail(f"cannot write {path}: {error}")
+        fail(f"cannot write {path}: {error.strerror}")

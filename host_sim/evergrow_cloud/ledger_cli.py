@@ -135,7 +135,7 @@ def _export(path: Path, entries: Iterator[audits.Entry], found: audits.Summary) 
                 file.write(json.dumps(_line(entry, before)) + "\n")
                 before = entry.usage.tag or before
     except OSError as error:
-        fail(f"cannot write {path}: {error}")
+        fail(f"cannot write {path}: {error.strerror}")
 
 
 def _line(entry: audits.Entry, before: bytes) -> dict[str, Any]:

@@ -58,7 +58,11 @@ def read(path: Path) -> Tariff:
     """Raises TariffError, which says what is wrong and where."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise TariffError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise TariffError(f"{path} is not text: a tariff is a TOML file") from None
+    except tomllib.TOMLDecodeError as error:
         raise TariffError(f"{path}: {error}") from None
     for key in table:
         if key not in ("currency", "decimals", "feature"):

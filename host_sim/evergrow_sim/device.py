@@ -178,6 +178,7 @@ class Device:
         runner = self.agent.runner
         self._seen = {
             "link": False,
+            "unreachable": "",
             "idle": runner.state == IDLE,
             "programme": 0 if runner.period_ms else runner.programme_id,  # A base programme has started by itself.
             "phase": runner.phase,
@@ -212,6 +213,8 @@ class Device:
         link = getattr(agent, "link", None)
         if link and self._changed("link", link.online):
             self.emit({"event": "connected"} if link.online else {"event": "disconnected", "error": link.last_error})
+        elif link and not link.connects and self._changed("unreachable", link.last_error):
+            self.emit({"event": "unreachable", "error": link.last_error})
         idle = runner.state == IDLE
         if self._changed("idle", idle):
             now_ms = self.board.clock.ticks_ms()

@@ -104,11 +104,11 @@ def _unknown(reading: Reading) -> bool:
 
 def _payloads(source: str) -> Iterator[tuple[str, str, bytes]]:
     """(where, topic or "", payload) of each message of the input."""
-    if source != "-" and not Path(source).is_file():
+    if source != "-" and not _is_file(source):
         try:
             yield "", "", traffic.from_hex(source)
         except TrafficError as error:
-            fail(f"{source[:60]!r} is neither a file nor hex ({error}).", code=2)
+            fail(f"{source[:60]!r} is neither a file nor hex: {error}.", code=2)
         return
     raw = sys.stdin.buffer.read(_MAX_INPUT_BYTES) if source == "-" else _content(Path(source))
     try:
@@ -116,6 +116,8 @@ def _payloads(source: str) -> Iterator[tuple[str, str, bytes]]:
     except UnicodeDecodeError:
         yield "", "", raw  # a payload as it is
         return
+    if not listed:
+        fail("there is no message in it: an empty file, or lines of comments.")
     for number, line in listed:
         where = f"line {number}: " if len(listed) > 1 else ""
         try:
@@ -134,6 +136,13 @@ def _payloads(source: str) -> Iterator[tuple[str, str, bytes]]:
                 f"{where}{error}.",
                 "Each line is a payload in hex, `topic hex`, or an object as `evergrow tap --record` writes it.",
             )
+
+
+def _is_file(source: str) -> bool:
+    try:
+        return Path(source).is_file()
+    except (OSError, ValueError):  # a name that is too long, or that no file can have
+        return False
 
 
 def _content(path: Path) -> bytes:

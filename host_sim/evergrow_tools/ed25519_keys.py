@@ -18,6 +18,7 @@ from evergrow_tools.keys import (
     create,
     key_id,
     load_public,
+    make_directory,
     new_paths,
     read_secret,
     sync_directory,
@@ -49,7 +50,7 @@ def new_key(directory: Path, name: str, publisher: int, prefix: str) -> Ed25519K
     secret = Ed25519PrivateKey.generate()
     public = _public_bytes(secret)
     key = {"format": _FORMAT, "kid": key_id(public).hex(), "alg": _ALGORITHM, "seed": secret.private_bytes_raw().hex()}
-    directory.mkdir(parents=True, exist_ok=True)
+    make_directory(directory)
     create(paths[1], json.dumps(key), 0o600)
     create(paths[0], PublicKey(key_id(public), public, publisher, prefix, ALG_ED25519).to_json() + "\n", 0o644)
     sync_directory(directory)

@@ -34,6 +34,8 @@ def main(
         reading = _encoded(table, wanted, text if value is None else value)
     except (Flaw, JsonError) as error:
         fail(error.text if isinstance(error, Flaw) else f"{error}.")
+    except RecursionError:
+        fail("nested far deeper than a message may be (EG-ENC-005).")
     for flaw in reading.flaws:
         print(f"evergrow: {message_view.flaw_text(flaw)}", file=sys.stderr)
     if reading.ok or as_is:

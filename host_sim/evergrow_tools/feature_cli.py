@@ -13,6 +13,8 @@ from evergrow_cloud.errors import CloudError
 from evergrow_cloud.store import Store
 from evergrow_protocol.errors import ProtocolError
 from evergrow_protocol.registry import RegistryError, load
+from evergrow_protocol.suit_envelope import Envelope
+from evergrow_protocol.suit_manifest import Manifest
 from evergrow_tools import ed25519_keys, feature_build, feature_files, feature_new, keys, signing, suit_inspect
 from evergrow_tools.cli import fail
 from evergrow_tools.feature_files import Built, FeatureError
@@ -138,9 +140,12 @@ def sign(
     """Add a signature. Each one spends a leaf of the key, for ever."""
     signer = keys.SigningKey.load(key)
     second = ed25519_keys.load(also) if also else None
-    built = feature_files.read(path)
-    envelope = signing.sign_envelope(built.envelope, second) if second else built.envelope
-    signed = replace(built, envelope=signing.sign_envelope(envelope, signer))
+    built = _read(path)
+    try:
+        envelope = signing.sign_envelope(built.envelope, second) if second else built.envelope
+        signed = replace(built, envelope=signing.sign_envelope(envelope, signer))
+    except ProtocolError as error:
+        fail(f"{path} cannot be signed with {key}: {error}", "A key signs components below its own prefix: see feature.toml.")
     feature_files.write(signed, path)
     remaining = signer.remaining()
     if as_json:
@@ -154,7 +159,7 @@ def sign(
 @app.command(epilog="Example: evergrow feature inspect build/allergen-care.suit")
 def inspect(path: File, as_json: Json = False) -> None:
     """Show what is in a built feature. It verifies nothing: see `verify`."""
-    described = suit_inspect.describe(feature_files.read(path), load())
+    described = suit_inspect.describe(_read(path), load())
     if as_json:
         _print_json(described)
     else:
@@ -206,7 +211,7 @@ def push(
     """Offer a feature to a device. The device judges it; `evergrow cloud` tells what became of it."""
     if not cloud_db.exists():
         fail(f"there is no database {cloud_db}.", "Name it with --cloud-db; `evergrow cloud run` makes it.")
-    built = feature_files.read(path)
+    built = _read(path)
     try:
         _check_second(built, [keys.load_public(file) for file in require or ()])
     except ProtocolError as error:
@@ -217,6 +222,16 @@ def push(
         _print_json({"transfer": transfer, "tenant": tenant, "device": device})
         return
     typer.echo(f"transfer {transfer}: {path} offered to {tenant}/{device}")
+
+
+def _read(path: Path) -> Built:
+    """A file that is at least an envelope with a manifest, whoever signed it."""
+    built = feature_files.read(path)
+    try:
+        Manifest(Envelope(built.envelope))
+    except ProtocolError as error:
+        raise FeatureError(f"{path} is no built feature, or a damaged one: {error}") from None
+    return built
 
 
 def _check_second(built: Built, wanted: list[keys.PublicKey]) -> None:

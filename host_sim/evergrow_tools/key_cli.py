@@ -76,11 +76,12 @@ def grant(
     """Let a publisher publish, within limits. A newer grant replaces the one before; `evergrow trust push` delivers it."""
     known = registry.load()
     key = keys.load_public(publisher)
+    signer = _root(root)
     if prefix is not None:
         key = replace(key, prefix=prefix)
     number = int(time.time()) if sequence is None else sequence
     signed = trust_build.build_grant(
-        keys.SigningKey.load(root),
+        signer,
         key,
         number,
         _ids(signals, "--signals", known.signals),
@@ -109,7 +110,7 @@ def revoke(
     rows = [_row(text) for text in feature or []]
     kids = [keys.load_public(path).kid for path in key or []]
     number = int(time.time()) if sequence is None else sequence
-    signed = trust_build.build_revocations(keys.SigningKey.load(root), number, kids, publisher or [], rows)
+    signed = trust_build.build_revocations(_root(root), number, kids, publisher or [], rows)
     _write(out, signed, {"sequence": number, "keys": len(kids), "publishers": publisher or [], "features": rows}, as_json)
 
 
@@ -137,6 +138,14 @@ def resume(
     """Go on signing after the key was copied or restored. What is skipped is lost; too little skipped lets others forge."""
     key = keys.SigningKey.load(path)
     _show(key.public, path, key.resume(skip), key.capacity, as_json)
+
+
+def _root(path: Path) -> keys.SigningKey:
+    """Devices take what a root signed, and nothing of that kind by anybody else."""
+    signer = keys.SigningKey.load(path)
+    if signer.public.publisher != ROOT_PUBLISHER:
+        raise KeyFileError(f"{path} is a publisher's key: only a root (`evergrow key new NAME --root`) grants and revokes")
+    return signer
 
 
 def _ids(text: str, option: str, table: registry.Table) -> list[int]:

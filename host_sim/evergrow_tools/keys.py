@@ -117,13 +117,21 @@ def new_key(directory: Path, name: str, publisher: int, prefix: str, height: int
         "tree": base64.b64encode(b"".join(tree)).decode(),
     }
     state = {"format": _FORMAT, "kid": key_id(public).hex(), "next_leaf": 0}
-    directory.mkdir(parents=True, exist_ok=True)
+    make_directory(directory)
     # The state comes first: a key file without its state could not sign, a state without its key is harmless.
     create(paths[2], json.dumps(state), 0o600)
     create(paths[1], json.dumps(secret), 0o600)
     create(paths[0], PublicKey(key_id(public), public, publisher, prefix).to_json() + "\n", 0o644)
     sync_directory(directory)
     return SigningKey.load(paths[1])
+
+
+def make_directory(path: Path) -> None:
+    """Raises KeyFileError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise KeyFileError(f"cannot make {path}: {error.strerror}") from None
 
 
 def new_paths(directory: Path, name: str, publisher: int, prefix: str, suffixes: tuple[str, ...]) -> list[Path]:

@@ -7,6 +7,7 @@
 """
 
 import json
+import string
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -57,6 +58,8 @@ def from_line(line: str) -> Message:
         fields = json.loads(line)
     except ValueError as error:
         raise TrafficError(f"not JSON: {error}") from None
+    except RecursionError:
+        raise TrafficError("JSON that is nested too deeply") from None
     if not isinstance(fields, dict):
         raise TrafficError("not a JSON object")
     topic, payload = fields.get("topic"), fields.get("payload")
@@ -72,8 +75,9 @@ def from_hex(text: str) -> bytes:
     """Raises TrafficError."""
     try:
         return bytes.fromhex(text)
-    except ValueError as error:
-        raise TrafficError(f"not hex: {error}") from None
+    except ValueError:
+        wrong = next((char for char in text if char not in string.hexdigits and not char.isspace()), None)
+        raise TrafficError("an odd number of hex digits" if wrong is None else f"{wrong!r} is no hex digit") from None
 
 
 def lines(source: Iterable[str]) -> Iterator[tuple[int, str]]:

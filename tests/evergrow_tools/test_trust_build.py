@@ -67,9 +67,11 @@ def test_a_grant_and_a_list_of_the_command_are_taken_by_a_device(folder: Path, d
 
 
 def test_a_publisher_cannot_grant_itself_anything(folder: Path, device: Grants, tmp_path: Path) -> None:
-    """EG-TRUST-001"""
+    """EG-TRUST-001: neither by the command nor past it."""
     own = ("--root", folder / "northwash.key", "--actuators", "1-9")
-    assert evergrow("grant", folder / "northwash.pub", *own, "-o", tmp_path / "g").exit_code == 0
+    assert evergrow("grant", folder / "northwash.pub", *own, "-o", tmp_path / "g").exit_code == 1
+    own_key = keys.SigningKey.load(folder / "northwash.key")
+    (tmp_path / "g").write_bytes(trust_build.build_grant(own_key, own_key.public, 1, [], list(range(1, 10)), [], 4096, 0))
     with pytest.raises(ProtocolError) as refused:
         accept(device, 1, tmp_path / "g")
     assert refused.value.code == 10
