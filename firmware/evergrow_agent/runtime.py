@@ -2,10 +2,11 @@
 
 Everything runs in the appliance's own tick, one call after the other: a feature has no task and cannot wait. A call that takes
 longer than it declared, or raises, is a failure; after FAILURES_MAX of them the feature is stopped, which `broken` says, and what
-it drove goes to its safe state at the next safe point. A call that never returns is ended by the watchdog: what was running
-then is counted at the next boot, and after STRIKES_MAX of them no code is run any more.
+it drove goes to its safe state at the next safe point. A call that never returns is ended by the watchdog, which is counted at
+the next boot; after STRIKES_MAX of them no code is run any more. Time alone heals nothing: with code that hangs at the start of
+each programme nobody could wash again.
 
-    file `strikes`   a `checked` byte: resets by the watchdog, since it last ran well for HEALTHY_MS
+    file `strikes`   two `checked` bytes: resets by the watchdog, and the cycles since, fewer than HEALTHY_CYCLES
 """
 
 import gc
@@ -15,6 +16,7 @@ from evergrow_agent.featureapi import Api
 from evergrow_agent.guard import GuardError
 from evergrow_agent.runner import IDLE
 from evergrow_protocol.errors import INVALID_STATE, MALFORMED, OUT_OF_RANGE, TOO_LARGE, ProtocolError
+from evergrow_protocol.registry_common import EVENT_CYCLE_ENDED, EVENT_PERIOD_ENDED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 FILE = "strikes"
 FAILURES_MAX = 5
 STRIKES_MAX = 3
-HEALTHY_MS = 60_000
+HEALTHY_CYCLES = 5
 FEATURES_MAX = 8
 HEARD_MAX = 32  # messages of the home between two ticks; what comes beyond is dropped
 
@@ -80,18 +82,18 @@ class Runtime:
         self._release: "list[int]" = []
         self._settings: "dict[tuple[int, int], dict[int, int]]" = {}
         self._past: "dict[tuple[int, int], dict[int, int]]" = {}  # what those did since the last record that run no more
-        self._started_ms = -1
         self._strikes = 0
+        self._well = 0  # cycles since
         self._home = (home.on_event, home.on_scene)  # whoever listens already goes on to
         home.on_event = self._on_event
         home.on_scene = self._on_scene
         try:
             stored = checked.load(flash, FILE)
-            self._strikes = stored[0] if stored else 0
+            self._strikes, self._well = stored or (0, 0)
             if getattr(watchdog, "bitten", False):
-                self._strikes += 1
-                checked.save(flash, FILE, bytes((min(self._strikes, 255),)))
-        except OSError:
+                self._strikes = min(self._strikes + 1, 255)
+                self._count(0)
+        except (OSError, ValueError):
             pass
         self.struck = self._strikes >= STRIKES_MAX
 
@@ -154,10 +156,8 @@ class Runtime:
 
     def tick(self, now_ms: int, event: int) -> None:
         """To be called with each tick of the appliance, and what happened in it, or 0. Never raises."""
-        if self._started_ms < 0:
-            self._started_ms = now_ms
-        if self._strikes and now_ms - self._started_ms >= HEALTHY_MS and not self.struck:
-            self.forgive()
+        if self._strikes and not self.struck and event in (EVENT_CYCLE_ENDED, EVENT_PERIOD_ENDED):
+            self._ended_well()
         if self._release and self.is_safe():
             self._let_go()
         heard, self._heard = self._heard, []
@@ -249,8 +249,20 @@ class Runtime:
             value = self._settings.get(owner, {}).get(setting, default)
             api._settings[setting] = value if least <= value <= most else default
 
+    def _ended_well(self) -> None:
+        try:
+            self._count(self._well + 1)
+        except OSError:
+            pass  # A cycle that does not count.
+        if self._well >= HEALTHY_CYCLES:
+            self.forgive()
+
+    def _count(self, well: int) -> None:
+        self._well = well
+        checked.save(self._flash, FILE, bytes((self._strikes, well)))
+
     def forgive(self) -> None:
-        """Forget what the watchdog did: it went well for a while, or what was at fault is gone."""
+        """Forget what the watchdog did: cycles went well since, or what was at fault is gone."""
         if not self._strikes:
             return
         try:
@@ -258,7 +270,7 @@ class Runtime:
             self._strikes = 0
             self.struck = False
         except OSError:
-            pass  # at the next tick
+            pass  # with the next cycle
 
 
 def _untold(counted: "dict[int, int]", record: "dict[int, Any]") -> bool:

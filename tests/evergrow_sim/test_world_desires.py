@@ -10,7 +10,7 @@ from evergrow_sim.world.desires import Desires, draw
 
 
 def device(version: int, number: int) -> SimpleNamespace:
-    sets, keepalive_s, home = settings.check(draw(number)[0]) if version else ([], 0, "")
+    sets, keepalive_s, home, *_ = settings.check(draw(number)[0]) if version else ([], 0, "")
     shown = SimpleNamespace(version=version, keepalive_s=keepalive_s, home=home)
     return SimpleNamespace(settings=shown, telemetry=SimpleNamespace(sets=sets or []))
 

@@ -13,6 +13,7 @@ from evergrow_protocol.registry_common import OUTCOME_FINISHED, OUTCOME_POWER_LO
 from evergrow_sim.world import stored
 from evergrow_sim.world.broker_packets import Publish
 from evergrow_sim.world.grammar import Tap
+from evergrow_sim.world.lives import Lives
 from evergrow_sim.world.plant import Plant
 from evergrow_sim.world.rand import derive
 from evergrow_sim.world.safety import WatchedWasher
@@ -46,7 +47,8 @@ def log() -> CycleLog:
     world = World(1)
     washer = WatchedWasher(None, 1000, 500, lambda rule: None)
     washer.history = [(3_600_000 * step, 10_000 * step) for step in range(1000)]
-    return CycleLog(world.loop, Plant(world.loop, washer), washer, 500)
+    plant = Plant(world.loop, washer)
+    return CycleLog(world.loop, plant, washer, 500, Lives(plant, {}, lambda what: None))
 
 
 def test_records_that_tell_exactly_what_was_are_right(log: CycleLog) -> None:

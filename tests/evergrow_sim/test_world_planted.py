@@ -11,8 +11,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import planted
 import planted_config
+import planted_features
 
-BUGS = planted.BUGS | planted_config.BUGS
+BUGS = planted.BUGS | planted_config.BUGS | planted_features.BUGS
 
 CAUGHT = {
     # defect: (first seed, seeds, the rule that sees it)
@@ -29,7 +30,7 @@ CAUGHT = {
     "appliance_task_waits_for_the_link": (0, 3, "crash"),
     "ack_frees_all_that_was_announced": (31, 3, "usage"),
     "commands_are_forgotten_with_power": (52, 3, "commands"),
-    "birth_is_said_once": (47, 3, "reachable"),
+    "birth_is_said_once": (38, 1, "reachable"),
     "refused_records_wait_for_the_next_cycle": (8, 3, "reachable"),
     "any_clock_is_believed": (6, 2, "time"),
     "the_tag_is_freed_with_its_record": (1, 2, "usage"),
@@ -39,6 +40,16 @@ CAUGHT = {
     "configuration_is_not_durable": (6, 1, "config"),
     "configuration_is_applied_while_it_is_checked": (26, 1, "config"),
     "configuration_is_sent_once": (12, 2, "config"),
+    "trial_is_confirmed_at_once": (9, 2, "features"),
+    "faults_of_a_trial_count_as_good": (10, 1, "features"),
+    "cycles_of_a_trial_are_not_counted": (4, 2, "reachable"),
+    "other_features_are_in_force_and_nobody_is_told": (13, 1, "reachable"),
+    "cancel_is_answered_and_not_done": (54, 2, "reachable"),
+    "consent_is_taken_for_granted": (7, 1, "features"),
+    "unlock_is_charged_whenever_it_is_there": (1, 2, "usage"),
+    "code_that_fails_goes_on": (5, 1, "features"),
+    "code_that_hangs_is_forgiven_after_a_minute": (146, 1, "base"),
+    "nothing_starts_without_storage": (94, 1, "base"),
 }
 """All with heavy faults. Seeds are those with which it is quick. From any first seed most take a few times as many; those that
 need two faults at the right moments (an ack that frees too much, forgotten commands, a birth said once) take about a hundred."""

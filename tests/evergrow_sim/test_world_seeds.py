@@ -18,3 +18,13 @@ def test_merged_cycles_are_told_without_another_cycle(seed: int) -> None:
 def test_a_birth_that_the_broker_lost_is_said_again() -> None:
     """EG-BIRTH-005: the cloud had it from the will that the device was offline, and never heard that it was back."""
     assert run(47, "heavy").violations == []
+
+
+def test_code_that_hangs_at_each_start_of_a_programme_is_left_out_in_the_end() -> None:
+    """EG-CODE-008: a minute between two attempts, and the watchdog's resets were forgiven each time: nobody could wash again."""
+    assert run(146, "heavy").violations == []
+
+
+def test_a_dead_meter_and_a_power_cut_right_after_the_record_are_two_excuses() -> None:
+    """The world itself accused an agent whose meter did not answer, if power failed before the cycle counted as over."""
+    assert run(1201, "heavy").violations == []

@@ -1,18 +1,18 @@
 """The run time of code features: what it gives, what it refuses, and that what fails is stopped and costs nothing else."""
 
 import samplefeature
-from evergrow_agent import codeload
+from evergrow_agent import checked, codeload
 from evergrow_agent.events import Events
 from evergrow_agent.featureapi import CALLS_MAX, Api
 from evergrow_agent.guard import Guard
 from evergrow_agent.home import Home
 from evergrow_agent.runner import IDLE, Runner
-from evergrow_agent.runtime import FAILURES_MAX, FEATURES_MAX, FILE, HEALTHY_MS, STRIKES_MAX, Runtime
+from evergrow_agent.runtime import FAILURES_MAX, FEATURES_MAX, FILE, HEALTHY_CYCLES, STRIKES_MAX, Runtime
 from evergrow_agent.timebase import Timebase
 from evergrow_protocol import feature_code
 from evergrow_protocol.cbor import dumps, loads
 from evergrow_protocol.errors import INVALID_STATE, NOT_AUTHORISED, OUT_OF_RANGE, TOO_LARGE, ProtocolError
-from evergrow_protocol.registry_common import EVENT_CYCLE_ENDED
+from evergrow_protocol.registry_common import EVENT_CYCLE_ENDED, EVENT_FAULT, EVENT_PERIOD_ENDED
 from faultyflash import FaultyFlash
 from support import raises, raises_code
 from tinyappliance import DRUM, ENERGY, LEVEL, RPM, TinyAppliance
@@ -296,12 +296,31 @@ def test_three_resets_by_the_watchdog_and_no_code_is_run_until_it_is_well():
     bench.runtime.start(OWNER, feature_code.parse(NEEDS), code())
 
 
-def test_a_boot_that_goes_well_forgives():
-    """EG-CODE-008"""
+def test_cycles_that_end_forgive_and_time_does_not():
+    """EG-CODE-008: code that hangs at the start of each programme is left out after three, however long the appliance rests."""
     flash = FaultyFlash()
+    Bench(flash, bitten=True).run(7200)
+    assert FILE in flash.files
+    Bench(flash).run(1, EVENT_CYCLE_ENDED)
     bench = Bench(flash, bitten=True)
-    bench.run(HEALTHY_MS // 1000 + 2)
+    for _ in range(HEALTHY_CYCLES - 1):
+        bench.run(100, EVENT_CYCLE_ENDED)
+    bench.run(100, EVENT_FAULT)
+    assert FILE in flash.files, "those before the last reset do not count"
+    Bench(flash).run(1, EVENT_PERIOD_ENDED)
     assert FILE not in flash.files
+    Bench(flash, bitten=True).run(7200)
+    Bench(flash, bitten=True).run(7200)
+    assert Bench(flash, bitten=True).runtime.struck
+
+
+def test_strikes_of_an_older_firmware_or_none_that_can_be_read_begin_anew():
+    flash = FaultyFlash()
+    Bench(flash, bitten=True)
+    checked.save(flash, FILE, bytes((2,)))
+    assert not Bench(flash, bitten=True).runtime.struck
+    flash.files[FILE] = b"decayed"
+    assert not Bench(flash, bitten=True).runtime.struck
 
 
 def test_what_runs_can_be_replaced_and_stopped():

@@ -126,6 +126,11 @@ class CloudEnd:
         self._due.set()
         return number
 
+    def cancel(self, transfer: int) -> None:
+        """Take an offer back."""
+        offers.cancel(self.store, transfer)
+        self._due.set()
+
     def configure(self, device: str, values: dict[int, Any], tenant: str = "acme") -> int:
         """Desire a configuration of a device. Returns its version."""
         with self.store.transaction():

@@ -33,9 +33,10 @@ class PowerOff(Exception):
 
 
 class Watchdog:
-    """Calls `bite` when it was fed once and then not for `timeout_ms`."""
+    """Calls `bite` when it was fed once and then not for `timeout_ms`. `bitten`: it caused this boot."""
 
     def __init__(self, loop: VirtualLoop, timeout_ms: int, bite: Any) -> None:
+        self.bitten = False
         self._loop = loop
         self._timeout_us = 1000 * timeout_ms
         self._bite = bite
@@ -136,6 +137,7 @@ class WorldDevice:
         self.bites = 0
         self.failures: list[str] = []
         self.boot: Boot | None = None
+        self._bitten = False
         self._starting: Timer | None = None
         self._buried: list[Boot] = []
         self.flash.on_cut = self.power_cut
@@ -173,6 +175,7 @@ class WorldDevice:
         self.flash.power_on()
         self.world.network.power_on(self.name)
         self.boot = Boot(self, self._rtc_utc_s())
+        self.boot.watchdog.bitten, self._bitten = self._bitten, False
         self.boot.group.spawn(self.boot.live())
 
     def power_cut(self) -> None:
@@ -191,6 +194,17 @@ class WorldDevice:
         """For the watchdog: it resets the board."""
         self.bites += 1
         self._die("watchdog")
+        self._bitten = True
+        self.power_on()
+
+    def hang(self) -> None:
+        """Its program never returns from where this is called; the watchdog resets the board when its time is up."""
+        self.power_cut()
+        self._starting = self.world.loop.call_at_us(self.world.loop.now_us + 1000 * self.watchdog_ms, self._reset)
+
+    def _reset(self) -> None:
+        self.bites += 1
+        self._bitten = True
         self.power_on()
 
     def failed(self, error: Exception) -> None:

@@ -17,18 +17,24 @@ WARM_RINSE = 1001
 """A feature's id, and that of its programme."""
 SPIN_1400 = 1002
 
-_MAKER, _PARTNER, _STRANGER = ("maker", b"evergrow", 1), ("partner", b"northwash", 2), ("stranger", b"northwash", 2)
+MAKER, PARTNER, _STRANGER = ("maker", b"evergrow", 1), ("partner", b"northwash", 2), ("stranger", b"northwash", 2)
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A feature that can be offered. `brings`: (publisher, feature, sequence) of a good one. `code`: why a bad one is refused."""
+    """A feature that can be offered. `brings`: (publisher, feature, sequence) of a good one. `code`: why a bad one is refused.
+
+    `trial_cycles`: how many good ones it asks for; `consent`: whether a person is asked; `broken`: its code always fails.
+    """
 
     name: str
     envelope: bytes
     payload: bytes
     brings: tuple[int, int, int] | None = None
     code: int = codes.OK
+    trial_cycles: int = 0
+    consent: bool = False
+    broken: bool = False
 
 
 @cache
@@ -39,7 +45,7 @@ def signer(name: str, prefix: bytes, publisher: int) -> Signer:
 
 def keyring() -> list[Key]:
     """Whom the devices of the world trust."""
-    return [signer(*_MAKER).key, signer(*_PARTNER).key]
+    return [signer(*MAKER).key, signer(*PARTNER).key]
 
 
 @cache
@@ -47,20 +53,20 @@ def catalogue() -> dict[str, Offer]:
     """All there are, by name."""
     rinse, better_rinse = _rinse(1, "1.0.0"), _rinse(2, "2.0.0")
     unlock, greedy = _unlock(1400), _unlock(1600)
-    signed = _signed(_PARTNER, rinse, b"warm-rinse", 1)
+    signed = _signed(PARTNER, rinse, b"warm-rinse", 1)
     flipped = bytearray(signed)
     flipped[-len(signed) // 4] ^= 1
     other_rinse = rinse[:-1] + bytes((rinse[-1] ^ 1,))
     found = (
         Offer("rinse", signed, rinse, (2, WARM_RINSE, 1)),
-        Offer("rinse-2", _signed(_PARTNER, better_rinse, b"warm-rinse", 2), better_rinse, (2, WARM_RINSE, 2)),
-        Offer("spin", _signed(_MAKER, unlock, b"spin", 1), unlock, (1, SPIN_1400, 1)),
-        Offer("tampered", _signed(_PARTNER, rinse, b"warm-rinse", 7), other_rinse, code=codes.BAD_DIGEST),
+        Offer("rinse-2", _signed(PARTNER, better_rinse, b"warm-rinse", 2), better_rinse, (2, WARM_RINSE, 2)),
+        Offer("spin", _signed(MAKER, unlock, b"spin", 1), unlock, (1, SPIN_1400, 1)),
+        Offer("tampered", _signed(PARTNER, rinse, b"warm-rinse", 7), other_rinse, code=codes.BAD_DIGEST),
         Offer("forged", bytes(flipped), rinse, code=-1),
         Offer("stranger", _signed(_STRANGER, greedy, b"warm-rinse", 9), greedy, code=codes.NOT_AUTHORISED),
-        Offer("trespasser", _signed(_PARTNER, unlock, b"spin", 9, b"evergrow"), unlock, code=codes.NOT_AUTHORISED),
-        Offer("other class", _signed(_MAKER, unlock, b"spin", 9, class_id=b"evergrow-fridge."), unlock, code=codes.OUT_OF_RANGE),
-        Offer("greedy", _signed(_MAKER, greedy, b"spin", 9), greedy, code=codes.OUT_OF_RANGE),
+        Offer("trespasser", _signed(PARTNER, unlock, b"spin", 9, b"evergrow"), unlock, code=codes.NOT_AUTHORISED),
+        Offer("other class", _signed(MAKER, unlock, b"spin", 9, class_id=b"evergrow-fridge."), unlock, code=codes.OUT_OF_RANGE),
+        Offer("greedy", _signed(MAKER, greedy, b"spin", 9), greedy, code=codes.OUT_OF_RANGE),
     )
     return {offer.name: offer for offer in found}
 

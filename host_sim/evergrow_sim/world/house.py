@@ -5,22 +5,24 @@ from typing import Any
 
 from evergrow_agent import devicekey, trust
 from evergrow_agent.board import Config, Identity
-from evergrow_cloud import devicekeys, voices, wire
+from evergrow_cloud import commands, devicekeys, voices, wire
 from evergrow_cloud.errors import CloudError
 from evergrow_cloud.messages import Birth, Response, State, Usage
 from evergrow_protocol import errors as codes
-from evergrow_sim.world import stored
+from evergrow_sim.world import stored, trials
 from evergrow_sim.world.broker import Broker
 from evergrow_sim.world.broker_acl import Acl
 from evergrow_sim.world.broker_serve import BrokerServer
 from evergrow_sim.world.broker_session import Message
 from evergrow_sim.world.cloud import NAME as CLOUD
 from evergrow_sim.world.cloud import CloudEnd
+from evergrow_sim.world.computing import Computing
 from evergrow_sim.world.desires import Desires, draw
 from evergrow_sim.world.device import NOBODY, WorldDevice
 from evergrow_sim.world.features import CLASS_ID, VENDOR_ID, Offer, catalogue, keyring
 from evergrow_sim.world.flash import PowerFlash
 from evergrow_sim.world.grammar import Tap
+from evergrow_sim.world.lives import Lives
 from evergrow_sim.world.orders import Orders
 from evergrow_sim.world.quiet import Quiet
 from evergrow_sim.world.rand import Rand
@@ -33,6 +35,8 @@ from evergrow_sim.world.world import World
 HOST, PORT = "broker", 1883
 TENANT = "acme"
 _UNDO_MAX = 8
+_FEATURES_FROM = 1000
+_MAY_REFUSE = (codes.OK, codes.BUSY, codes.INVALID_STATE, NOBODY)  # the base function: something runs, or it has no power
 
 _ACL = (
     f"topic readwrite eg1/{TENANT}/home/#",
@@ -44,6 +48,11 @@ _ACL = (
 
 Report = Callable[[str, str, str], None]
 """(rule, device, what): something happened that may not."""
+
+
+def offer_named(name: str) -> Offer:
+    """KeyError for one that there is not."""
+    return catalogue()[name] if name in catalogue() else trials.catalogue()[name]
 
 
 class EchoingBroker(Broker):
@@ -103,11 +112,13 @@ class Resident:
         identity = Identity(TENANT, spec.name, "evergrow-w1", "0.1.0", VENDOR_ID, CLASS_ID)
         flash = PowerFlash(undo_max=_UNDO_MAX, stamp=lambda: world.loop.now_ms)
         self.device = WorldDevice(world, spec.name, config, identity, self.washer, flash, spec.drift_ppm, spec.rtc)
-        self.log = CycleLog(world.loop, self.device.plant, self.washer, spec.tick_ms)
+        self.offered: dict[int, Offer] = {}
+        self.lives = Lives(self.device.plant, self.offered, lambda what: report("features", spec.name, what))
+        self.log = CycleLog(world.loop, self.device.plant, self.washer, spec.tick_ms, self.lives)
+        self.computing = Computing(self.device.plant, self._hang)
         self.quiet = Quiet(world.loop, self.device.plant, lambda what: report("pace", spec.name, what))
         self.orders = Orders(self.device.plant, lambda what: report("commands", spec.name, what), lambda: self.may_forget)
-        self.desires = Desires(lambda what: report("config", spec.name, what), self._may_lose)
-        self.offered: dict[int, Offer] = {}
+        self.desires = Desires(lambda what: report("config", spec.name, what), self.may_lose)
         self.stalls = 0
         self.may_rot = False
         self.may_forget = False
@@ -130,7 +141,12 @@ class Resident:
         """Those that are over, with boots as they are called now."""
         return self.log.ended(stored.base(self.device.flash.files))
 
-    def _may_lose(self) -> bool:
+    def _hang(self) -> None:
+        self.stalls += 1
+        self.device.hang()
+
+    def may_lose(self) -> bool:
+        """Whether its flash may have lost what was on it."""
         return self.may_rot or self.undone or self.blind or self.erasures > 0
 
     def brings(self) -> set[tuple[int, int, int]]:
@@ -213,8 +229,10 @@ class House:
         device = resident.device
         if act.what == "start":
             resident.orders.by_person = True
-            device.start_programme(int(act.argument))
+            code = device.start_programme(int(act.argument))
             resident.orders.by_person = False
+            if int(act.argument) < _FEATURES_FROM and code not in _MAY_REFUSE:
+                self.report("base", act.device, f"programme {act.argument} is refused with code {code}")
         elif act.what == "stop":
             device.stop_programme()
         elif act.what == "remote start":
@@ -236,8 +254,26 @@ class House:
             device.enable_remote(bool(act.argument))
         elif act.what == "configure":
             self.configure(resident, *draw(int(act.argument)))
+        elif act.what == "offer":
+            self._offer(resident, offer_named(str(act.argument)))
         else:
-            self._offer(resident, catalogue()[str(act.argument)])
+            self._change_mind(resident, act.what, str(act.argument))
+
+    def _change_mind(self, resident: Resident, what: str, name: str) -> None:
+        """Cancel what was offered, agree to it, decline it, remove it."""
+        brings = offer_named(name).brings
+        assert brings is not None
+        if what == "cancel":
+            transfers = [transfer for transfer, offer in resident.offered.items() if offer.name == name]
+            if transfers:
+                resident.lives.cancelled.add(transfers[-1])
+                self.cloud.cancel(transfers[-1])
+        elif what == "remove":
+            resident.lives.removed.add(brings[:2])
+            self.command(resident, commands.REMOVE, {0: brings[0], 1: brings[1]})
+        else:
+            resident.lives.agreed |= {name} if what == "agree" else set()
+            self.command(resident, commands.CONSENT, {0: brings[0], 1: brings[1], 2: what == "agree"})
 
     def _offer(self, resident: Resident, offer: Offer) -> None:
         transfer = self.cloud.offer(resident.name, offer.envelope, {1: offer.payload})
@@ -247,6 +283,10 @@ class House:
             resident.washer.unlocked = True
 
     def _answered(self, name: str, response: Response) -> None:
+        resident = self.residents[name]
+        order = resident.orders.sent.get(response.id)
+        if order is not None and order.command == commands.CONSENT and response.code == codes.OK:
+            resident.lives.asked.add("asked")
         self.residents[name].orders.answered(response.id, response.code, response.header.boot)
 
     def _shown(self, name: str, state: State) -> None:

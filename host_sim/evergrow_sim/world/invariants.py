@@ -12,6 +12,7 @@ commands    a command runs once at most, and its answer tells what came of it; n
 config      a configuration is in force whole, none before it again, no bad one ever; in the end the one that the cloud desires
 voice       what users were told was taken is at the cloud in the end, once
 features    nothing is active but what was rightly offered; a good offer ends well or for a good reason, a bad one is refused
+base        the appliance's own programmes start and end well in the end, and before that are refused only because something runs
 storm       a device that cannot connect tries ever more seldom
 memory      everything that could grow is below its bound
 crash       no task of the agent, of the cloud or of the broker ever fails; the watchdog bites only who hangs
@@ -236,11 +237,28 @@ class Watch:
             return f"{agent.ledger.pending} records and {agent.ledger.merged_cycles} merged cycles are not acked"
         if agent.voice.pending or agent.events.pending:
             return f"{agent.voice.pending} sayings are not heard, or an event is not told"
-        for transfer, offer in resident.offered.items():
+        for transfer in resident.offered:
             found = offers.get(house.cloud.store, transfer)
             if found is None or found.open:
-                return f"the offer of {offer.name!r} is open"
-        return ""
+                missing = resident.lives.pending(transfer, found.state if found else None, agent)
+                if missing:
+                    return missing
+        return resident.lives.believed(house.cloud.store, resident.name, agent)
+
+    def check_reachable(self) -> None:
+        """Time to come to rest is up. Not of offers: a report that a broker lost is told again after the next birth."""
+        for resident in self._house.residents.values():
+            device = resident.device
+            booted = device.on and self._booted(resident)
+            missing = resident.lives.believed(self._house.cloud.store, device.name, device.agent) if booted else "it is off"
+            if missing:
+                self.report("reachable", resident.name, f"{self.bound_s()} s after the last fault {missing}")
+
+    def check_base(self, wrong: list[tuple[str, str]]) -> None:
+        """(device, what was wrong with its base function), "" for nothing."""
+        for device, what in wrong:
+            if what:
+                self.report("base", device, what)
 
     def undesired(self, resident: Resident) -> str:
         """"" when a device that is well has the configuration that the cloud desires, else what is wrong."""
@@ -265,7 +283,11 @@ class Watch:
                 broken = ledgercheck.chain(self._house.cloud.store, resident.name, resident.erasures)
                 if broken and not (resident.may_rot or resident.undone):
                     self.report("usage", resident.name, broken)
-                wrong = "" if resident.may_rot or resident.undone else resident.said.explain(self._house.heard(resident))
+                damaged = resident.may_rot or resident.undone
+                wrong = resident.lives.explain(self._house.cloud.store, resident.device.agent, resident.may_lose())
+                if wrong:
+                    self.report("features", resident.name, wrong)
+                wrong = "" if damaged else resident.said.explain(self._house.heard(resident))
                 if wrong:
                     self.report("voice", resident.name, wrong)
             self._check_offers(resident)
@@ -280,6 +302,10 @@ class Watch:
                 if found.state == offers.CONFIRMED or not fair:
                     self.report("features", resident.name, f"{offer.name!r} ended with code {found.code}, not {offer.code}")
             elif found.state != offers.CONFIRMED and found.code not in (*_ALWAYS_FAIR, codes.STALE):
+                if found.code == codes.REVERT and resident.lives.may_revert(offer):
+                    continue
+                if found.code == codes.INVALID_STATE and offer.consent:
+                    continue
                 text = found.report.text if found.report else ""
                 if not (resident.may_rot and found.code == codes.BAD_DIGEST):
                     self.report("features", resident.name, f"{offer.name!r} was refused with code {found.code}: {text}")

@@ -5,7 +5,7 @@
     result.violations   what was not as it must be, see `invariants`
 
 A run has three parts. People, the cloud and faults do what the seed says; then the faults are over, and every device has a stated
-time to come to rest and to tell all; then each is asked to answer a command.
+time to come to rest and to tell all; then each must do what an appliance can do without us (`base`), and answer a command.
 """
 
 import logging
@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from evergrow_protocol.traffic import Message
-from evergrow_sim.world import faults, scenario
+from evergrow_sim.world import base, faults, scenario
 from evergrow_sim.world.breaking import Breaker
 from evergrow_sim.world.broker_packets import Publish
 from evergrow_sim.world.faults import Fault
@@ -97,15 +97,25 @@ def _live(house: House, breaker: Breaker, watch: Watch) -> None:
     world.run(until_ms=house.scenario.span_ms)
     breaker.stop()
     world.note("world", "faults are over")
-    end_ms = world.loop.now_ms + 1000 * watch.bound_s()
-    while world.loop.now_ms < end_ms and any(watch.well(resident) for resident in house.residents.values()):
-        world.run(until_ms=world.loop.now_ms + _STEP_MS)
+    _settle(house, watch)
+    watch.check_reachable()
+    world.note("world", "base")
+    watch.check_base([base.works(world, resident) for resident in house.residents.values()])
+    _settle(house, watch)
     world.note("world", "probing")
     numbers = {name: house.command(resident, REBIRTH, {}) for name, resident in house.residents.items()}
     end_ms = world.loop.now_ms + _PROBE_MS
     while world.loop.now_ms < end_ms and not all(_answered_and_well(house, watch, *probe) for probe in numbers.items()):
         world.run(until_ms=world.loop.now_ms + _STEP_MS)
     watch.finish({name: (number, house.cloud.answer(number)) for name, number in numbers.items()})
+
+
+def _settle(house: House, watch: Watch) -> None:
+    """Until all is well, or time is up."""
+    world = house.world
+    end_ms = world.loop.now_ms + 1000 * watch.bound_s()
+    while world.loop.now_ms < end_ms and any(watch.well(resident) for resident in house.residents.values()):
+        world.run(until_ms=world.loop.now_ms + _STEP_MS)
 
 
 def _recorded(world: World, record: Callable[[Message], None]) -> Callable[[Publish], None]:

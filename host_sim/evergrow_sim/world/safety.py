@@ -26,6 +26,7 @@ class WatchedWasher(Washer):
     """`report(rule)` is called once for each time that a rule is broken.
 
     `tick_ms`: how often the controller looks. `unlocked`: whether a feature that raises the speed was ever rightly offered.
+    `over_base`: it was driven faster than without one since somebody last set this to False.
     `stalled`: nobody is looking; the watchdog will see to that.
     `history`: (energy_mj, water_in_ul) every `HISTORY_MS` of its life.
     """
@@ -36,6 +37,7 @@ class WatchedWasher(Washer):
         super().__init__(random, load_g)
         self.programmes = {**Washer.programmes, **brisk.PROGRAMMES}
         self.unlocked = False
+        self.over_base = False
         self.stalled = False
         self.history: list[tuple[int, int]] = []
         self._report = report
@@ -43,6 +45,10 @@ class WatchedWasher(Washer):
         self._broken: dict[str, int] = {}  # rule: how many steps it has been broken for
         self._first_heat_mj = self.heat_mj
         self._seen_spilled_ul = 0
+
+    def write(self, actuator: int, value: int) -> None:
+        super().write(actuator, value)
+        self.over_base |= actuator == ids.ACTUATOR_DRUM_RPM and value > _BASE_RPM
 
     def _sub_step(self, dt_ms: int) -> None:
         if self._elapsed_ms % self.HISTORY_MS == 0:

@@ -6,7 +6,7 @@ A scenario is data. Faults are planned apart from it (see `faults`), so that the
 from dataclasses import dataclass
 
 from evergrow_protocol import registry_washer as ids
-from evergrow_sim.world import brisk
+from evergrow_sim.world import brisk, stories
 from evergrow_sim.world.features import WARM_RINSE, catalogue
 from evergrow_sim.world.rand import Rand, derive
 
@@ -37,7 +37,7 @@ class DeviceSpec:
 @dataclass(frozen=True)
 class Act:
     """`what`: start or remote start (programme), stop, remote stop, door, close, remote (enabled), offer (its name), say (stars),
-    configure (a number, see `desires`).
+    configure (a number, see `desires`); cancel, agree, decline, remove (name of an offer).
     """
 
     at_ms: int
@@ -65,6 +65,7 @@ def make(seed: int, hours: float = 0) -> Scenario:
     acts = [act for spec in specs for act in _acts(rand.derive("acts", spec.name), spec, span_ms)]
     acts += [act for spec in specs for act in _sayings(rand.derive("sayings", spec.name), spec, span_ms)]
     acts += [act for spec in specs for act in _desires(rand.derive("desires", spec.name), spec, span_ms)]
+    acts += [act for spec in specs for act in _story(rand.derive("story", spec.name), spec, span_ms)]
     acts.sort(key=lambda act: (act.at_ms, act.device))
     return Scenario(specs, tuple(acts), span_ms, 4 if rand.chance(0.2) else 5)
 
@@ -130,6 +131,16 @@ def _desires(rand: Rand, spec: DeviceSpec, span_ms: int) -> list[Act]:
     for _ in range(rand.choice((0, 0, 1, 1, 2, 3))):
         acts.append(Act(at_ms, spec.name, "configure", rand.below(1 << 32)))
         at_ms += rand.choice((rand.between(0, 3_000), rand.between(10_000, 600_000)))
+    return [act for act in acts if act.at_ms < span_ms]
+
+
+def _story(rand: Rand, spec: DeviceSpec, span_ms: int) -> list[Act]:
+    """Half of the devices live through one."""
+    at_ms = spec.powered_ms + rand.between(5_000, span_ms // 3)
+    acts = []
+    for wait_ms, what, argument in stories.draw(rand) if rand.chance(0.5) else ():
+        at_ms += wait_ms
+        acts.append(Act(at_ms, spec.name, what, argument))
     return [act for act in acts if act.at_ms < span_ms]
 
 

@@ -12,9 +12,12 @@ from evergrow_cloud.messages import Usage
 from evergrow_protocol.registry_common import OUTCOME_POWER_LOST
 from evergrow_sim.lfs import PowerCut
 from evergrow_sim.world import stored
+from evergrow_sim.world.features import SPIN_1400
+from evergrow_sim.world.lives import Lives
 from evergrow_sim.world.loop import VirtualLoop
 from evergrow_sim.world.plant import Plant
 from evergrow_sim.world.safety import WatchedWasher
+from evergrow_sim.world.trials import METER, TALLY
 
 CHECKPOINT_MS = 300_000
 """A power cut may cost this much of what a cycle used, and one look of the controller."""
@@ -23,6 +26,8 @@ HUNG_MS = 8_000
 
 _MJ_PER_WH = 3_600_000
 _DURATION_SLACK_S = 3
+SPIN = (1, SPIN_1400)
+COUNTER = (2, TALLY)
 _FEATURES_FROM = 1000
 """A programme from this number on is that of the feature with the same number."""
 
@@ -33,6 +38,8 @@ class Cycle:
 
     `begun`: False if power failed while it was being started. `losable`: why it may be missing, or be told too small; "" for
     not at all. `meter_failed`: one of its meters did not answer for a while. `hung`: its controller hung when it was cut.
+    `over_base`: it drove the drum faster than it may without a feature. `tallied`: phases that the feature TALLY has to tell of
+    in its record, None when that is not sure.
     """
 
     boot: int
@@ -43,6 +50,8 @@ class Cycle:
     water_ml: int = 0
     complete: bool = False
     begun: bool = True
+    over_base: bool = False
+    tallied: int | None = None
     losable: str = ""
     meter_failed: bool = False
     hung: bool = False
@@ -61,13 +70,14 @@ class CycleLog:
     A boot of which the cloud has not heard may get another number (EG-ENV-006): `ended` is told how.
     """
 
-    def __init__(self, loop: VirtualLoop, plant: Plant, washer: WatchedWasher, tick_ms: int) -> None:
+    def __init__(self, loop: VirtualLoop, plant: Plant, washer: WatchedWasher, tick_ms: int, lives: Lives) -> None:
         self.cycles: list[Cycle] = []
         self.tick_ms = tick_ms
         self._erased = 0  # so many cycles were before the flash was erased last: their boots have their numbers for good
         self._loop = loop
         self._plant = plant
         self._washer = washer
+        self._lives = lives
         self._begin, self._end, self._watch = plant.begin, plant.end, plant.watch
         setattr(plant, "begin", self._begun)  # noqa: B010 - the plant is told by whoever owns it; this listens in
         setattr(plant, "end", self._ended)  # noqa: B010
@@ -121,6 +131,7 @@ class CycleLog:
 
     def _begun(self, boot: int, programme: int) -> None:
         self._begin(boot, programme)
+        self._washer.over_base = False
         self.cycles.append(Cycle(boot, programme, self._loop.now_ms))
 
     def _ended(self, complete: bool) -> None:
@@ -130,6 +141,7 @@ class CycleLog:
             cycle.ended_ms = self._loop.now_ms
             cycle.energy_wh, cycle.water_ml, cycle.complete = truth.energy_wh, truth.water_ml, complete
             cycle.hung = self._washer.stalled
+            cycle.over_base, cycle.tallied = self._washer.over_base, self._lives.tallied
 
     def _watched(self, agent: object) -> None:
         self._watch(agent)
@@ -210,11 +222,11 @@ def _differs(cycle: Cycle, record: Usage, log: CycleLog) -> str:
     exact = (energy_wh, water_ml) == (cycle.energy_wh, cycle.water_ml)
     if record.outcome != OUTCOME_POWER_LOST:
         # Power may fail between the record and the moment at which the cycle counts as over.
-        if not exact and not (cycle.complete and cycle.meter_failed):
+        if not exact and not cycle.meter_failed:
             return "too little"
         if abs(record.duration_s - (cycle.ended_ms - cycle.started_ms) // 1000) > _DURATION_SLACK_S:
             return "duration"
-        return ""
+        return _differs_in_features(cycle, record)
     if cycle.losable:
         return ""
     if cycle.complete:
@@ -224,6 +236,16 @@ def _differs(cycle: Cycle, record: Usage, log: CycleLog) -> str:
     since_ms = CHECKPOINT_MS + 2 * log.tick_ms + (HUNG_MS if cycle.hung else 0)
     least = log.used_at(cycle, cycle.ended_ms - since_ms)
     return "a checkpoint too old" if energy_wh < least[0] or water_ml < least[1] else ""
+
+
+def _differs_in_features(cycle: Cycle, record: Usage) -> str:
+    """What a whole record tells wrongly of the features that its cycle used (EG-USE-009, EG-CODE-005)."""
+    told = [(one[0], one[1]) for one in record.features]
+    if (SPIN in told) != cycle.over_base:
+        return "the feature that raises the speed"
+    if cycle.tallied is not None and (record.meters.get(METER, 0) != cycle.tallied or (COUNTER in told) != bool(cycle.tallied)):
+        return f"{cycle.tallied} phases that were counted, told are {record.meters.get(METER, 0)}"
+    return ""
 
 
 def _skippable(cycle: Cycle) -> bool:
