@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 app.command(epilog="Example: evergrow sim explore --seeds 500 --fault-level heavy")(explore)
 app.command(epilog="Example: evergrow sim replay 186 --fault-level heavy --story w1")(replay)
-app.command(epilog="Examples: evergrow sim cuts; evergrow sim cuts usage")(cuts)
+app.command(epilog="Examples: evergrow sim cuts; evergrow sim cuts install delta revert uninstall")(cuts)
 
 
 EXPECTED = (DeviceError,)

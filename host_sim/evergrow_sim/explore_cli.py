@@ -112,7 +112,9 @@ def replay(
 
 
 def cuts(
-    scenario: Annotated[str, typer.Argument(help="Which; `all` for all of them. Without one they are listed.")] = "",
+    scenarios: Annotated[
+        list[str] | None, typer.Argument(metavar="[SCENARIO]...", help="Which; `all` for all. Without one they are listed.")
+    ] = None,
     every: Annotated[int, typer.Option(min=1, help="Cut at about one operation of so many.")] = 1,
     jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")] = 0,
 ) -> None:
@@ -123,12 +125,13 @@ def cuts(
     from evergrow_sim import cuts as power_cuts
 
     console = Console(highlight=False)
-    if not scenario:
+    if not scenarios:
         for name, text in power_cuts.SCENARIOS.items():
             console.print(f"{name:<14} {text}", markup=False)
         return
-    names = list(power_cuts.SCENARIOS) if scenario == "all" else [scenario]
+    names = list(power_cuts.SCENARIOS) if "all" in scenarios else scenarios
     failed = False
+    total = 0
     for name in names:
         with console.status(f"{name} ..."):
             try:
@@ -140,6 +143,9 @@ def cuts(
         for failure in result.failures:
             console.print(f"  {failure}", markup=False, soft_wrap=True)
         failed = failed or bool(result.failures)
+        total += result.cut_points + result.recovery_cut_points
+    if len(names) > 1:
+        console.print(f"{len(names)} scenarios: {total} cut points")
     if failed:
         raise typer.Exit(1)
 

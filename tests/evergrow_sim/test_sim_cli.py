@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from evergrow_sim import cli
+from evergrow_sim import cli, cuts
 
 
 def invoke(*args: str) -> str:
@@ -82,3 +82,14 @@ def test_manifest_ids_are_those_of_the_publishers_tools() -> None:
 def test_there_is_no_model_of_everything() -> None:
     result = CliRunner().invoke(cli.app, ["run", "--device", "t1", "--appliance", "toaster"])
     assert result.exit_code == 2 and "refrigerator" in result.output
+
+
+def test_cuts_of_several_scenarios_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(scenario: str, jobs: int, every: int) -> cuts.Result:
+        return cuts.Result(scenario, 10, 40, 7, [{"text": "half"}] if scenario == "delta" else [], 1.0)
+
+    monkeypatch.setattr(cuts, "run", run)
+    result = CliRunner().invoke(cli.app, ["cuts", "install", "uninstall"])
+    assert (result.exit_code, result.output.splitlines()[-1]) == (0, "2 scenarios: 94 cut points")
+    assert CliRunner().invoke(cli.app, ["cuts", "install", "delta"]).exit_code == 1
+    assert "cut points" not in CliRunner().invoke(cli.app, ["cuts", "install"]).output
