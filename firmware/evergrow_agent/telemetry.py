@@ -8,6 +8,7 @@ import struct
 
 from evergrow_agent.columns import HEAD_MAX, Columns
 from evergrow_protocol.cbor import dumps, put_uint
+from evergrow_protocol.errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,8 +79,8 @@ class SignalSet:
             try:
                 values[i] = read(signal)
                 columns.silent &= ~(1 << i)
-            except OSError:
-                pass  # A sensor that does not answer keeps its value, as the meters do.
+            except (OSError, ProtocolError):
+                pass  # A sensor that does not answer keeps its value, as the meters do; one that is not there: EG-TELE-007.
         if not self._even and self._last_ms >= 0 and now_ms - self._last_ms < self._max_ms and not self._changed():
             return False
         if not columns.count:

@@ -28,3 +28,8 @@ def test_code_that_hangs_at_each_start_of_a_programme_is_left_out_in_the_end() -
 def test_a_dead_meter_and_a_power_cut_right_after_the_record_are_two_excuses() -> None:
     """The world itself accused an agent whose meter did not answer, if power failed before the cycle counted as over."""
     assert run(1201, "heavy").violations == []
+
+
+def test_a_configuration_may_name_a_signal_that_is_not_there() -> None:
+    """EG-TELE-007: each tick failed over it, and the device never said its state again."""
+    assert run(1, "light").violations == []

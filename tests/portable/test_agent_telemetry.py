@@ -3,6 +3,7 @@
 from evergrow_agent.telemetry import SAMPLES, SignalSet, Telemetry
 from evergrow_protocol import varint
 from evergrow_protocol.cbor import loads
+from evergrow_protocol.errors import OUT_OF_RANGE, ProtocolError
 
 T = 1_795_339_200
 
@@ -167,6 +168,23 @@ def test_a_batch_that_is_being_sent_is_not_overwritten():
         bench.values = {1: n * n}
         bench.tick(10)
     assert bytes(taken) == before
+
+
+def test_a_signal_that_the_appliance_does_not_have_is_left_out():
+    """EG-TELE-007"""
+    bench = Bench((1, 2))
+    read = bench.telemetry._read
+
+    def none_such(signal):
+        if signal == 2:
+            raise ProtocolError(OUT_OF_RANGE, "no signal 2")
+        return read(signal)
+
+    bench.telemetry._read = none_such
+    bench.values = {1: 5, 2: 6}
+    bench.tick(10)
+    bench.tick(1, active=False)
+    assert list(bench.take()[3][1]) == [1]
 
 
 def test_a_sensor_that_does_not_answer_keeps_its_value_and_one_that_never_did_has_none():

@@ -7,7 +7,7 @@ from evergrow_protocol import errors as codes
 from evergrow_sim.world.rand import Rand, derive
 
 _TOO_SHORT_S = 5  # no keepalive may be
-_SIGNALS = (1, 2, 3, 4, 8, 9, 10)
+_SIGNALS = (1, 2, 3, 4, 8, 9, 10, 999)
 
 
 def draw(number: int) -> tuple[dict[int, Any], int]:
