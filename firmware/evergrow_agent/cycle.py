@@ -97,7 +97,7 @@ class Cycle:
             if content:
                 boot, seq, t, body = decode_envelope(memoryview(content)[8:])
                 boot = self._ledger.number(boot)
-                self._before = body.get(USAGE_PROGRAMME, 0)
+                self._before = body.get(USAGE_PROGRAMME) or body.get(USAGE_FEATURES, (0, 0))[1]
                 if not self._ledger.append(boot, seq, t, body, int.from_bytes(content[:8], "big")):
                     return
             else:
@@ -314,6 +314,8 @@ class Cycle:
                     meters += 1
         if used:
             record[USAGE_FEATURES] = [number for owner in used[:_FEATURES_MAX] for number in owner]
+            if used[0][1] == record[USAGE_PROGRAMME]:
+                del record[USAGE_PROGRAMME]  # EG-USE-010
         trials = sum([1 << i for i, owner in enumerate(used[:_FEATURES_MAX]) if owner in self._trials])
         if trials:
             record[USAGE_TRIALS] = trials

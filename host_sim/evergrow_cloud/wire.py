@@ -279,14 +279,18 @@ def _usage_record(item: Any, raw: bytes) -> Usage:
     fields = mapping(body, "usage", range(19))
     temp_max = fields.get(6)
     merged = fields.get(9)
-    if (0 in fields) == (9 in fields):
+    features = _features(fields[3]) if 3 in fields else ()
+    if 0 in fields and 9 in fields:
         raise WireError(codes.MALFORMED, "usage has either a programme (key 0) or stands for several cycles (key 9)")
+    if 0 not in fields and 9 not in fields and not features:
+        raise WireError(codes.MALFORMED, "usage has no programme (key 0), and no feature that it could be of (key 3)")
+    programme = fields[0] if 0 in fields else features[0].feature if features else 0  # EG-USE-010
     return Usage(
         header,
-        programme=0 if 9 in fields else uint(fields[0], "programme", MAX_UINT32),
+        programme=0 if 9 in fields else uint(programme, "programme", MAX_UINT32),
         outcome=uint(fields.get(1, 0), "outcome", MAX_UINT32),
         duration_s=uint(need(fields, 2, "duration_s"), "duration_s", MAX_UINT32),
-        features=_features(fields[3]) if 3 in fields else (),
+        features=features,
         energy_wh=maybe(fields, 4, "energy_wh", MAX_UINT32),
         water_ml=maybe(fields, 5, "water_ml", MAX_UINT32),
         temp_max=None if 6 not in fields else integer(temp_max, "temp_max", -MAX_UINT32, MAX_UINT32),

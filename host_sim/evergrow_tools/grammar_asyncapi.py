@@ -146,7 +146,7 @@ def _shape(one: Type) -> dict[str, Any]:
             properties = {field.name: _of(field) for field in one.fields}
             required = [field.name for field in one.fields if not field.optional]
             found = _object(properties, required) | {"patternProperties": {"^[0-9]+$": {}}}
-            return found | ({"oneOf": [{"required": [name]} for name in one.one_of]} if one.one_of else {})
+            return found | _one_of(one)
         case "list":
             return {"type": "array", "items": _ref(one.of[0])} | _counts(one, "Items")
         case "rows":
@@ -216,3 +216,13 @@ def _scalar(value: Any) -> str:
     if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _RESERVED and not value.endswith(" "):
         return value
     return json.dumps(value, ensure_ascii=False)
+
+
+def _one_of(one: Type) -> dict[str, Any]:
+    """Which fields exclude one another, and what stands in for them."""
+    if not one.one_of:
+        return {}
+    each: list[dict[str, Any]] = [{"required": [name]} for name in one.one_of]
+    if one.or_else:
+        each.append({"required": [one.or_else], "not": {"anyOf": each[:]}})
+    return {"oneOf": each}

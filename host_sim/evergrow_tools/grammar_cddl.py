@@ -93,7 +93,8 @@ def _choices(table: MessageTable, one: Type) -> Iterator[str]:
             yield f"  ({' // '.join(pairs)}), ; {_words(decides)}, {_words(field)}"
     if one.one_of:
         parts = [field for field in one.fields if field.name in one.one_of]
-        alternatives = " // ".join(f"{field.key} => {_name(field.type)}" for field in parts)
+        instead = [field for field in one.fields if field.name == one.or_else]
+        alternatives = " // ".join(f"{field.key} => {_name(field.type)}" for field in parts + instead)
         yield f"  ({alternatives}), ; {' / '.join(_words(field) for field in parts)}"
 
 

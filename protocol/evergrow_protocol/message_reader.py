@@ -139,11 +139,19 @@ class _Reader:
         node = Node(name, item, type, key, parent, children)
         if type.codec:
             self._packed(node, rule)
-        if type.one_of and len(set(type.one_of) & {child.name for child in children}) != 1:
-            said = next((one.rule for one in type.fields if one.name in type.one_of and one.rule), rule)
-            self._flaw(MALFORMED, said, f"{type.name} has exactly one of {' and '.join(type.one_of)}", item)
+        if type.one_of:
+            self._one_of(type, item, children, rule)
         self._agreement(type, item, children)
         return node
+
+    def _one_of(self, type: Type, item: Item, children: tuple[Node, ...], rule: str) -> None:
+        """Of some fields there is one, or the one that stands in for them, and that is not empty."""
+        count = len([child for child in children if child.name in type.one_of])
+        instead = any(child.name == type.or_else and child.children for child in children)
+        if count > 1 or not (count or instead):
+            said = next((one.rule for one in type.fields if one.name in type.one_of and one.rule), rule)
+            rest = f", or at least {type.or_else}" if type.or_else else ""
+            self._flaw(MALFORMED, said, f"{type.name} has exactly one of {' and '.join(type.one_of)}{rest}", item)
 
     def _agreement(self, type: Type, item: Item, children: tuple[Node, ...]) -> None:
         """What two fields say of each other."""

@@ -39,8 +39,8 @@ class Type:
     """`shape` is one of int, bytes, text, bool, any, array, map, list, rows, table, choice.
 
     `least`, `most`: of the value of an int, the bytes of bytes and text, the elements of a list or table, the rows of rows.
-    `fields`: of arrays and maps, and of each row. `one_of`: those of a map of which there is exactly one. `pattern`: a regular
-    expression for the whole of a text.
+    `fields`: of arrays and maps, and of each row. `one_of`: those of a map of which there is exactly one; or none, where
+    there is the field `or_else`. `pattern`: a regular expression for the whole of a text.
     `of`: the type of a list's elements; the two of a table's keys and values; those of a choice. `registry`: which of
     its tables names the numbers; of a map or table, the keys.
     """
@@ -51,6 +51,7 @@ class Type:
     most: int = 0
     fields: tuple[Field, ...] = ()
     one_of: tuple[str, ...] = ()
+    or_else: str = ""
     pattern: str = ""
     of: tuple[str, ...] = ()
     unit: str = ""

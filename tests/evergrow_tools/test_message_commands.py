@@ -19,7 +19,7 @@ from evergrow_tools import cli, decode_cli, grammar, message_view, validate_cli,
 
 TABLE = message_table.load()
 REGISTRY = registry.load()
-USAGE = "851902bc19012c1a6b02b3c0a7001903e902191c610384021903e9011903ea041903ad0519c8280619025a071905784832bf67ebb1dbf511"
+USAGE = "851902bc19012c1a6b02b3c0a602191c610384021903e9011903ea041903ad0519c8280619025a07190578482dbb9a5a130cf7e4"
 BAD_USAGE = "841902bc19012c1a6b02b3c0a400010100020a0420"
 ANY_BYTES = st.binary(max_size=64) | st.sampled_from([USAGE, BAD_USAGE]).map(bytes.fromhex).flatmap(
     lambda data: st.tuples(st.integers(0, len(data) - 1), st.integers(0, 255)).map(
@@ -48,7 +48,7 @@ def test_decode_annotates_each_item(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = evergrow(capsys, "decode", USAGE)
     assert (code, err) == (0, "")
     assert out.startswith(
-        "up/usage  56 bytes, SPEC.md section 6\n  85                         envelope\n    1902bc                     boot"
+        "up/usage  52 bytes, SPEC.md section 6\n  85                         envelope\n    1902bc                     boot"
     )
     lines = [" ".join(line.split()) for line in out.splitlines()]
     assert "1a6b02b3c0 t 1795339200: 2026-11-22T09:20:00Z" in lines
@@ -94,7 +94,7 @@ def test_decode_reads_lines_of_hex_topics_and_records_and_raw_files(
     assert found[1]["message"] == {"transfer": 2, "size": 10}
     raw = tmp_path / "payload.bin"
     raw.write_bytes(bytes.fromhex(USAGE))
-    assert evergrow(capsys, "decode", str(raw))[1].startswith("up/usage  56 bytes")
+    assert evergrow(capsys, "decode", str(raw))[1].startswith("up/usage  52 bytes")
 
 
 def test_decode_names_the_line_of_a_file_that_is_wrong(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ class Bench:
 
     def told(self):
         """(programme, outcome) of all records."""
-        return [(body[0], body.get(1, common.OUTCOME_FINISHED)) for body in self.bodies()]
+        return [(body.get(0) or body[3][1], body.get(1, common.OUTCOME_FINISHED)) for body in self.bodies()]
 
 
 def bodies(ledger):

@@ -146,13 +146,16 @@ def test_a_long_phase_is_checkpointed_now_and_then():
     assert bench.flash.count < 12
 
 
-def test_the_feature_that_brought_the_programme_is_in_the_record():
-    """EG-USE-005"""
+def test_the_feature_that_brought_the_programme_is_in_the_record_and_tells_its_number():
+    """EG-USE-005, EG-USE-010: also what a power cut leaves of it."""
     bench = Bench(FaultyFlash(), Features({1001: (programme(1001), OWNER)}))
     bench.run_cycle(1001)
     ((_, _, _, body),) = bench.records()
-    assert body[common.USAGE_PROGRAMME] == 1001
-    assert body[common.USAGE_FEATURES] == list(OWNER)
+    assert common.USAGE_PROGRAMME not in body and body[common.USAGE_FEATURES] == list(OWNER) and OWNER[1] == 1001
+    bench = Bench(FaultyFlash(), Features({2005: (programme(2005), OWNER)}))
+    bench.run_cycle(2005)
+    ((_, _, _, body),) = bench.records()
+    assert body[common.USAGE_PROGRAMME] == 2005 and body[common.USAGE_FEATURES] == list(OWNER)
 
 
 def test_an_unlock_is_in_the_record_when_the_cycle_went_above_the_base_limit_and_only_then():
@@ -179,7 +182,7 @@ def test_of_two_unlocks_of_one_limit_the_one_in_force_counts():
     assert body[common.USAGE_FEATURES] == list(SPIN) and body[common.USAGE_SPIN_MAX_RPM] == 1300
 
 
-def test_a_record_with_two_features_and_its_tag_takes_at_most_54_bytes():
+def test_a_record_with_two_features_and_its_tag_takes_at_most_50_bytes():
     """EG-USE-007"""
     flash = FaultyFlash()
     devicekey.provision(flash, bytes(range(32)))
@@ -188,7 +191,7 @@ def test_a_record_with_two_features_and_its_tag_takes_at_most_54_bytes():
     bench.run_cycle(1001)
     buf = memoryview(bytearray(RECORD_MAX))
     size = bench.ledger.next_into(buf)
-    assert size <= 54 and len(loads(buf[:size])) == 5
+    assert size <= 50 and len(loads(buf[:size])) == 5
     assert bench.records()[0][3][common.USAGE_FEATURES] == list(OWNER + SPIN)
 
 

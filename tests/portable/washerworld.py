@@ -72,6 +72,11 @@ class SteppedClock(Clock):
             sleeper[1].set()
 
 
+def _programme(body):
+    """Of a usage record (EG-USE-010)."""
+    return body.get(0) or body[common.USAGE_FEATURES][1]
+
+
 class WasherCloud(Cloud):
     """Offers one feature until it is installed. `messages`: (ms since the world began, kind, payload) of all that came up."""
 
@@ -93,7 +98,7 @@ class WasherCloud(Cloud):
 
     def finished(self, programme):
         """How often it was told that this programme ran to its end."""
-        return len([1 for body in self.usage.values() if body[0] == programme and not body.get(1)])
+        return len([1 for body in self.usage.values() if _programme(body) == programme and not body.get(1)])
 
     def _on_publish(self, link, first, body):
         seen = len(self.published)
