@@ -39,6 +39,7 @@ SCENARIOS = {
     "config": "configurations that arrive and are replaced",
     "trust": "update grants, revoke features and publishers",
     "entitlement": "issue, use, renew and end entitlements",
+    "rights": "cycles of a feature that is entitled for a number of uses, renewed, and revoked; what the cloud is told of them",
 }
 """Name: what is done while power is cut. The scenarios themselves are in `evergrow_sim.cutscenarios`."""
 
@@ -125,8 +126,8 @@ def _report(process: "subprocess.Popen[str]") -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] = sys.argv[1:]) -> int:
-    """Run the named scenarios, or all; prints a line of each. Returns 1 if anything failed."""
-    failed = 0
+    """Run the named scenarios, or all; prints a line of each, and the sum. Returns 1 if anything failed."""
+    failed = total = 0
     for name in arguments or SCENARIOS:
         result = run(name)
         print(
@@ -136,6 +137,8 @@ def main(arguments: Sequence[str] = sys.argv[1:]) -> int:
         for failure in result.failures:
             print(f"  {failure}")
         failed |= bool(result.failures)
+        total += result.cut_points + result.recovery_cut_points
+    print(f"{total} cut points in all")
     return failed
 
 

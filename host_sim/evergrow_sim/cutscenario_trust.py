@@ -15,33 +15,49 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_NOW = 1_795_339_200
+NOW = 1_795_339_200
 _DAY = 86_400
-_SUBKEY = bytes(range(32))
-_SUBJECT = "acme/d1"
+SUBKEY = bytes(range(32))
+SUBJECT = "acme/d1"
 _P, _Q = 7, 9  # publishers
 _FEATURE = 1001
 
 _root: "list[Signer]" = []
 
 
-def _signed(payload: "dict[int, Any]") -> bytes:
+def root() -> Signer:
     if not _root:
         _root.append(Signer("root", b"root", 1))  # 32,000 hashes: once a process
-    return _root[0].message(dumps(payload))
+    return _root[0]
 
 
-def _grant(publisher: int, sequence: int, actuators: "list[int]") -> "tuple[int, bytes]":
+def grant_of(publisher: int, sequence: int, actuators: "list[int]") -> "tuple[int, bytes]":
     rights = {7: [1, 2], 8: actuators, 9: [4], 10: 8192, 11: 0}
     key = {3: b"kid-%d" % publisher, 4: ALG_HSS_LMS, 5: bytes(60), 6: b"p%d" % publisher}
     content: "dict[int, Any]" = {0: GRANT, 1: publisher, 2: sequence}
     content.update(key)
     content.update(rights)
-    return GRANT, _signed(content)
+    return GRANT, root().message(dumps(content))
 
 
-def _list(sequence: int, publishers: "list[int]", features: "list[list[int]]") -> "tuple[int, bytes]":
-    return REVOCATIONS, _signed({0: REVOCATIONS, 1: sequence, 2: [], 3: publishers, 4: features})
+def list_of(sequence: int, publishers: "list[int]", features: "list[list[int]]") -> "tuple[int, bytes]":
+    return REVOCATIONS, root().message(dumps({0: REVOCATIONS, 1: sequence, 2: [], 3: publishers, 4: features}))
+
+
+def accept(store: Grants, change: "tuple[int, bytes]") -> None:
+    """Raises ProtocolError."""
+    for _ in store.accept_steps(change[0], change[1], NOW):
+        pass
+
+
+def take(held: Entitlements, sequence: int, uses: int) -> None:
+    """An entitlement to feature 1001 of publisher 7. Raises ValueError."""
+    claims = dumps({2: SUBJECT, 4: NOW + _DAY, -65537: {0: _P, 1: _FEATURE, 2: sequence, 4: uses}})
+    header = dumps({1: 5})
+    tag = hmac.digest(SUBKEY, dumps(["MAC0", header, b"", claims]))
+    answer = held.take(dumps(Tag(17, [header, {}, claims, tag])))
+    if answer[3]:
+        raise ValueError(f"refused with {answer[3]}")
 
 
 class Trust:
@@ -61,17 +77,16 @@ class Trust:
         self._wrong = ""
 
     def prepare(self, flash: "Any") -> None:
-        _signed({})
-        grants.provision(flash, _root[0].key.public)
-        self._accept(Grants(flash), _grant(_P, 1, [1, 2]))
+        grants.provision(flash, root().key.public)
+        self._accept(Grants(flash), grant_of(_P, 1, [1, 2]))
 
     def live(self, flash: "Any") -> None:
         store = Grants(flash)
         changes = (
-            _grant(_P, 2, [1]),
-            _grant(_Q, 1, [2]),
-            _list(1, [], [[_P, _FEATURE, 0, 5]]),
-            _list(2, [_Q], [[_P, _FEATURE, 0, 5]]),
+            grant_of(_P, 2, [1]),
+            grant_of(_Q, 1, [2]),
+            list_of(1, [], [[_P, _FEATURE, 0, 5]]),
+            list_of(2, [_Q], [[_P, _FEATURE, 0, 5]]),
         )
         for number, change in enumerate(changes):
             self._accept(store, change)
@@ -90,7 +105,7 @@ class Trust:
         found = self._look(store)
         if found not in self.stages[self._done : self._done + 2]:
             return f"{found} after {self._done} changes"
-        for older in (_grant(_P, 1, [1, 2]), _list(1, [], [])):  # whatever comes later, nothing older is taken
+        for older in (grant_of(_P, 1, [1, 2]), list_of(1, [], [])):  # whatever comes later, nothing older is taken
             if self._done == 4:
                 self._accept(store, older, refused=True)
         return self._wrong or (None if self._look(Grants(flash)) == found else "an older one was taken")
@@ -100,11 +115,8 @@ class Trust:
         return (store.sequences(), store.actuators(_P), store.revocations.sequence) + revoked
 
     def _accept(self, store: Grants, change: "tuple[int, bytes]", refused: bool = False) -> None:
-        steps = store.accept_steps(change[0], change[1], _NOW)
         try:
-            while True:
-                next(steps)
-        except StopIteration:
+            accept(store, change)
             if refused:
                 self._wrong = "an older one was accepted"
         except ProtocolError:
@@ -120,7 +132,7 @@ class _Clock:
         return self.now_ms
 
     def utc_s(self) -> "int | None":
-        return _NOW
+        return NOW
 
 
 class Entitled:
@@ -133,16 +145,16 @@ class Entitled:
         self._done = 0
 
     def prepare(self, flash: "Any") -> None:
-        self._take(self._open(flash), 1, 3)
+        take(self._open(flash), 1, 3)
 
     def live(self, flash: "Any") -> None:
         held = self._open(flash)
         changes = (
             lambda: held.use(_P, _FEATURE, 4, 1),
             lambda: held.use(_P, _FEATURE, 4, 2),
-            lambda: self._take(held, 2, 2),
+            lambda: take(held, 2, 2),
             lambda: held.use(_P, _FEATURE, 4, 3),
-            lambda: self._take(held, 3, 0),
+            lambda: take(held, 3, 0),
         )
         for number, change in enumerate(changes):
             change()
@@ -173,16 +185,7 @@ class Entitled:
 
     def _open(self, flash: "Any") -> Entitlements:
         clock: "Any" = _Clock()
-        return Entitlements(flash, _SUBKEY, _SUBJECT, SeenTime(flash, clock, clock))
-
-    def _take(self, held: Entitlements, sequence: int, uses: int) -> None:
-        own = {0: _P, 1: _FEATURE, 2: sequence, 4: uses}
-        claims = dumps({2: _SUBJECT, 4: _NOW + _DAY, -65537: own})
-        header = dumps({1: 5})
-        tag = hmac.digest(_SUBKEY, dumps(["MAC0", header, b"", claims]))
-        answer = held.take(dumps(Tag(17, [header, {}, claims, tag])))
-        if answer[3]:
-            raise ValueError(f"refused with {answer[3]}")
+        return Entitlements(flash, SUBKEY, SUBJECT, SeenTime(flash, clock, clock))
 
 
 SCENARIOS = {"trust": Trust, "entitlement": Entitled}

@@ -12,7 +12,7 @@ from evergrow_agent.runner import IDLE, Runner
 from evergrow_agent.timebase import Timebase
 from evergrow_protocol import registry_common as common
 from evergrow_protocol.cbor import dumps, loads
-from evergrow_sim import cutscenario_features, cutscenario_install, cutscenario_trust
+from evergrow_sim import cutscenario_features, cutscenario_install, cutscenario_rights, cutscenario_trust
 from evergrow_sim.cutscenario_config import Configurations
 from evergrow_sim.cutscenario_usage import Erased, Usage, UsageBlocks
 from evergrow_sim.cutscenario_voice import Sayings
@@ -247,5 +247,6 @@ SCENARIOS = {
     "config": Configurations,
 }
 SCENARIOS.update(cutscenario_trust.SCENARIOS)
+SCENARIOS.update(cutscenario_rights.SCENARIOS)
 SCENARIOS.update(cutscenario_features.SCENARIOS)
 SCENARIOS.update(cutscenario_install.SCENARIOS)

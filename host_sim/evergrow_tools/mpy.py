@@ -29,6 +29,7 @@ PORTABLE = (
     "evergrow_sim.cutscenario_usage",
     "evergrow_sim.cutscenario_voice",
     "evergrow_sim.cutscenarios",
+    "evergrow_sim.cutscenario_rights",
     "evergrow_sim.cutscenario_trust",
     "evergrow_sim.device",
     "evergrow_sim.lfs",
