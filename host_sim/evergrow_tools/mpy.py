@@ -26,6 +26,8 @@ PORTABLE = (
     "evergrow_sim.cutpoints",
     "evergrow_sim.cutscenario_config",
     "evergrow_sim.cutscenario_features",
+    "evergrow_sim.cutscenario_install",
+    "evergrow_sim.cutscenario_offer",
     "evergrow_sim.cutscenario_usage",
     "evergrow_sim.cutscenario_voice",
     "evergrow_sim.cutscenarios",
