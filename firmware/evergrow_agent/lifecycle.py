@@ -23,6 +23,8 @@ FILE = "trial"
 MAX_BOOTS = 3
 MAX_BAD_CYCLES = 3
 HEALTHY_MS = 60_000
+MAX_HOURS = 24  # on trial without the cloud: perhaps it is the feature that keeps it away
+HOUR_MS = 3_600_000
 MIN_HEAP_BYTES = 4096  # with less left, the next connection to the cloud may fail
 RETRY_MS = 60_000  # after the flash refused a write
 
@@ -104,6 +106,7 @@ class Lifecycle:
         try:
             if self._on_trial and now_ms - self._started_ms >= HEALTHY_MS:
                 self._end_count()
+            self._count_hours(now_ms)
             if self._counted:
                 self._features.save()
                 self._counted = False
@@ -180,6 +183,9 @@ class Lifecycle:
         """The cloud has answered the last birth: it was reached by an appliance that runs what that birth listed."""
         for record in self._features.in_state(TRIAL):
             record.reached = record.announced
+            if record.reached and record.hours:
+                record.hours = 0
+                self._counted = True
 
     def on_cycle(self, used: "list[tuple[int, int]]", fault: bool) -> None:
         """A cycle has ended that used these features."""
@@ -206,6 +212,16 @@ class Lifecycle:
         return False
 
     # -- how
+
+    def _count_hours(self, now_ms: int) -> None:
+        """Of trials without the cloud, over all boots; each boot that went well for a while counts as one at least."""
+        for record in self._features.in_state(TRIAL):
+            if not record.reached and now_ms >= record.hour_ms:
+                record.hour_ms = now_ms + HOUR_MS
+                record.hours += 1
+                self._counted = True
+                if record.hours > MAX_HOURS:
+                    record.broken = record.broken or f"{MAX_HOURS} hours without the cloud"
 
     def _try(self, record: Record, now_ms: int) -> None:
         """End a trial, if it is to end now."""
@@ -259,6 +275,7 @@ class Lifecycle:
         for record in self._features.in_state(TRIAL):
             if record.since_ms < 0:
                 record.since_ms = self._clock.ticks_ms()
+                record.hour_ms = record.since_ms + HEALTHY_MS
 
     def _may(self, news: "list[Record]") -> bool:
         """Whether people let it be activated now."""

@@ -1,12 +1,13 @@
 """The lines of the index of features, and how they are encoded.
 
     index     [[record, ...], [outcome, ...]]
-    record    [publisher, component, feature, sequence, kind, file, size, digest, state, transfer, good cycles, bad cycles, needs]
+    record    [publisher, component, feature, sequence, kind, file, size, digest, state, transfer, good cycles, bad cycles, needs,
+              hours]
     outcome   [transfer, code, state, [publisher, feature, sequence], text, told]
 
 A component has one record that is in force, and may have one beside it: the version that is staged, or that which was in force
 before the one on trial. `needs`: the components, encoded, that it cannot do without. A staged record without a file is a
-removal.
+removal. `hours`: without the cloud, on trial.
 """
 
 from evergrow_protocol.cbor import Decoder, dumps, loads
@@ -61,6 +62,7 @@ class Record:
         good: int = 0,
         bad: int = 0,
         needs: "Sequence[bytes]" = (),
+        hours: int = 0,
     ) -> None:
         self.publisher = publisher
         self.component = component
@@ -75,6 +77,7 @@ class Record:
         self.good = good
         self.bad = bad
         self.needs = list(needs)
+        self.hours = hours
         self.whole = not file
         self.unlocks: "dict[int, int]" = {}
         self.programme_id = 0
@@ -85,6 +88,7 @@ class Record:
         self.consent = False
         self.quiet = False
         self.since_ms = -1
+        self.hour_ms = 0  # when the next hour counts
         self.announced = False
         self.reached = False
         self.broken = ""
@@ -124,7 +128,7 @@ class Record:
         return Record(self.publisher, self.component, self.feature, self.sequence, state=REMOVED)
 
     def row(self) -> "list[Any]":
-        state = [self.state, self.transfer, self.good, self.bad, self.needs]
+        state = [self.state, self.transfer, self.good, self.bad, self.needs, self.hours]
         return self.named[:1] + [self.component] + self.named[1:] + [self.kind, self.file, self.size, self.digest] + state
 
 
@@ -155,7 +159,7 @@ def decode(content: "bytes | None") -> "tuple[list[Record], list[Outcome]]":
         raise ProtocolError(BAD_DIGEST, "the index of features is damaged")
     try:
         rows, outcomes = loads(content)
-        return [Record(*row[:13]) for row in rows], [Outcome(*row[:6]) for row in outcomes]
+        return [Record(*row[:14]) for row in rows], [Outcome(*row[:6]) for row in outcomes]
     except (TypeError, ValueError):
         raise ProtocolError(MALFORMED, "the index of features has another shape")
 

@@ -1,7 +1,7 @@
 """Staged, on trial, confirmed or reverted, removed: evergrow_agent.lifecycle; transfers that go on, are cancelled or replaced."""
 
 from evergrow_agent.features import Features
-from evergrow_agent.lifecycle import HEALTHY_MS, MAX_BAD_CYCLES, MAX_BOOTS
+from evergrow_agent.lifecycle import HEALTHY_MS, HOUR_MS, MAX_BAD_CYCLES, MAX_BOOTS, MAX_HOURS
 from evergrow_agent.records import MAX_FAILED_BOOTS
 from evergrow_agent.transfer import WINDOW_BLOCKS
 from evergrow_protocol.errors import BAD_DIGEST, BUSY, EXPIRED, INVALID_STATE, OK, REVERT, STALE, UNKNOWN_KIND, ProtocolError
@@ -144,6 +144,51 @@ async def test_starts_that_go_well_for_a_while_are_no_crash_loop():
         world.clock.now_ms = HEALTHY_MS
         world.lifecycle.step()
     assert world.features.active() == [(PUBLISHER, 1001, 2)]
+
+
+async def test_a_trial_that_never_reaches_the_cloud_is_reverted_after_a_day():
+    """EG-FEAT-027: to the version before, at a safe point."""
+    world = await on_trial(await with_version(1))
+    world.clock.now_ms += HEALTHY_MS
+    for hour in range(MAX_HOURS):
+        world.lifecycle.step()
+        world.lifecycle.step()
+        assert world.features.active() == [(PUBLISHER, 1001, 2)], hour
+        world.clock.now_ms += HOUR_MS
+    world.busy = 3
+    world.lifecycle.step()
+    assert world.features.active() == [(PUBLISHER, 1001, 2)], "a cycle runs"
+    world.busy = 0
+    world.lifecycle.step()
+    assert world.features.active() == [(PUBLISHER, 1001, 1)]
+    await world.run()
+    assert (world.reports[-1][1], world.reports[-1][2], world.reports[-1][9]) == (REVERT, REVERTED, "24 hours without the cloud")
+
+
+async def test_hours_without_the_cloud_are_counted_over_all_boots_until_it_answers():
+    """EG-FEAT-027: an appliance that is switched off after each use is no exception."""
+    world = await on_trial(await with_version(1))
+    for _ in range(MAX_HOURS - 1):
+        world = boot(world)
+        world.clock.now_ms += HEALTHY_MS
+        world.lifecycle.step()
+        assert world.features.active() == [(PUBLISHER, 1001, 2)]
+    last = boot(world)
+    last.clock.now_ms += HEALTHY_MS
+    last.lifecycle.step()
+    last = boot(last)
+    last.clock.now_ms += HEALTHY_MS
+    last.lifecycle.step()
+    assert last.features.active() == [(PUBLISHER, 1001, 1)]
+    reached = boot(await on_trial(await with_version(1), more={8: [0, 3]}))
+    for _ in range(MAX_HOURS + 1):
+        reached.clock.now_ms += HEALTHY_MS
+        reached.lifecycle.step()
+        reached.birth()
+        reached.lifecycle.step()
+        reached = boot(reached)
+    assert reached.features.active() == [(PUBLISHER, 1001, 2)]
+    assert [record.hours for record in reached.features.in_state(TRIAL)] == [0]
 
 
 async def test_cycles_that_end_in_faults_revert_at_a_safe_point_only():
