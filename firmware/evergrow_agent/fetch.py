@@ -102,7 +102,7 @@ class Fetcher:
                 ask = pull.request(self._clock.ticks_ms())
                 if ask:
                     sent = await self._send(payload, ask[0], ask[1])
-                    pull.requested(self._clock.ticks_ms(), sent)
+                    pull.requested(sent)
                 wait_ms = pull.wait_ms(self._clock.ticks_ms())
                 if wait_ms and not pull.done and not self._error:
                     self._while_waiting()

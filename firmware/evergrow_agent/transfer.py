@@ -61,16 +61,16 @@ class Pull:
             return None
         if late and self._silent >= MAX_SILENT_REQUESTS:
             raise ProtocolError(EXPIRED, f"no answer to {self._silent} requests for block {self._first}")
-        self._unasked &= ~ask  # now: while the request is sent, blocks come, and the window moves on
+        self._unasked &= ~ask  # now: while the request is sent, blocks come and the window moves on, or the link is new
+        self._due_ms = now_ms + self._pause_ms
         first = self._first
         while not ask & 1:
             ask >>= 1
             first += 1
         return first, ask.to_bytes(1 if ask < 256 else 2, "little")
 
-    def requested(self, now_ms: int, sent: bool) -> None:
+    def requested(self, sent: bool) -> None:
         """What `request` said was sent, or could not be, since there is no link; that is not held against the cloud."""
-        self._due_ms = now_ms + self._pause_ms
         if sent:
             self._silent += 1
             self._pause_ms = min(2 * self._pause_ms, MAX_PAUSE_MS)

@@ -51,7 +51,7 @@ def pull_all(payload, dice, trouble):
     while not pull.done:
         ask = pull.request(now_ms)
         if ask:
-            pull.requested(now_ms, True)
+            pull.requested(True)
             cloud.ask(*ask)
         elif cloud.line:
             pull.on_block(now_ms, *cloud.pop())
@@ -124,7 +124,7 @@ def test_blocks_outside_the_window_and_repetitions_are_dropped():
 def test_only_missing_blocks_are_asked_for_again():
     pull = Pull(CHUNK_BLOCKS * BLOCK, BLOCK, bytearray(WINDOW_BLOCKS * BLOCK))
     assert pull.request(0) == (0, b"\x0f")
-    pull.requested(0, True)
+    pull.requested(True)
     pull.on_block(10, 0, bytes(BLOCK))
     pull.on_block(10, 1, bytes(BLOCK))
     assert pull.request(11) is None
@@ -134,13 +134,13 @@ def test_only_missing_blocks_are_asked_for_again():
 def test_a_block_that_later_ones_have_overtaken_is_asked_for_again_at_once_but_once():
     pull = Pull(WINDOW_BLOCKS * BLOCK, BLOCK, bytearray(WINDOW_BLOCKS * BLOCK))
     pull.request(0)
-    pull.requested(0, True)
+    pull.requested(True)
     pull.on_block(10, 0, bytes(BLOCK))
     assert pull.request(10) is None
     pull.on_block(10, 3, bytes(BLOCK))
     assert pull.wait_ms(10) == 0
     assert pull.request(10) == (1, b"\x03")
-    pull.requested(10, True)
+    pull.requested(True)
     pull.on_block(20, 4, bytes(BLOCK))
     assert pull.request(20) is None
     assert pull.request(20 + FIRST_PAUSE_MS) == (1, bytes((0b1110011,)))
@@ -150,13 +150,13 @@ def test_the_next_blocks_are_asked_for_while_the_others_are_on_their_way():
     payload = pattern(5 * CHUNK_BLOCKS * BLOCK)
     pull = Pull(len(payload), BLOCK, bytearray(WINDOW_BLOCKS * BLOCK))
     assert pull.request(0) == (0, b"\xff\xff")
-    pull.requested(0, True)
+    pull.requested(True)
     for block in range(CHUNK_BLOCKS):
         pull.on_block(5, block, payload[block * BLOCK : (block + 1) * BLOCK])
     assert bytes(pull.chunk()) == payload[: CHUNK_BLOCKS * BLOCK]
     pull.advance(5)
     assert pull.request(5) == (AHEAD_BLOCKS, b"\x0f")
-    pull.requested(5, True)
+    pull.requested(True)
     assert pull.request(6) is None
 
 
@@ -165,12 +165,12 @@ def test_blocks_that_find_no_room_behind_a_gap_are_asked_for_again_once_there_is
     payload = pattern(AHEAD_BLOCKS * BLOCK)
     pull = Pull(len(payload), BLOCK, bytearray(WINDOW_BLOCKS * BLOCK))
     pull.request(0)
-    pull.requested(0, True)
+    pull.requested(True)
     for block in range(1, AHEAD_BLOCKS):
         taken = pull.on_block(5, block, payload[block * BLOCK : (block + 1) * BLOCK])
         assert taken == (block < WINDOW_BLOCKS), block
     assert blocks(*pull.request(5)) == [0]
-    pull.requested(5, True)
+    pull.requested(True)
     pull.on_block(9, 0, payload[:BLOCK])
     stored = bytearray()
     asked = []
@@ -180,7 +180,7 @@ def test_blocks_that_find_no_room_behind_a_gap_are_asked_for_again_once_there_is
             pull.advance(9)
         ask = pull.request(9)
         if ask:
-            pull.requested(9, True)
+            pull.requested(True)
             for block in blocks(*ask):
                 asked.append(block)
                 assert pull.on_block(9, block, payload[block * BLOCK : (block + 1) * BLOCK])
@@ -216,7 +216,7 @@ def test_no_more_is_asked_for_than_the_pace_allows():
             assert pull.wait_ms(now_ms) > 0
             now_ms += pull.wait_ms(now_ms)
             continue
-        pull.requested(now_ms, True)
+        pull.requested(True)
         for block in blocks(*ask):
             pull.on_block(now_ms, block, payload[block * BLOCK : (block + 1) * BLOCK])
         while pull.chunk() is not None:
@@ -230,7 +230,7 @@ def test_requests_grow_rarer_and_then_the_transfer_is_given_up():
     pauses = []
     for _ in range(MAX_SILENT_REQUESTS):
         assert pull.request(now_ms)
-        pull.requested(now_ms, True)
+        pull.requested(True)
         pauses.append(pull.wait_ms(now_ms))
         assert pull.request(now_ms + pauses[-1] - 1) is None
         now_ms += pauses[-1]
@@ -245,7 +245,7 @@ def test_an_outage_of_the_link_does_not_count_as_silence():
     now_ms = 0
     for _ in range(10 * MAX_SILENT_REQUESTS):
         assert pull.request(now_ms)
-        pull.requested(now_ms, False)
+        pull.requested(False)
         now_ms += pull.wait_ms(now_ms)
     assert pull.request(now_ms)
 
@@ -254,9 +254,9 @@ def test_progress_survives_a_reconnect_and_the_rest_is_due_at_once():
     payload = pattern(WINDOW_BLOCKS * BLOCK)
     pull = Pull(len(payload), BLOCK, bytearray(WINDOW_BLOCKS * BLOCK))
     pull.request(0)
-    pull.requested(0, True)
+    pull.requested(True)
     pull.on_block(5, 1, payload[BLOCK : 2 * BLOCK])
-    pull.requested(5, True)
+    pull.requested(True)
     pull.hurry()
     assert pull.request(6) == (0, b"\xfd")
     complete(pull, payload)
