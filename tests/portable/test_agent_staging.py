@@ -1,4 +1,4 @@
-"""What the installer makes of a manifest's conditions, of patches, and of a transfer whose broker changes: evergrow_agent.staging."""
+"""What the installer makes of conditions, of patches, and of a transfer whose broker changes: evergrow_agent.staging."""
 
 from evergrow_agent import forms, lifecycle
 from evergrow_agent.lifecycle import MIN_HEAP_BYTES
