@@ -16,7 +16,14 @@ feature.toml, in names of the registry:
     sequence = 1                                                        ...
 
 `sequence` rises with every release; a device refuses a lower one. `prefix` is the publisher's, as in its key. With
-`entitlement = "required"` in [feature] a device uses it only as long as it is entitled to (`evergrow entitle`).
+`entitlement = "required"` in [feature] a device uses it only as long as it is entitled to (`evergrow entitle`). How it is tried,
+and what it waits for (EG-FEAT-019 to 021), all as one likes:
+
+    [trial]
+    seconds = 3600             # that it must have been active, in one boot
+    cycles = 3                 # that must have used it and ended without a fault
+    consent = true             # a person must have agreed
+    quiet_hours = true         # it is activated in quiet hours
 """
 
 import re
@@ -47,7 +54,8 @@ _BYTE_CODE, _SOURCE_SLOT = 6, 0  # EG-SUIT-006
 _KINDS = {"unlock": body_format.UNLOCK, "programme": body_format.PROGRAMME, "code": body_format.CODE}
 _REQUIRED, _FREE = "required", "none"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
-_TABLES = {"feature", "target", "unlock", "programme", "code"}
+_TABLES = {"feature", "target", "trial", "unlock", "programme", "code"}
+_TRIAL = {"seconds": int, "cycles": int, "consent": bool, "quiet_hours": bool}
 _KEYS = {
     "feature": {"id": int, "name": str, "version": str, "kind": str, "prefix": str, "sequence": int},
     "target": {"vendor": str, "class": str, "registry_version": int},
@@ -99,6 +107,7 @@ def _compile(table: Mapping[str, Any], directory: Path, registry: Registry, olde
         raise FeatureError(f"[feature] entitlement {head['entitlement']!r} is neither {_REQUIRED!r} nor {_FREE!r}")
     if head.get("entitlement") == _REQUIRED:
         requirements[12] = 1
+    requirements |= _trial(table.get("trial", {}))
     if kind == "unlock":
         body[4] = _unlocks(table["unlock"], target["class"], registry)
         forms = [_Form(_encode(body | requirements), None, _BODY, _PATCH)]
@@ -113,6 +122,18 @@ def _compile(table: Mapping[str, Any], directory: Path, registry: Registry, olde
             _Form(_encode(body | {11: code.source}), _SOURCE_SLOT, _SOURCE_BODY, _SOURCE_PATCH),
         ]
     return _package(head, target, forms, older, integrated=kind == "unlock")
+
+
+def _trial(table: Any) -> dict[int, Any]:
+    """Keys 8 and 9 of a body."""
+    if not isinstance(table, dict) or not all(key in _TRIAL and type(value) is _TRIAL[key] for key, value in table.items()):
+        raise FeatureError("[trial] has seconds and cycles, whole numbers, and consent and quiet_hours, true or false")
+    fields: dict[int, Any] = {}
+    if "seconds" in table or "cycles" in table:
+        fields[8] = [table.get("seconds", 0), table.get("cycles", 0)]
+    if waits := table.get("consent", False) | table.get("quiet_hours", False) << 1:
+        fields[9] = waits
+    return fields
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """`evergrow feature`: build, sign, inspect, verify and push features."""
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from evergrow_cloud import offers
+from evergrow_cloud import offers, view
 from evergrow_cloud.errors import CloudError
 from evergrow_cloud.store import Store
 from evergrow_protocol.errors import ProtocolError
@@ -21,6 +22,8 @@ from evergrow_tools.feature_files import Built, FeatureError
 from evergrow_tools.keys import KeyFileError
 
 EXPECTED = (FeatureError, KeyFileError, CloudError, ProtocolError, RegistryError)
+
+_POLL_S = 0.1
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,7 +53,7 @@ def new(
         return
     for file in files:
         typer.echo(file)
-    typer.echo(f"Next: evergrow feature build {folder}")
+    typer.echo(f"Next: evergrow feature test {folder}")
 
 
 @app.command(epilog="Example: evergrow feature build firmware/features/spin-1400 -o build/spin-1400.suit")
@@ -197,7 +200,7 @@ def verify(
     typer.echo(f"{path}: good, by publisher {verified.key.publisher} ({prefix}); {verified.hash_calls} hash calls")
 
 
-@app.command(epilog="Example: evergrow feature push build/spin-1400.suit --cloud-db cloud.db --tenant acme --device washer-1")
+@app.command(epilog="Example: evergrow feature push spin-1400.suit --cloud-db cloud.db --tenant acme --device washer-1 --wait 60")
 def push(
     path: File,
     cloud_db: Annotated[Path, typer.Option("--cloud-db", help="The cloud's database; the running cloud sees the offer at once.")],
@@ -206,6 +209,9 @@ def push(
     require: Annotated[
         list[Path] | None, typer.Option("--require", help="Take the offer only if this Ed25519 NAME.pub signed it, too.")
     ] = None,
+    wait: Annotated[
+        float, typer.Option(help="Wait so many seconds for what becomes of it; exit code 1 unless it is confirmed.", min=0)
+    ] = 0,
     as_json: Json = False,
 ) -> None:
     """Offer a feature to a device. The device judges it; `evergrow cloud` tells what became of it."""
@@ -218,10 +224,34 @@ def push(
         fail(f"{path} is not offered, code {error.code}: {error.text}")
     with Store(cloud_db) as store:
         transfer = offer(built, store, tenant, device)
+        if not as_json:
+            typer.echo(f"transfer {transfer}: {path} offered to {tenant}/{device}")
+        ended = _await_end(store, transfer, wait, as_json) if wait else None
     if as_json:
-        _print_json({"transfer": transfer, "tenant": tenant, "device": device})
-        return
-    typer.echo(f"transfer {transfer}: {path} offered to {tenant}/{device}")
+        _print_json({"transfer": transfer, "tenant": tenant, "device": device} | (view.transfer(ended) if ended else {}))
+    if wait and (ended is None or ended.state != offers.CONFIRMED):
+        raise typer.Exit(1)
+
+
+def _await_end(store: Store, transfer: int, wait_s: float, quiet: bool) -> offers.Transfer | None:
+    """What is known of a transfer once it has ended, or after `wait_s`; each of its states is told."""
+    give_up_s = time.monotonic() + wait_s
+    told = ""
+    while True:
+        found = offers.get(store, transfer)
+        if found is not None and found.state is not None and not quiet:
+            text = found.report.text if found.report else None
+            line = f"transfer {transfer}: {offers.STATE_NAMES.get(found.state, found.state)}"
+            if found.code:
+                line += f", code {found.code} ({view.code_name(found.code)})" + (f": {view.clean(text)}" if text else "")
+            if line != told:
+                typer.echo(line)
+            told = line
+        if found is None or not found.open or time.monotonic() > give_up_s:
+            if found is not None and found.open and not quiet:
+                typer.echo(f"not decided within {wait_s:g} s; `evergrow cloud status` tells what comes of it", err=True)
+            return found
+        time.sleep(_POLL_S)
 
 
 def _read(path: Path) -> Built:

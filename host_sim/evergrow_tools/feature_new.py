@@ -4,11 +4,13 @@ import re
 from pathlib import Path
 
 from evergrow_protocol.registry import Entry, Registry, Table, load
+from evergrow_sim.appliances import catalogue
 from evergrow_tools.feature_files import FeatureError
 
 KINDS = ("unlock", "programme", "code")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+_SOON_PASSED = {"washer": 250, "refrigerator": 60, "air_conditioner": 245}  # tenths of a degree
 _HEAD = """\
 # {name}: what it does for whom, in a sentence. How such a file is written: docs/features.md.
 
@@ -107,8 +109,7 @@ def create(folder: Path, kind: str, klass: str, prefix: str, vendor: str, featur
 
 def _body(kind: str, klass: str, registry: Registry, values: dict[str, object]) -> str:
     if kind == "unlock":
-        actuator = max(_own(registry.actuators, klass), key=lambda entry: (entry.max or 0) - (entry.min or 0))
-        most = actuator.max or 0
+        actuator, most = _unlockable(klass, registry)
         values |= {"actuator": actuator.name, "most": most if actuator.unit == "bool" else f'"{actuator.format(most)}"'}
         return _UNLOCK
     if kind == "programme":
@@ -117,8 +118,18 @@ def _body(kind: str, klass: str, registry: Registry, values: dict[str, object]) 
     signals = [entry for entry in _own(registry.signals, klass) if entry.kind == "state" and entry.max and entry.unit != "bool"]
     signal = next((entry for entry in signals if "temp" in entry.name), signals[0])
     least, most = signal.min or 0, signal.max or 0
-    values |= {"signal": signal.name, "SIGNAL": signal.name.upper(), "least": least, "most": most, "default": (least + most) // 2}
+    default = _SOON_PASSED.get(klass, (least + most) // 2)
+    values |= {"signal": signal.name, "SIGNAL": signal.name.upper(), "least": least, "most": most, "default": default}
     return _CODE
+
+
+def _unlockable(klass: str, registry: Registry) -> tuple[Entry, int]:
+    """An actuator, and what the simulated appliance of that class can do at most; of others, what the registry allows."""
+    if klass in catalogue.CLASSES:
+        for number, most in catalogue.make(klass).unlockable.items():
+            return registry.actuators.by_id(number), most
+    actuator = max(_own(registry.actuators, klass), key=lambda entry: (entry.max or 0) - (entry.min or 0))
+    return actuator, actuator.max or 0
 
 
 def _own(table: Table, klass: str) -> list[Entry]:

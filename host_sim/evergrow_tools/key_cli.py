@@ -12,10 +12,11 @@ import typer
 
 from evergrow_protocol import registry
 from evergrow_protocol.errors import ProtocolError
-from evergrow_tools import keys, trust_build
+from evergrow_tools import feature_files, feature_needs, keys, trust_build
+from evergrow_tools.feature_files import FeatureError
 from evergrow_tools.keys import KeyFileError
 
-EXPECTED = (KeyFileError, ProtocolError)
+EXPECTED = (KeyFileError, ProtocolError, FeatureError)
 ROOT_PUBLISHER = 65535  # in the file of a root key; a device takes no number from there
 
 app = typer.Typer(
@@ -58,7 +59,10 @@ def new(
     _show(key.public, key.path.with_suffix(".pub"), key.remaining(), key.capacity, as_json)
 
 
-@app.command(epilog="Example: evergrow key grant northwash.pub --root root.key --signals temp --actuators inlet,drain")
+@app.command(
+    epilog="Examples: evergrow key grant northwash.pub --root root.key --for warm-rinse.suit; "
+    "evergrow key grant northwash.pub --root root.key --signals temp --actuators inlet,drain"
+)
 def grant(
     publisher: Annotated[Path, typer.Argument(metavar="NAME.pub", help="The publisher's public key, with number and prefix.")],
     root: Annotated[Path, typer.Option("--root", help="The root's NAME.key.")],
@@ -66,8 +70,15 @@ def grant(
     actuators: Annotated[str, typer.Option(help="What its features may drive.")] = "",
     meters: Annotated[str, typer.Option(help="Ids of the usage fields that its code may count in, such as 1000-1009.")] = "",
     prefix: Annotated[str | None, typer.Option(help="First segment of its components; default: that in NAME.pub.")] = None,
-    flash: Annotated[int, typer.Option(help="Bytes that its features may take, all together.", min=0)] = 16_384,
-    heap: Annotated[int, typer.Option(help="Bytes of heap that its code may take.", min=0)] = 0,
+    features: Annotated[
+        list[Path] | None, typer.Option("--for", metavar="FILE.suit", help="Grant, besides, what this feature of it needs.")
+    ] = None,
+    flash: Annotated[
+        int | None, typer.Option(help="Bytes that its features may take; default: twice those --for names, or 16384.", min=0)
+    ] = None,
+    heap: Annotated[
+        int | None, typer.Option(help="Bytes of heap that its code may take; default: what --for needs, or 0.", min=0)
+    ] = None,
     sequence: Annotated[int | None, typer.Option(help="Larger than that of the grant before; default: the time.")] = None,
     not_after: Annotated[str | None, typer.Option("--not-after", help="UTC date after which it publishes no more.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--output", help="Default: NAME.grant.")] = None,
@@ -80,18 +91,26 @@ def grant(
     if prefix is not None:
         key = replace(key, prefix=prefix)
     number = int(time.time()) if sequence is None else sequence
+    needs = feature_needs.of(feature_files.read(path) for path in features or [])
+    needs.signals |= set(_ids(signals, "--signals", known.signals))
+    needs.actuators |= set(_ids(actuators, "--actuators", known.actuators))
+    needs.meters |= set(_ids(meters, "--meters", known.usage))
+    flash_bytes = (needs.flash_bytes if features else 16_384) if flash is None else flash
+    heap_bytes = needs.heap_bytes if heap is None else heap
+    ids = [sorted(found) for found in (needs.signals, needs.actuators, needs.meters)]
     signed = trust_build.build_grant(
-        signer,
-        key,
-        number,
-        _ids(signals, "--signals", known.signals),
-        _ids(actuators, "--actuators", known.actuators),
-        _ids(meters, "--meters", known.usage),
-        flash,
-        heap,
-        (None, _date(not_after)),
+        signer, key, number, ids[0], ids[1], ids[2], flash_bytes, heap_bytes, (None, _date(not_after))
     )
-    _write(out or publisher.with_suffix(".grant"), signed, {"publisher": key.publisher, "sequence": number}, as_json)
+    told = {
+        "publisher": key.publisher,
+        "sequence": number,
+        "signals": _names(known.signals, ids[0]),
+        "actuators": _names(known.actuators, ids[1]),
+        "meters": ids[2],
+        "flash_bytes": flash_bytes,
+        "heap_bytes": heap_bytes,
+    }
+    _write(out or publisher.with_suffix(".grant"), signed, told, as_json)
 
 
 @app.command(epilog="Example: evergrow key revoke --root root.key --feature 2/1001:0-6 --publisher 9 -o revoked.list")
@@ -161,6 +180,10 @@ def _ids(text: str, option: str, table: registry.Table) -> list[int]:
     return sorted(set(found))
 
 
+def _names(table: registry.Table, ids: list[int]) -> list[str]:
+    return [table.name(number) if number in table else str(number) for number in ids]
+
+
 def _row(text: str) -> tuple[int, int, int, int]:
     match = re.fullmatch(r"(\d{1,5})/(\d{1,5}):(\d{1,10})-(\d{1,10})", text)
     if match is None:
@@ -183,7 +206,10 @@ def _write(path: Path, signed: bytes, what: dict[str, Any], as_json: bool) -> No
     if as_json:
         typer.echo(json.dumps({"file": str(path), "bytes": len(signed), **what}))
     else:
-        typer.echo(f"{path}  {len(signed)} bytes, " + ", ".join(f"{name} {value}" for name, value in what.items()))
+        typer.echo(f"{path}  {len(signed)} bytes")
+        for name, value in what.items():
+            shown = ", ".join(map(str, value)) or "none" if isinstance(value, list) else value
+            typer.echo(f"  {name.replace('_', ' '):12} {shown}")
 
 
 def _show(key: keys.PublicKey, path: Path, left: int | None, capacity: int | None, as_json: bool) -> None:

@@ -86,8 +86,6 @@ def describe(built: Built, registry: Registry) -> dict[str, Any]:
     manifest = Manifest(envelope)
     sections = {"shared": manifest.shared} | {name: manifest.sections.get(key) for key, name in _SECTIONS.items()}
     ways = _ways(manifest)
-    patches = {way.number for way in ways if way.patch}
-    bodies = [*envelope.payloads.values(), *(data for number, data in built.payloads.items() if number not in patches)]
     return {
         "name": built.name,
         "bytes": {
@@ -104,8 +102,16 @@ def describe(built: Built, registry: Registry) -> dict[str, Any]:
         "dependencies": ["/".join(_segment(part) for part in manifest.components[index]) for index in manifest.dependencies],
         "ways": [_way(way) for way in ways],
         "commands": {name: _sequence(bytes(data)) for name, data in sections.items() if data is not None},
-        "features": [_feature(body, registry) for body in bodies],
+        "features": [_feature(body, registry) for body in bodies(built)],
     }
+
+
+def bodies(built: Built) -> list[bytes]:
+    """The feature bodies of a built feature, in all their forms. ProtocolError."""
+    envelope = Envelope(built.envelope)
+    patches = {way.number for way in _ways(Manifest(envelope)) if way.patch}
+    detached = [data for number, data in built.payloads.items() if number not in patches]
+    return [*(bytes(data) for data in envelope.payloads.values()), *detached]
 
 
 def _ways(manifest: Manifest) -> list[Way]:
@@ -179,6 +185,10 @@ def _feature(body: Sequence[int] | memoryview | bytes, registry: Registry) -> di
         described["unlocks"] = {
             registry.actuators.name(number): _maximum(number, value, registry) for number, value in parsed.unlocks.items()
         }
+    if parsed.trial_s or parsed.trial_cycles:
+        described["trial"] = {"seconds": parsed.trial_s, "cycles": parsed.trial_cycles}
+    if parsed.consent or parsed.quiet:
+        described["waits_for"] = [what for what, waits in (("consent", parsed.consent), ("quiet hours", parsed.quiet)) if waits]
     if parsed.programme is not None:
         programme = loads(parsed.programme)
         described["programme"] = {"id": programme[0], "steps": len(programme[1]), "bytes": len(parsed.programme)}

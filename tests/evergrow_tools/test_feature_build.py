@@ -106,6 +106,28 @@ def test_an_entitlement_is_required_or_not(tmp_path: Path) -> None:
         feature_build.build(source(tmp_path, UNLOCK.replace("sequence = 1\n", 'sequence = 1\nentitlement = "soon"\n')))
 
 
+@pytest.mark.parametrize(
+    ("table", "fields"),
+    [
+        ("seconds = 3600", (3600, 0, False, False)),
+        ("cycles = 3\nconsent = true", (0, 3, True, False)),
+        ("quiet_hours = true\nconsent = false", (0, 0, False, True)),
+    ],
+)
+def test_how_it_is_tried_and_what_it_waits_for(tmp_path: Path, table: str, fields: tuple[object, ...]) -> None:
+    """EG-FEAT-019, EG-FEAT-020, EG-FEAT-021"""
+    built = feature_build.build(source(tmp_path, f"{UNLOCK}[trial]\n{table}\n"))
+    body = feature.parse(Envelope(built.envelope).payloads["#feature"])
+    assert (body.trial_s, body.trial_cycles, body.consent, body.quiet) == fields
+
+
+@pytest.mark.parametrize("table", ["trial = 7", "[trial]\nseconds = true", "[trial]\nhours = 1", "[trial]\nseconds = -1"])
+def test_a_trial_that_makes_no_sense_is_not_built(tmp_path: Path, table: str) -> None:
+    text = f"{table}\n{UNLOCK}" if "=" in table.splitlines()[0] else f"{UNLOCK}{table}\n"
+    with pytest.raises(FeatureError):
+        feature_build.build(source(tmp_path, text))
+
+
 def test_a_programme_takes_the_features_id_unless_it_has_its_own(tmp_path: Path) -> None:
     text = UNLOCK.split("[unlock]")[0].replace('"unlock"', '"programme"')
     assert feature.parse(feature_build.build(source(tmp_path, text + STEP)).payloads[1]).programme is not None

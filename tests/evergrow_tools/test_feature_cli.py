@@ -5,11 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cbor2
 import pytest
 
-from evergrow_cloud import offers
+from evergrow_cloud import devices, offers, wire
 from evergrow_cloud.store import Store
-from evergrow_tools import cli, feature_build
+from evergrow_tools import cli, feature_build, feature_cli
 
 FEATURES = Path(feature_build.__file__).parents[2] / "firmware" / "features"
 
@@ -76,6 +77,38 @@ def test_push_offers_the_feature_in_the_clouds_database(run: Run, signed: Path) 
     with Store(database) as store:
         stored = offers.get(store, transfer)
         assert stored is not None and (stored.tenant, stored.device, stored.open) == ("acme", "washer-1", True)
+
+
+def test_push_can_wait_for_what_becomes_of_it(run: Run, signed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    database = signed / "cloud.db"
+    with Store(database) as store:
+        args = ("feature", "push", signed / "a.suit", "--cloud-db", database, "--tenant", "acme", "--device", "washer-1")
+        code, _, err = run(*args, "--wait", 0.2)
+        assert code == 1 and "not decided within 0.2 s" in err
+        transfer = as_json(run, *args)["transfer"]
+        report = cbor2.dumps([7, 1, [5], {0: transfer, 1: 10, 2: offers.REFUSED, 9: "no\x1b[2J"}])
+        with store.transaction():
+            offers.report(store, devices.find(store, "washer-1").id, wire.decode("feat", report), report)  # type: ignore[arg-type]
+        ended = feature_cli._await_end(store, transfer, 5, quiet=False)
+        assert ended is not None and ended.state == offers.REFUSED
+        out = capsys.readouterr().out
+        assert "refused, code 10 (not authorised): no" in out and "\x1b" not in out
+
+
+def test_a_grant_for_a_feature_is_what_it_needs_and_no_more(run: Run, signed: Path) -> None:
+    """EG-TRUST-006"""
+    assert run("key", "new", "root", "--root", "--out", signed, "--height", 5)[0] == 0
+    assert run("feature", "build", FEATURES / "load-sense", "-o", signed / "l.suit")[0] == 0
+    granting = ("key", "grant", signed / "northwash.pub", "--root", signed / "root.key", "-o", signed / "g")
+    one = as_json(run, *granting, "--for", signed / "a.suit")
+    assert (one["signals"], one["meters"], one["heap_bytes"]) == (["water_ml", "temp", "door_locked"], [], 0)
+    assert one["actuators"] == ["inlet", "drain", "heater", "drum_rpm"] and one["flash_bytes"] == 2048
+    both = as_json(run, *granting, "--for", signed / "a.suit", "--for", signed / "l.suit", "--signals", "power_w")
+    assert {*both["signals"]} == {"water_ml", "temp", "door_locked", "water_in_ml", "power_w"}
+    assert (both["meters"], both["heap_bytes"]) == ([1010, 1011], 6144) and both["flash_bytes"] > 2048
+    assert as_json(run, *granting)["flash_bytes"] == 16384
+    code, _, err = run(*granting, "--for", signed / "absent.suit")
+    assert code == 1 and "absent.suit" in err and "Traceback" not in err
 
 
 def test_push_without_a_database_says_what_to_do(run: Run, signed: Path) -> None:
