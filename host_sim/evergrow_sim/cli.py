@@ -65,7 +65,7 @@ def run(
     tenant: Annotated[str, typer.Option(help="Tenant id.")] = "acme",
     appliance: Annotated[Appliance, typer.Option(help="What it is.")] = Appliance.washer,
     runtime: Annotated[Runtime, typer.Option(help="Interpreter; cpython needs no MicroPython.")] = Runtime.micropython,
-    heap: Annotated[str, typer.Option(help="Heap of the MicroPython process; a 32-bit board needs about half.")] = "256K",
+    heap: Annotated[str, typer.Option(help="Heap of the MicroPython process; a 32-bit board needs about half.")] = "320K",
     speed: Annotated[float, typer.Option(min=0.1, max=2000, help="Times real time, as far as this machine keeps up.")] = 1.0,
     folder: Annotated[Path | None, typer.Option(help="Where the flash is kept; default build/sim/TENANT/DEVICE.")] = None,
     code: Annotated[Path | None, typer.Option(help="Folder of compiled modules to run; default: compiled now.")] = None,

@@ -56,15 +56,16 @@ def publisher(tmp_path_factory: pytest.TempPathFactory) -> Publisher:
 
 @pytest.fixture(params=["micropython"])
 def make_device(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., DeviceProcess | DeviceTask]:
-    """A function of a broker's port and further keys of the configuration that makes a washer, not yet started.
+    """A function of a broker's port and further keys of the configuration that makes a washer, not yet started. `heap`: of
+    MicroPython.
 
     It runs on MicroPython. Where CPython adds something, a test asks for more by parametrizing this fixture indirectly.
     """
 
-    def make(port: int, **config: Any) -> DeviceProcess | DeviceTask:
+    def make(port: int, heap: str = "256K", **config: Any) -> DeviceProcess | DeviceTask:
         basic = {"tenant": TENANT, "device": NAME, "host": "127.0.0.1", "port": port, "speed": SPEED, "seed": 1}
         if request.param == "cpython":
             return DeviceTask({**basic, **config}, tmp_path / "device")
-        return DeviceProcess({**basic, **config}, tmp_path / "device", request.getfixturevalue("code"))
+        return DeviceProcess({**basic, **config}, tmp_path / "device", request.getfixturevalue("code"), heap)
 
     return make

@@ -17,6 +17,7 @@ from evergrow_sim import cli
 from evergrow_tools import feature_build, keys, signing
 from evergrow_tools.brokers import Mosquitto
 
+HEAP = "320K"  # of 64-bit words; what code needs beside an agent that installs the next version
 NUMBER, FEATURE = 31, 1050
 TOML = """
 [feature]
@@ -100,7 +101,7 @@ async def test_code_that_raises_and_raises_is_out_of_use_after_three_boots_until
     make_device: Callable[..., Device], mosquitto: Mosquitto, store: Store, maker: Maker
 ) -> None:
     """EG-CODE-009, EG-CODE-006"""
-    device = make_device(mosquitto.port, **maker.config)
+    device = make_device(mosquitto.port, HEAP, **maker.config)
     async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}") as cloud, device:
         await cloud.connected()
         await device.wait_for("connected")
@@ -129,7 +130,7 @@ async def test_code_that_takes_too_long_is_stopped(
     make_device: Callable[..., Device], mosquitto: Mosquitto, store: Store, maker: Maker
 ) -> None:
     """EG-CODE-006"""
-    device = make_device(mosquitto.port, **maker.config)
+    device = make_device(mosquitto.port, HEAP, **maker.config)
     async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}") as cloud, device:
         await cloud.connected()
         await device.wait_for("connected")
@@ -144,7 +145,7 @@ async def test_code_that_takes_more_heap_than_it_says_is_reverted(
     make_device: Callable[..., Device], mosquitto: Mosquitto, store: Store, maker: Maker
 ) -> None:
     """EG-CODE-001, EG-FEAT-024: on MicroPython; CPython's heap has no bound that could be held."""
-    device = make_device(mosquitto.port, **maker.config)
+    device = make_device(mosquitto.port, HEAP, **maker.config)
     async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}") as cloud, device:
         await cloud.connected()
         await device.wait_for("connected")

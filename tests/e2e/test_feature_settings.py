@@ -30,7 +30,7 @@ async def test_the_coach_is_as_patient_as_its_cloud_wants(
     public = key.public
     trust = [[public.kid.hex(), public.alg, public.public.hex(), public.publisher, public.prefix]]
     device = make_device(
-        mosquitto.port, appliance="refrigerator", trust=trust, **cli.manifest_ids("evergrow.example", "refrigerator")
+        mosquitto.port, "320K", appliance="refrigerator", trust=trust, **cli.manifest_ids("evergrow.example", "refrigerator")
     )
     async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}") as cloud, device:
         await cloud.connected()
