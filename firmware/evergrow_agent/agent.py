@@ -190,6 +190,8 @@ class Agent:
             self.events.renumber(boot)
             self.cycle.renumber(boot)
             self.link.renumber(boot)
+        elif self._flags & messages.FLAG_RANDOM_BOOT:
+            self.link.publish_birth()  # Its number was drawn, and counts for the cloud from now on (EG-BIRTH-007).
         return True
 
     # -- tasks

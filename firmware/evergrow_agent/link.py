@@ -192,8 +192,8 @@ class Link:
             self._mqtt.keepalive_s = self._next_keepalive_s
 
     def is_current_birth(self, boot: int, seq: int) -> bool:
-        """Whether a welcome answers the last birth of this boot: an older one brings an old time."""
-        return boot == self._boot and seq == self._seqs["birth"]
+        """Whether a welcome is the first for the last birth of this connection: any other brings an old time (EG-TIME-007)."""
+        return boot == self._boot and seq == self._seqs["birth"] and self._birth_retry_due_ms >= 0
 
     def renumber(self, boot: int) -> None:
         """The boot has another number from now on, under which all begins anew with the next connection."""
@@ -440,6 +440,7 @@ class Link:
 
     def _on_disconnect(self, error: Exception) -> None:
         self._online.clear()
+        self._birth_retry_due_ms = -1  # A welcome that waits at the broker is old by then.
         self._mqtt.keepalive_s = self._next_keepalive_s
         will = self._mqtt.will
         if isinstance(error, Refused) and error.code == RETAIN_NOT_SUPPORTED and will is not None:

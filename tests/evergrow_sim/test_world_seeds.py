@@ -33,3 +33,19 @@ def test_a_dead_meter_and_a_power_cut_right_after_the_record_are_two_excuses() -
 def test_a_configuration_may_name_a_signal_that_is_not_there() -> None:
     """EG-TELE-007: each tick failed over it, and the device never said its state again."""
     assert run(1, "light").violations == []
+
+
+def test_a_welcome_that_waited_at_the_broker_does_not_set_the_clock_back() -> None:
+    """EG-TIME-007: said again by the broker, kept while the device was away, and taken for the time three minutes later."""
+    assert run(2238, "heavy").violations == []
+
+
+def test_an_erased_flash_and_a_boot_number_that_was_drawn_are_told_in_a_birth() -> None:
+    """EG-BIRTH-007: the number was kept, no birth came after the one that does not count, and the cloud believed the old one."""
+    assert run(2323, "heavy").violations == []
+
+
+@pytest.mark.parametrize("seed", [2040, 2047])
+def test_the_world_accused_an_agent_that_did_nothing_wrong(seed: int) -> None:
+    """Of a watchdog that bit after the last fault; of the order of cycles after a boot whose number was drawn."""
+    assert run(seed, "heavy").violations == []

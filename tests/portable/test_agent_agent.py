@@ -278,6 +278,26 @@ async def test_a_welcome_for_another_boot_or_an_older_birth_is_ignored():
     await Device(cloud).live(story)
 
 
+async def test_only_the_first_welcome_for_a_birth_of_this_connection_tells_the_time():
+    """EG-TIME-007"""
+    cloud = Cloud()
+
+    async def story(device):
+        await device.until(lambda: cloud.of("sync"))
+        cloud.down("welcome", [1, 1, NOW_S - 600])
+        await device.clock.sleep_ms(2000)
+        assert device.clock.utc_s() >= NOW_S
+        cloud.welcomes = False
+        device.agent.link.publish_birth()
+        await device.until(lambda: len(cloud.of("birth")) == 2)
+        cloud._unacked[77] = (DN + "welcome", dumps([1, 2, NOW_S - 600]))
+        device.world.links[-1].drop()
+        await device.until(lambda: len(cloud.of("birth")) == 3 and 77 not in cloud._unacked)
+        assert device.clock.utc_s() >= NOW_S
+
+    await Device(cloud).live(story)
+
+
 async def test_a_birth_that_nobody_welcomes_is_said_again_ever_more_slowly():
     """EG-BIRTH-005: a broker that acknowledged birth and lost it does not leave the device offline for the cloud."""
     cloud = Cloud()

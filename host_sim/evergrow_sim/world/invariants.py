@@ -229,6 +229,8 @@ class Watch:
         if not device.on or not self._booted(resident):
             return "it has no power"
         agent = device.agent
+        if resident.washer.stalled:
+            return "its program hangs"
         if agent.runner.state != IDLE:
             return "it is not at rest"
         if not agent.link.online:

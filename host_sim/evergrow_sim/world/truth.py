@@ -167,8 +167,14 @@ def explain(cycles: Sequence[Cycle], records: Sequence[Usage], log: CycleLog) ->
 
     Cycles in the order in which they were, records in that of their ids. Records of merged cycles stand for a run of them.
     """
-    order = sorted(cycles, key=lambda cycle: (cycle.boot, cycle.started_ms))
     told = sorted(records, key=lambda record: (record.header.boot, record.header.seq))
+    by_boot = sorted(cycles, key=lambda cycle: (cycle.boot, cycle.started_ms))
+    by_time = sorted(cycles, key=lambda cycle: cycle.started_ms)  # not the same after a boot whose number was drawn
+    wrong = _explain(by_boot, told, log)
+    return wrong if by_time == by_boot or not wrong else _explain(by_time, told, log) and wrong
+
+
+def _explain(order: Sequence[Cycle], told: Sequence[Usage], log: CycleLog) -> str:
     furthest = [0, 0]
 
     @cache
