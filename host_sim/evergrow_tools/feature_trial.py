@@ -1,6 +1,7 @@
 """`evergrow feature test`: a feature in the simulated appliance that it is for, on both interpreters, from offer to use.
 
 The feature is built, signed with a key that lives as long as the test, and offered by a cloud through a broker to the real agent.
+If it needs an entitlement, the appliance gets a trial.
 Then the appliance is used: the programme that the feature brings, or one that the appliance has, and what a person does to it.
 """
 
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from evergrow_agent.programme import Programme
-from evergrow_cloud import devices, events, naming, offers, usage, view
+from evergrow_cloud import devicekeys, devices, entitlements, events, naming, offers, usage, view
+from evergrow_cloud.entitlements import Terms
 from evergrow_cloud.link import run as run_loop
 from evergrow_cloud.service import Cloud
 from evergrow_cloud.store import Store
@@ -31,6 +33,7 @@ from evergrow_tools.feature_files import Built, FeatureError
 RUNTIMES = ("micropython", "cpython")
 TENANT, DEVICE, HOME = "test", "appliance", "home"
 PUBLISHER = 2
+DEVICE_KEY = bytes(32)  # of a device that lives as long as the test
 HEAP = "384K"
 SPEED = 1500
 _PATIENCE_S = 90.0
@@ -105,6 +108,7 @@ class _Trial:
         self._minutes = minutes
         body = feature.parse(built.payloads.get(1) or bytes(Envelope(built.envelope).payloads[feature_build.INTEGRATED]))
         self._feature = body.id
+        self._sold = body.entitlement
         self._names = load()
         self._base: int = getattr(catalogue.make(klass), "base_programme", 0)  # runs by itself
         own = None if body.programme is None else Programme(body.programme, _Any(), _Any())
@@ -118,11 +122,14 @@ class _Trial:
         broker_folder.mkdir()
         with IotCore(broker_folder) as broker, Store(folder / "cloud.db") as store:
             url = f"mqtt://{HOST}:{broker.port}"
+            devicekeys.enrol(store, TENANT, DEVICE, DEVICE_KEY)
             async with Cloud(store, url) as cloud, self._device(runtime, broker.port, folder) as device:
                 await cloud.connected()
                 await device.wait_for("connected", _PATIENCE_S)
                 try:
                     await self._install(store, result)
+                    if self._sold:
+                        await self._entitle(store)
                     await self._use(store, device, result)
                     self._look(store, result)
                 except _Wrong as wrong:
@@ -143,6 +150,7 @@ class _Trial:
             "speed": SPEED,
             "seed": 1,
             "remote_enable": True,
+            "device_key": DEVICE_KEY.hex(),
             "trust": [[public.kid.hex(), public.alg, public.public.hex(), public.publisher, public.prefix]],
             "vendor_id": suit_build.vendor_id(self._vendor).hex(),
             "class_id": suit_build.class_id(self._vendor, self._klass).hex(),
@@ -167,6 +175,11 @@ class _Trial:
         if found.state != offers.CONFIRMED:
             text = report.text if report else ""
             raise _Wrong(f"{result.state}, code {found.code} ({view.code_name(found.code or 0)}): {text}")
+
+    async def _entitle(self, store: Store) -> None:
+        entitlements.issue(store, TENANT, DEVICE, Terms(PUBLISHER, self._feature, trial=True))
+        device_id = devices.find(store, DEVICE).id
+        await _until(lambda: any(one.code == 0 for one in entitlements.of_device(store, device_id)), "the entitlement")
 
     async def _use(self, store: Store, device: DeviceProcess | DeviceTask, result: Result) -> None:
         since = len(device.events)

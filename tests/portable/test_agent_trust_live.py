@@ -6,10 +6,12 @@ from agentworld import Cloud, Device
 from evergrow_agent import devicekey
 from evergrow_agent.features import Features, Record
 from evergrow_agent.grants import Grants
+from evergrow_protocol.cbor import dumps
 from evergrow_protocol.grant import GRANT, REVOCATIONS
 from faultyflash import FaultyFlash
 from rightskit import wash
 from test_agent_coderights import METER, RIGHTS, sense
+from tinyappliance import TinyAppliance
 from trustkit import KEY, PUBLISHER, claims_of, grant_of, list_of, provisioned, root, token_of
 
 HEAP = "2M"
@@ -140,3 +142,26 @@ async def test_a_programme_that_runs_without_end_gives_way_when_it_is_revoked():
 
     await Device(cloud, sold(endless)).live(story)
     assert [body[1] for body in cloud.usage.values()] == [1]
+
+
+async def test_an_appliance_that_is_never_off_goes_on_with_its_base_programme():
+    """EG-TRUST-012, EG-USE-020"""
+    cloud = TrustCloud()
+    endless = wash(needs=0, more={5: [1001, [{0: 4, 1: {4: 45}, 4: 30, 5: 60}], {0: 60, 1: 3600}]})
+    appliance = TinyAppliance()
+    appliance.programmes[2] = dumps([2, [{0: 4, 1: {4: 30}, 4: 30, 5: 60}], {0: 60, 1: 3600}])
+    appliance.base_programme = 2
+
+    async def story(device):
+        await device.until(lambda: cloud.of("birth") and device.agent.runner.programme_id == 2)
+        device.agent.start_programme(1001)
+        await device.until(lambda: appliance.actuators[4] == 45)
+        cloud.offer(5, REVOCATIONS, root().message(list_of(3, features=[[PUBLISHER, 1001, 0, 1]])))
+        await device.until(lambda: device.agent.runner.programme_id == 2, 60)
+        await device.until(lambda: appliance.actuators[4] == 30, 60)
+        await device.until(lambda: cloud.of("birth")[-1][3][6] == [])
+        await device.until(lambda: len(cloud.usage) == 2)
+
+    await Device(cloud, sold(endless), appliance).live(story)
+    base, revoked = [cloud.usage[key] for key in sorted(cloud.usage)]
+    assert base[0] == 2 and revoked[3] == [PUBLISHER, 1001] and revoked[1] == 1
