@@ -96,6 +96,7 @@ class Agent:
         self.telemetry = Telemetry(self._read, self.timebase)
         self._trust_told = False
         self._review_ms = 0  # when to look again whether what runs still may
+        self._damage = (0, 0, 0)  # as it was told
         self._served = False  # features, installer and link are there
         self._apply(None)
         self._flags = 0
@@ -239,6 +240,9 @@ class Agent:
                 self._review(now_ms)
             if changed:
                 self.link.publish_state()
+            if self.link.online and self.ledger.damage != self._damage:
+                self._damage = self.ledger.damage
+                self.link.publish_birth()
             if complete or self.events.pending:
                 self.link.wake()
 
@@ -451,6 +455,7 @@ class Agent:
         flags = self._flags if self.ledger.healthy else self._flags | messages.FLAG_STORAGE
         if self.ledger.fresh:
             flags |= messages.FLAG_FRESH
+        self._damage = self.ledger.damage
         heap_free = 0
         if hasattr(gc, "mem_free"):
             gc.collect()
@@ -468,6 +473,7 @@ class Agent:
             heap_free,
             self.grants.sequences(),
             self.grants.revocations.sequence,
+            self._damage,
         )
 
 

@@ -102,6 +102,7 @@ class Cycle:
                     return
             else:
                 self.failures += 1
+                self._ledger.lost += 1
             self._flash.remove(_FILE)
         except (OSError, ProtocolError):
             self.failures += 1

@@ -54,7 +54,8 @@ class Ledger:
     """Usage records on `flash`. Call `load` once before anything else; no method raises for what the flash does.
 
     `meters`: the usage fields that add up. `last`: (boot, seq) of the newest record, (0, 0) if there never was one. `lost`:
-    records that decayed after `load`. `fresh`: the flash is new or erased, and nothing is announced before `adopt`.
+    records that decayed after `load`, and whatever else was there and is no record any more. `fresh`: the flash is new or
+    erased, and nothing is announced before `adopt`.
     """
 
     def __init__(self, flash: "Any", journal: "Journal | None" = None, meters: "tuple[int, ...]" = _METERS) -> None:
@@ -116,6 +117,11 @@ class Ledger:
     def healthy(self) -> bool:
         """False: the flash fails, and what happens now may not survive a power cut."""
         return self._merged_saved and not self.journal.broken
+
+    @property
+    def damage(self) -> "tuple[int, int, int]":
+        """(bad places in the journal, segments that could not be read, records lost) of this boot (EG-USE-011)."""
+        return self.journal.damaged, self.journal.unread, self.lost
 
     def load(self) -> None:
         """Find out what is on the flash; segments in which all is acked are removed.
@@ -427,6 +433,7 @@ class Ledger:
     def _load_merged(self) -> None:
         content = checked.load(self._flash, _MERGED)
         if not content:
+            self.lost += content is not None
             return
         try:
             boot, seq, t, body = messages.decode_envelope(memoryview(content)[12:])

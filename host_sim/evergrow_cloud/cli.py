@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from evergrow_cloud import commands, devices, failures, link, naming, offers, usage, view
+from evergrow_cloud import commands, devices, failures, link, naming, offers, soundness, usage, view
 from evergrow_cloud.cli_common import (
     DEFAULT_DATABASE,
     Database,
@@ -102,7 +102,7 @@ def status(
         found = [
             view.device(row, names)
             | {
-                "unchained": usage.unchained(store, row.id),
+                "ledger": view.soundness(soundness.of_device(store, row.id)),
                 "out_of_use": [view.failure(failure) for failure in failures.of_device(store, row.id)],
                 "transfers": _transfers(store, row.id),
             }
@@ -257,16 +257,17 @@ def _print_devices(found: list[dict[str, Any]]) -> None:
                 "operation": state.get("operation"),
                 "features": feature_names(birth.get("features", [])),
                 "pending": sum(transfer["open"] for transfer in item["transfers"]),
+                "ledger": "sound" if item["ledger"]["sound"] else "look",
                 "last_seen": item["last_seen"],
             }
         )
-    columns = ("device", "link", "class", "firmware", "interpreter", "operation", "features", "pending", "last_seen")
+    columns = ("device", "link", "class", "firmware", "interpreter", "operation", "features", "pending", "ledger", "last_seen")
     print_table(columns, rows)
 
 
 def _print_device(item: dict[str, Any]) -> None:
     lines = {key: value for key, value in item.items() if not isinstance(value, dict | list)}
-    for part in ("birth", "state"):
+    for part in ("birth", "state", "ledger"):
         lines |= {f"{part}.{key}": value for key, value in (item[part] or {}).items()}
     lines["birth.features"] = feature_names((item["birth"] or {}).get("features", []))
     for key, value in lines.items():

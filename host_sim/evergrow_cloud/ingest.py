@@ -19,6 +19,7 @@ from evergrow_cloud import (
     events,
     failures,
     offers,
+    soundness,
     telemetry,
     trust,
     usage,
@@ -197,6 +198,7 @@ class Ingest:
             case Birth(header=header):
                 least = devices.least_boot(store, device_id) if message.is_fresh else 0
                 devices.record_birth(store, device_id, message, item.raw, retained=item.retained, now_ms=int(now_s * 1000))
+                soundness.note(store, device_id, message)
                 if not item.retained:  # EG-BIRTH-002
                     credits = (self._limits.telemetry_burst, self._limits.telemetry_per_hour)
                     welcome = wire.welcome(header.boot, header.seq, int(now_s), credits, least)

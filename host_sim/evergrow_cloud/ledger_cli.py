@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from evergrow_cloud import audit as audits
-from evergrow_cloud import chain, devices, shares, usage, view
+from evergrow_cloud import chain, devices, shares, soundness, usage, view
 from evergrow_cloud.cli_common import (
     DEFAULT_DATABASE,
     Database,
@@ -49,6 +49,7 @@ def audit(
     with sentences(), existing(db) as store:
         row = devices.find(store, device, tenant)
         found = audits.Summary(enrolled=bool(chain.keys_of(store, row.id)))
+        told = soundness.of_device(store, row.id)
         entries = audits.entries(store, row)
         if export is not None:
             _export(export, entries, found)
@@ -56,9 +57,12 @@ def audit(
             for entry in entries:
                 audits.add(found, entry)
     if as_json:
-        print_json({"device": row.name, **_summary(found)})
+        damage = {"damaged": told.damaged, "unread": told.unread, "lost": told.lost}
+        print_json({"device": row.name, **_summary(found), "device_tells": damage})
     else:
         _print(row.name, found)
+        if told.lost or told.unread:
+            print(f"  the device tells: {told.lost} records lost, {told.unread} parts of its storage cannot be read")
     if not found.clean:
         raise typer.Exit(1)
 

@@ -61,6 +61,7 @@ class Birth:
     heap_free_bytes: int | None
     grants: tuple[tuple[int, int], ...] | None = None  # (publisher, sequence), of a device with a root key
     revocations: int | None = None
+    damage: tuple[int, int, int] = (0, 0, 0)  # to its usage records in this boot: bad places, parts not read, records lost
 
     @property
     def boot_is_random(self) -> bool:

@@ -260,6 +260,14 @@ MIGRATIONS = (
         PRIMARY KEY (device_id, publisher, feature)
     ) WITHOUT ROWID;
     """,
+    """
+    -- Since when a number is missing before a usage record of this boot; NULL: none is.
+    ALTER TABLE boots ADD COLUMN gap_since_s INTEGER;
+    -- What the device told in this boot of damage to its usage records.
+    ALTER TABLE boots ADD COLUMN damaged INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE boots ADD COLUMN unread INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE boots ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 
 

@@ -101,9 +101,10 @@ def unchained(store: Store, device_id: int) -> int:
 def acknowledge(store: Store, device_id: int, boot: int) -> tuple[int, bytes]:
     """(seq, bitmap) of dn/ack: what of this boot is stored (EG-ACK-001). To be sent after the commit and not before."""
     store.execute("INSERT INTO boots (device_id, boot) VALUES (?, ?) ON CONFLICT DO NOTHING", device_id, boot)
-    row = store.row("SELECT watermark FROM boots WHERE device_id = ? AND boot = ?", device_id, boot)
+    row = store.row("SELECT watermark, gap_since_s FROM boots WHERE device_id = ? AND boot = ?", device_id, boot)
     assert row is not None
     known = watermark = int(row[0])
+    since_s = row[1]
     while True:
         later = store.rows(
             "SELECT seq FROM usage WHERE device_id = ? AND boot = ? AND seq > ? AND seq <= ? ORDER BY seq",
@@ -121,6 +122,9 @@ def acknowledge(store: Store, device_id: int, boot: int) -> tuple[int, bytes]:
             break
     if watermark > known:
         store.execute("UPDATE boots SET watermark = ? WHERE device_id = ? AND boot = ?", watermark, device_id, boot)
+    if bool(later) == (since_s is None):
+        gap = "UPDATE boots SET gap_since_s = ? WHERE device_id = ? AND boot = ?"
+        store.execute(gap, store.utc_s() if later else None, device_id, boot)
     return watermark, wire.to_bitmap(seq - watermark - 1 for (seq,) in later)
 
 

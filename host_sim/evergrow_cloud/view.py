@@ -11,6 +11,7 @@ from evergrow_cloud.failures import Failure
 from evergrow_cloud.messages import FeatureVersion, State
 from evergrow_cloud.naming import Names
 from evergrow_cloud.offers import Transfer
+from evergrow_cloud.soundness import Soundness
 from evergrow_cloud.usage import Record, Share
 from evergrow_protocol import errors as codes
 from evergrow_protocol.registry import FEATURE_IDS, Registry
@@ -33,6 +34,20 @@ def device(row: Device, registry: Registry) -> dict[str, Any]:
         "rejected": row.rejected,
         "last_rejection": row.last_rejection,
         "conflicts": row.conflicts,
+    }
+
+
+def soundness(found: Soundness) -> dict[str, Any]:
+    """`sound`: nothing is missing, broken or lost."""
+    return {
+        "sound": found.sound,
+        "missing": found.missing,
+        "gaps": found.gaps,
+        "missing_since": iso(found.since_s),
+        "unchained": found.unchained,
+        "device_damaged": found.damaged,
+        "device_unread": found.unread,
+        "device_lost": found.lost,
     }
 
 

@@ -180,7 +180,7 @@ def _counted(header: Header) -> Header:
 
 
 def _birth(header: Header, body: Any) -> Birth:
-    fields = mapping(body, "birth", range(13))
+    fields = mapping(body, "birth", range(14))
     return Birth(
         header,
         minor=uint(need(fields, 0, "minor"), "minor", MAX_UINT32),
@@ -198,7 +198,13 @@ def _birth(header: Header, body: Any) -> Birth:
         heap_free_bytes=maybe(fields, 10, "heap free", MAX_UINT32),
         grants=None if 11 not in fields else tuple(_grant(item) for item in array(fields[11], 0, "grants", MAX_GRANTS)),
         revocations=maybe(fields, 12, "revocations", MAX_UINT32),
+        damage=_damage(fields[13]) if 13 in fields else (0, 0, 0),
     )
+
+
+def _damage(item: Any) -> tuple[int, int, int]:
+    places, unread, lost = array(item, 3, "damage")[:3]
+    return uint(places, "places", MAX_UINT32), uint(unread, "unread", MAX_UINT32), uint(lost, "lost", MAX_UINT32)
 
 
 def _state(header: Header, body: Any) -> State:

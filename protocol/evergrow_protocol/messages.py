@@ -95,9 +95,11 @@ def birth(
     heap_free: int,
     grants: "list[tuple[int, int]] | None" = None,
     revocations: int = 0,
+    damage: "tuple[int, int, int]" = (0, 0, 0),
 ) -> "dict[int, Any]":
     """Body of `up/birth`. `machine`: [interpreter, version, machine]; `features`: [(publisher, feature, sequence), ...]. Of a
-    device with a root key: `grants` [(publisher, sequence), ...], and the sequence of its revocation list.
+    device with a root key: `grants` [(publisher, sequence), ...], and the sequence of its revocation list. `damage` to usage
+    records, as EG-USE-011: (bad places, parts that cannot be read, records lost).
     """
     body: "dict[int, Any]" = {
         0: MINOR,
@@ -115,6 +117,8 @@ def birth(
     if grants is not None:
         body[11] = grants
         body[12] = revocations
+    if any(damage):
+        body[13] = damage
     return body
 
 

@@ -58,6 +58,7 @@ def test_status_of_one_device_shows_its_transfers(db: Path) -> None:
     result = evergrow("status", "washer-1", "--db", db)
     assert result.exit_code == 0
     assert "refused" in result.stdout and "unknown key" in result.stdout
+    assert " ".join(result.stdout.split()).count("ledger.sound: True") == 1 and "ledger.missing_since:" in result.stdout
 
 
 def test_what_a_device_says_cannot_move_the_cursor(db: Path) -> None:
