@@ -138,6 +138,7 @@ class Mosquitto:
             f"user {getpass.getuser()}",  # started by root it would otherwise drop to a user who cannot read this folder
             "allow_anonymous true",
             "set_tcp_nodelay true",
+            "allow_duplicate_messages false",  # of subscriptions that overlap; mosquitto 2.1 has it the other way by default
             "persistence true",
             f"persistence_location {self.folder}{os.sep}",
             "autosave_on_changes true",

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from certificates import Authority
 
 from evergrow_tools.brokers import BrokerTls, Mosquitto
@@ -13,6 +14,7 @@ RULES = ("topic readwrite eg1/acme/#",)
 
 
 def test_the_demo_runs_over_tls_against_a_broker_of_ones_own(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("micropython_unix", reason="there is no MicroPython wheel for this machine")
     authority = Authority(tmp_path)
     certificate, key = authority.issue("localhost")
     with Mosquitto(folder, tls=BrokerTls(authority.path, certificate, key), acl=RULES) as broker:

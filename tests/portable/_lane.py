@@ -1,5 +1,6 @@
 """Runs the tests of one portable file in one MicroPython process and says how each of them ended."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -63,13 +64,16 @@ def run_on_micropython(
 
 
 def micropython_launcher() -> str:
-    """The path of MicroPython's unix port; skips the test where it cannot be had, fails it where it should be there."""
+    """The path of MicroPython's unix port; skips the test where it is not installed. In CI it must be, where there is a wheel."""
     launcher = Path(sysconfig.get_path("scripts")) / "micropython"
     if launcher.exists():
         return str(launcher)
-    if (sys.platform, platform.machine()) in (("linux", "x86_64"), ("darwin", "arm64")):
-        raise MicroPythonFailure(f"{launcher} is missing: run `make test`, or pip install 'evergrow[sim]' into this environment")
-    pytest.skip(f"no MicroPython wheel for {sys.platform} {platform.machine()}")
+    if (sys.platform, platform.machine()) not in (("linux", "x86_64"), ("darwin", "arm64")):
+        pytest.skip(f"no MicroPython wheel for {sys.platform} {platform.machine()}")
+    missing = f"{launcher} is missing: run `make test`, or pip install 'evergrow[sim]' into this environment"
+    if os.environ.get("CI"):
+        raise MicroPythonFailure(missing)
+    pytest.skip(missing)
 
 
 def _run(command: list[str], deadline: float) -> tuple[str, str]:
