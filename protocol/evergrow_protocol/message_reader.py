@@ -147,7 +147,7 @@ class _Reader:
     def _one_of(self, type: Type, item: Item, children: tuple[Node, ...], rule: str) -> None:
         """Of some fields there is one, or the one that stands in for them, and that is not empty."""
         count = len([child for child in children if child.name in type.one_of])
-        instead = any(child.name == type.or_else and child.children for child in children)
+        instead = any(type.or_else and child.name == type.or_else and child.children for child in children)
         if count > 1 or not (count or instead):
             said = next((one.rule for one in type.fields if one.name in type.one_of and one.rule), rule)
             rest = f", or at least {type.or_else}" if type.or_else else ""
