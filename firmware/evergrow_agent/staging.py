@@ -277,10 +277,7 @@ class Stager:
         payload, patch = suit.locate(action.uri)
         size = self._checked_size(action, new, patch, self._stored(new.component, payload))
         if not payload:
-            data = envelope.payloads.get(action.uri)
-            if data is None or len(data) != size:
-                raise ProtocolError(BAD_DIGEST, f"the envelope holds no {action.uri!r} of {size} bytes")
-            self._keep(action, data, new)
+            self._keep(action, envelope.payloads.get(action.uri), new)
             return None
         if patch:
             return await self._patch(action, new, installed, payload, patch)
@@ -316,7 +313,7 @@ class Stager:
             if end:
                 self._flash.append(file, memoryview(page)[:end])
             self._take(action, new, file, size)
-        except ProtocolError:
+        except (ProtocolError, MemoryError):  # the latter for its window
             return False
         return None
 
@@ -345,9 +342,11 @@ class Stager:
         file = self._progress.file(self._fetcher.transfer, component, payload)
         return max(self._flash.size(file), 0) if file else 0
 
-    def _keep(self, action: suit.Action, data: "Buffer", new: Record) -> None:
+    def _keep(self, action: suit.Action, data: "Buffer | None", new: Record) -> None:
         """Content that is at hand."""
         size = self._checked_size(action, new)
+        if data is None or len(data) != size:
+            raise ProtocolError(BAD_DIGEST, f"the envelope holds no {action.uri!r} of {size} bytes")
         file = self._features.staging_file(self._files + self._progress.files)
         self._files.append(file)
         self._flash.append(file, data)

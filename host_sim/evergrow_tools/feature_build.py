@@ -15,6 +15,9 @@ feature.toml, in names of the registry:
     prefix = "evergrow"                                                 [[programme.step]]
     sequence = 1                                                        ...
 
+    [requires]                            # other publishers' features, and in which version at least
+    "evergrow/spin-1400" = "1.2"
+
 `sequence` rises with every release; a device refuses a lower one. `prefix` is the publisher's, as in its key. With
 `entitlement = "required"` in [feature] a device uses it only as long as it is entitled to (`evergrow entitle`). How it is tried,
 and what it waits for (EG-FEAT-019 to 021), all as one likes:
@@ -51,10 +54,12 @@ _BODY, _PATCH = 1, 2  # payload numbers
 _SOURCE_BODY, _SOURCE_PATCH = 3, 4
 _BYTE_CODE, _SOURCE_SLOT = 6, 0  # EG-SUIT-006
 
+_MAX_REQUIRED = 3  # a manifest has four components (EG-SUIT-002)
+
 _KINDS = {"unlock": body_format.UNLOCK, "programme": body_format.PROGRAMME, "code": body_format.CODE}
 _REQUIRED, _FREE = "required", "none"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
-_TABLES = {"feature", "target", "trial", "unlock", "programme", "code"}
+_TABLES = {"feature", "target", "trial", "requires", "unlock", "programme", "code"}
 _TRIAL = {"seconds": int, "cycles": int, "consent": bool, "quiet_hours": bool}
 _KEYS = {
     "feature": {"id": int, "name": str, "version": str, "kind": str, "prefix": str, "sequence": int},
@@ -70,16 +75,35 @@ def build(directory: Path, registry: Registry | None = None, older: Built | None
     `older`: a released version; devices that have it may fetch a patch instead of the body, if that is smaller.
     """
     path = directory / SOURCE
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FeatureError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FeatureError(f"{path} is not TOML: {error}") from None
+    table = _load(path)
     try:
         return _compile(table, directory, registry or load(), older)
     except (FeatureError, ProgrammeSourceError, ProtocolError, RegistryError) as error:
         raise FeatureError(f"{path}: {error}") from None
+
+
+def removal(directory: Path) -> Built:
+    """A manifest that takes the feature of DIR/feature.toml out (EG-SUIT-005); not signed yet. Raises FeatureError."""
+    path = directory / SOURCE
+    table = _load(path)
+    try:
+        head, target = _checked(table, "feature"), _checked(table, "target")
+    except FeatureError as error:
+        raise FeatureError(f"{path}: {error}") from None
+    component = (head["prefix"].encode(), head["name"].encode())
+    vendor, klass = target["vendor"], target["class"]
+    ids = (suit_build.vendor_id(vendor), suit_build.class_id(vendor, klass))
+    manifest = suit_build.build_removal(component, head["sequence"], *ids)
+    return Built(head["name"] + "-removal", suit_build.build_envelope(manifest, {}), {})
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FeatureError(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FeatureError(f"{path} is not TOML: {error}") from None
 
 
 def _compile(table: Mapping[str, Any], directory: Path, registry: Registry, older: Built | None) -> Built:
@@ -121,7 +145,8 @@ def _compile(table: Mapping[str, Any], directory: Path, registry: Registry, olde
             _Form(_encode(body | {11: code.byte_code}), _BYTE_CODE, _BODY, _PATCH),
             _Form(_encode(body | {11: code.source}), _SOURCE_SLOT, _SOURCE_BODY, _SOURCE_PATCH),
         ]
-    return _package(head, target, forms, older, integrated=kind == "unlock")
+    requires = _required(table.get("requires", {}), head["prefix"])
+    return _package(head, target, forms, older, requires, integrated=kind == "unlock")
 
 
 def _trial(table: Any) -> dict[int, Any]:
@@ -153,7 +178,13 @@ def _encode(body: Mapping[int, Any]) -> bytes:
 
 
 def _package(
-    head: Mapping[str, Any], target: Mapping[str, Any], forms: Sequence[_Form], older: Built | None, *, integrated: bool
+    head: Mapping[str, Any],
+    target: Mapping[str, Any],
+    forms: Sequence[_Form],
+    older: Built | None,
+    requires: Mapping[tuple[bytes, ...], Sequence[int]],
+    *,
+    integrated: bool,
 ) -> Built:
     component = (head["prefix"].encode(), head["name"].encode())
     images = []
@@ -167,7 +198,7 @@ def _package(
         images.append(suit_build.Image(form.body, INTEGRATED if integrated else f"evergrow:{form.number}", form.slot, patches))
     vendor = suit_build.vendor_id(target["vendor"])
     klass = suit_build.class_id(target["vendor"], target["class"])
-    manifest = suit_build.build_manifest(component, images, head["sequence"], vendor, klass)
+    manifest = suit_build.build_manifest(component, images, head["sequence"], vendor, klass, requires)
     envelope = suit_build.build_envelope(manifest, {INTEGRATED: forms[0].body} if integrated else {})
     payloads = {} if integrated else {form.number: form.body for form in forms}
     return Built(head["name"], envelope, payloads | {one.number: one.data for image in images for one in image.patches})
@@ -181,6 +212,21 @@ def _older_body(older: Built, component: tuple[bytes, ...], sequence: int, numbe
     if not body:
         raise FeatureError(f"{older.name} has lost its payload {number}: a patch is made from it")
     return body
+
+
+def _required(table: Mapping[str, Any], prefix: str) -> dict[tuple[bytes, ...], list[int]]:
+    """{component id of another publisher: least version}"""
+    found = {}
+    for name, version in table.items():
+        parts = name.split("/")
+        if len(parts) != 2 or not all(_NAME.fullmatch(part) for part in parts) or parts[0] == prefix:
+            raise FeatureError(f"[requires] {name!r} is not PREFIX/NAME of another publisher's feature")
+        if not isinstance(version, str) or not re.fullmatch(r"\d{1,9}(\.\d{1,9}){0,2}", version):
+            raise FeatureError(f"[requires] {name} = {version!r} is not a version such as '1.2'")
+        found[tuple(part.encode() for part in parts)] = [int(number) for number in version.split(".")]
+    if len(found) > _MAX_REQUIRED:
+        raise FeatureError(f"[requires] names {len(found)} features, at most {_MAX_REQUIRED}")
+    return found
 
 
 def _unlocks(table: Any, klass: str, registry: Registry) -> dict[int, int]:

@@ -64,11 +64,14 @@ def build(
         Path | None,
         typer.Option("--delta-from", metavar="OLD.suit", help="A released version: devices that have it fetch a patch."),
     ] = None,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="A manifest that takes the feature out instead; `sequence` must be above the last.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Compile a feature's source into an envelope that is not signed yet."""
     older = feature_files.read(delta_from) if delta_from else None
-    built = feature_build.build(directory, older=older)
+    built = feature_build.removal(directory) if remove else feature_build.build(directory, older=older)
     files = feature_files.write(built, output or Path(built.name + feature_files.SUFFIX))
     described = suit_inspect.describe(built, load())
     if as_json:

@@ -8,7 +8,7 @@ from evergrow_protocol import cose, feature, suit
 from evergrow_protocol.cbor import Tag, dumps
 from evergrow_protocol.errors import BAD_DIGEST, MALFORMED, NOT_AUTHORISED, ProtocolError
 from evergrow_protocol.suit_envelope import Envelope, check_digest
-from evergrow_protocol.suit_manifest import Manifest
+from evergrow_protocol.suit_manifest import Manifest, removes
 from evergrow_tools import ed25519_keys, patch, suit_build, suit_ways
 from evergrow_tools.ed25519_keys import Ed25519Key
 from evergrow_tools.feature_files import Built
@@ -69,6 +69,8 @@ def check_content(built: Built, verified: Verified, older: Built | None = None) 
     What a patch makes is only known with the `older` version that it is for. Raises ProtocolError with a device's code.
     """
     found = suit_ways.ways(verified.manifest)
+    if removes(verified.manifest):
+        return
     if not found:
         raise ProtocolError(MALFORMED, "the manifest installs nothing")
     for way in found:

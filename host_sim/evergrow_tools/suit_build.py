@@ -15,9 +15,10 @@ from evergrow_protocol.suit_envelope import ALG_SHA256, AUTHENTICATION, MANIFEST
 from evergrow_protocol.suit_manifest import INSTALL, UNINSTALL
 
 # Commands and parameters, by their numbers in the draft.
-CONDITION_VENDOR, CONDITION_CLASS, CONDITION_IMAGE_MATCH, CONDITION_SLOT = 1, 2, 3, 5
-TRY_EACH, OVERRIDE_PARAMETERS, FETCH, UNLINK = 15, 20, 21, 33
-VENDOR, CLASS, DIGEST, SLOT, SIZE, URI = 1, 2, 3, 5, 14, 21
+CONDITION_VENDOR, CONDITION_CLASS, CONDITION_IMAGE_MATCH, CONDITION_SLOT, CONDITION_VERSION = 1, 2, 3, 5, 28
+SET_INDEX, TRY_EACH, OVERRIDE_PARAMETERS, FETCH, UNLINK = 12, 15, 20, 21, 33
+VENDOR, CLASS, DIGEST, SLOT, SIZE, URI, VERSION = 1, 2, 3, 5, 14, 21, 28
+_AT_LEAST = 2  # suit-condition-version-comparison-greater-equal
 REPORT_ALL = 15  # reporting policy: record success and failure, with system information
 REPORT_FAILURE = 2
 REPORT_NOTHING = 0
@@ -57,19 +58,50 @@ def class_id(domain: str, name: str) -> bytes:
     return uuid.uuid5(uuid.UUID(bytes=vendor_id(domain)), name).bytes
 
 
-def build_manifest(component: Sequence[bytes], images: Sequence[Image], sequence: int, vendor: bytes, klass: bytes) -> bytes:
-    """An encoded manifest that gives the component the first of `images` that fits, on devices of this vendor and class alone."""
+def build_manifest(
+    component: Sequence[bytes],
+    images: Sequence[Image],
+    sequence: int,
+    vendor: bytes,
+    klass: bytes,
+    requires: Mapping[tuple[bytes, ...], Sequence[int]] | None = None,
+) -> bytes:
+    """An encoded manifest that gives the component the first of `images` that fits, on devices of this vendor and class alone.
+
+    `requires`: components of others, each of which must be installed in at least this version (EG-SUIT-009).
+    """
     identity: dict[int, Any] = {VENDOR: vendor, CLASS: klass}
-    shared = [OVERRIDE_PARAMETERS, identity, CONDITION_VENDOR, REPORT_ALL, CONDITION_CLASS, REPORT_ALL]
+    shared = _identified(identity)
+    for index, version in enumerate((requires or {}).values(), 1):
+        shared += [
+            SET_INDEX,
+            index,
+            OVERRIDE_PARAMETERS,
+            {VERSION: dumps([_AT_LEAST, list(version)])},
+            CONDITION_VERSION,
+            REPORT_ALL,
+        ]
     ways = [way for image in images for way in _ways(image)]
     if len(ways) == 1 and images[0].slot is None:
         identity.update({DIGEST: encode_digest(images[0].content), SIZE: len(images[0].content)})
         install = _fetch({URI: images[0].uri})
     else:
         install = [TRY_EACH, [dumps(way) for way in ways]]
-    common = {2: [list(component)], 4: dumps(shared)}
+    common: dict[int, Any] = {2: [list(component)], 4: dumps(shared)}
+    if requires:
+        common[1] = {index: {1: list(other)} for index, other in enumerate(requires, 1)}
     uninstall = [UNLINK, REPORT_FAILURE]
     return dumps({1: 1, 2: sequence, 3: dumps(common), INSTALL: dumps(install), UNINSTALL: dumps(uninstall)})
+
+
+def build_removal(component: Sequence[bytes], sequence: int, vendor: bytes, klass: bytes) -> bytes:
+    """An encoded manifest that takes the component out (EG-SUIT-005)."""
+    common = {2: [list(component)], 4: dumps(_identified({VENDOR: vendor, CLASS: klass}))}
+    return dumps({1: 1, 2: sequence, 3: dumps(common), UNINSTALL: dumps([UNLINK, REPORT_FAILURE])})
+
+
+def _identified(identity: dict[int, Any]) -> list[Any]:
+    return [OVERRIDE_PARAMETERS, identity, CONDITION_VENDOR, REPORT_ALL, CONDITION_CLASS, REPORT_ALL]
 
 
 def _ways(image: Image) -> Iterator[list[Any]]:

@@ -18,6 +18,7 @@ from evergrow_protocol.suit_manifest import (
     VALIDATE,
     VERIFICATION,
     Manifest,
+    removes,
 )
 from evergrow_tools import suit_ways
 from evergrow_tools.feature_files import Built
@@ -100,6 +101,7 @@ def describe(built: Built, registry: Registry) -> dict[str, Any]:
         "sequence": manifest.sequence,
         "components": ["/".join(_segment(part) for part in component) for component in manifest.components],
         "dependencies": ["/".join(_segment(part) for part in manifest.components[index]) for index in manifest.dependencies],
+        "removes": removes(manifest),
         "ways": [_way(way) for way in ways],
         "commands": {name: _sequence(bytes(data)) for name, data in sections.items() if data is not None},
         "features": [_feature(body, registry) for body in bodies(built)],

@@ -231,3 +231,34 @@ def test_inspect_shows_the_rights_that_code_asks_for(run: Run, tmp_path: Path) -
     for one in shown["features"]:
         assert one["rights"]["reads"] == ["water_ml", "water_in_ml"] and one["rights"]["drives"] == []
         assert one["rights"]["shortens_holds"] is True and one["rights"]["heap_bytes"] == 6144
+
+
+def test_a_removal_is_built_signed_verified_and_shown(run: Run, signed: Path) -> None:
+    """EG-SUIT-005"""
+    described = as_json(run, "feature", "build", FEATURES / "allergen-care", "-o", signed / "gone.suit", "--remove")
+    assert described["removes"] and described["ways"] == [] and "install" not in described["commands"]
+    assert run("feature", "sign", signed / "gone.suit", "--key", signed / "northwash.key")[0] == 0
+    code, out, _ = run("feature", "verify", signed / "gone.suit", "--key", signed / "northwash.pub")
+    assert code == 0 and "good, by publisher 2" in out
+    code, out, _ = run("feature", "inspect", signed / "gone.suit")
+    assert code == 0 and "removes: True" in out
+
+
+def test_a_feature_that_requires_another_says_so(run: Run, tmp_path: Path) -> None:
+    """EG-SUIT-009"""
+    folder = tmp_path / "f"
+    folder.mkdir()
+    source = (FEATURES / "allergen-care" / "feature.toml").read_text()
+    for line, wrong in (
+        ('"northwash/other" = "1"', "another publisher"),
+        ('"evergrow" = "1"', "another publisher"),
+        ('"evergrow/spin-1400" = 1', "not a version"),
+        ('"evergrow/spin-1400" = "1.x"', "not a version"),
+    ):
+        (folder / "feature.toml").write_text(f"{source}\n[requires]\n{line}\n")
+        code, _, err = run("feature", "build", folder, "-o", tmp_path / "f.suit")
+        assert code == 1 and wrong in err, line
+    (folder / "feature.toml").write_text(f'{source}\n[requires]\n"evergrow/spin-1400" = "1.2"\n')
+    described = as_json(run, "feature", "build", folder, "-o", tmp_path / "f.suit")
+    assert described["dependencies"] == ["evergrow/spin-1400"] and not described["removes"]
+    assert len(described["ways"]) == 1

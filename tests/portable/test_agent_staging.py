@@ -1,9 +1,9 @@
 """What the installer makes of conditions, of patches, and of a transfer whose broker changes: evergrow_agent.staging."""
 
-from evergrow_agent import forms, lifecycle
+from evergrow_agent import delta, forms, lifecycle
 from evergrow_agent.lifecycle import MIN_HEAP_BYTES
 from evergrow_protocol.cbor import dumps
-from evergrow_protocol.errors import EXPIRED, INVALID_STATE, OK, REVERT, STALE
+from evergrow_protocol.errors import BAD_DIGEST, EXPIRED, INVALID_STATE, OK, REVERT, STALE
 from evergrow_sim.publisher import manifest
 from faultyflash import FaultyFlash
 from installkit import CLASS, PUBLISHER, VENDOR, Appliance, World, digest_of, programme, signed, signer, unlock
@@ -115,6 +115,36 @@ async def test_a_patch_on_what_decayed_is_not_used():
     await world.run(9)
     assert (world.reports[-1][1], world.reports[-1][2]) == (OK, CONFIRMED)
     assert {request[1] for request in world.requests} == {0, 1}, "the whole"
+
+
+async def test_a_patch_for_whose_window_there_is_no_memory_is_passed_over():
+    """EG-SUIT-007: the whole takes less."""
+    world = World()
+    assert await outcome(world, signed(OLD)) == (OK, CONFIRMED)
+    apply = delta.apply
+
+    def greedy(*arguments):
+        raise MemoryError
+
+    delta.apply = greedy
+    try:
+        assert await outcome(world, upgrade(), 2) == (OK, CONFIRMED)
+    finally:
+        delta.apply = apply
+    assert {request[1] for request in world.requests if request[0] == 2} == {0, 1, 2}
+
+
+async def test_content_in_the_manifest_has_its_signed_size():
+    """EG-FEAT-002: what is longer is not stored."""
+    shared = [20, {1: VENDOR, 2: CLASS, 3: digest_of(BODY), 14: len(BODY)}, 1, 15, 2, 15]
+    for content, expected in ((BODY, (OK, CONFIRMED)), (BODY + bytes(9000), (BAD_DIGEST, REFUSED))):
+        envelope = signer().envelope(manifest(shared, {20: [20, {18: content}, 18, 2, 3, 15]}, ((b"acme", b"spin"),)))
+        world = World()
+        most = []
+        append = world.flash.append
+        world.flash.append = lambda name, data, append=append, most=most: (most.append(len(data)), append(name, data))
+        assert await outcome(world, [envelope]) == expected
+        assert max(most + [0]) <= len(BODY)
 
 
 async def test_several_components_of_which_one_comes_by_a_patch():
