@@ -143,6 +143,8 @@ class Installer:
         if report[reports.CODE] != OK:
             report[reports.STATE] = REFUSED
         self._features.clean()
+        if report[reports.CODE] == EXPIRED and self._is_installed(transfer) and self._repeat(transfer, True):
+            return  # It was pulled again since its outcome was lost, and that failed: it is there all the same.
         self._told.remember_costs(report)
         if report[reports.STATE] != REMOVED or not self._features.outcome(transfer):
             self._told.add(report)
@@ -167,6 +169,10 @@ class Installer:
                 self._told.passing(transfer, record.state, record.named)
                 return True
         return False
+
+    def _is_installed(self, transfer: int) -> bool:
+        records = self._features.of_transfer(transfer)
+        return bool(records) and all([record.active for record in records])
 
     def _on_fetching(self, named: "list[int]") -> None:
         self._told.passing(self._fetcher.transfer, 1, named)

@@ -45,7 +45,13 @@ def test_an_erased_flash_and_a_boot_number_that_was_drawn_are_told_in_a_birth() 
     assert run(2323, "heavy").violations == []
 
 
-@pytest.mark.parametrize("seed", [2040, 2047])
+@pytest.mark.parametrize("seed", [2040, 2047, 2815])
 def test_the_world_accused_an_agent_that_did_nothing_wrong(seed: int) -> None:
-    """Of a watchdog that bit after the last fault; of the order of cycles after a boot whose number was drawn."""
+    """Of a watchdog that bit after the last fault; of the order of cycles after a boot whose number was drawn; and the world's
+    broker, restarted twice at a time, forgot who had subscribed without telling anybody."""
     assert run(seed, "heavy").violations == []
+
+
+def test_a_confirmed_transfer_that_cannot_be_pulled_again_stays_confirmed() -> None:
+    """EG-FEAT-025: its outcome was lost, it was pulled again over a bad line, and the cloud was told that it was refused."""
+    assert run(2717, "heavy").violations == []

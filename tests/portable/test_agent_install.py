@@ -102,6 +102,19 @@ async def test_an_upgrade_replaces_the_old_version():
     assert len(world.flash.files) == 2
 
 
+async def test_a_confirmed_transfer_that_cannot_be_pulled_again_stays_confirmed():
+    """EG-FEAT-023, EG-FEAT-025: its outcome was lost, the cloud offers it again, and then the line is bad, or it is cancelled."""
+    world = World()
+    report = await world.offer(signed(unlock()))
+    assert (report[1], report[2]) == (0, CONFIRMED)
+    world.answer = lambda *request: None
+    report = await world.offer(signed(unlock()))
+    assert (report[1], report[2]) == (0, CONFIRMED) and world.features.active()
+    world.answer = lambda world, transfer, *request: world.installer.on_cancel(transfer)
+    report = await world.offer(signed(unlock()))
+    assert (report[1], report[2]) == (0, CONFIRMED) and world.features.active()
+
+
 async def test_the_same_version_again_changes_nothing_and_is_reported_as_installed():
     """EG-FEAT-005"""
     files = await device_with_version(3)

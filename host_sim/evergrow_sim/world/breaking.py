@@ -169,7 +169,7 @@ class Breaker:
         broker = self._house.broker
         if fault.kind == "broker restart":
             broker.stop()
-            return lambda: broker.start(bool(fault["memory"]))
+            return lambda: None if broker.running else broker.start(bool(fault["memory"]))  # another such fault may have ended
         heal = self._add(fault, self._settle_broker)
         if fault.kind != "broker slow":
             self.refusals += fault.kind == "broker refuses"

@@ -158,6 +158,7 @@ class Lives:
     def explain(self, store: Store, agent: Any, damaged: bool) -> str:
         """"" if all transfers that are over have ended as they must. `damaged`: the flash may have lost versions."""
         active = agent.features.active()
+        broken = {offer.brings[:2] for offer in self._offered.values() if offer.brings and offer.broken}  # may be out of use
         for transfer, offer in self._offered.items():
             found = offers.get(store, transfer)
             if found is None or found.open or offer.brings is None:
@@ -168,7 +169,7 @@ class Lives:
                 if records.TRIAL in states or records.STAGED in states:
                     return f"{offer.name!r} is confirmed for the cloud, and waits on the device"
                 newer = any(one[:2] == version[:2] and one[2] >= version[2] for one in active)
-                if not newer and version[:2] not in self.removed and not damaged and not offer.broken:
+                if not newer and version[:2] not in self.removed | broken and not damaged:
                     return f"{offer.name!r} is confirmed for the cloud, and not in force"
                 if offer.consent and offer.name not in self.agreed:
                     return f"nobody agreed to {offer.name!r}, and it is confirmed"
