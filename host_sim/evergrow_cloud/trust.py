@@ -86,6 +86,8 @@ def put(store: Store, tenant: str, document: Document) -> int:
 
 def born(store: Store, tenant: str, device: str, birth: Birth) -> None:
     """Offer what the device is behind with."""
+    if birth.grants is None:
+        return
     rows = store.rows("SELECT content, publisher, sequence, data FROM trust WHERE tenant = ? ORDER BY content DESC", tenant)
     for row in rows:  # revocations first
         _offer(store, tenant, device, birth, Document(*row))

@@ -5,8 +5,10 @@ from typing import Annotated
 
 import typer
 
-from evergrow_cloud import trust
+from evergrow_cloud import trust, view
 from evergrow_cloud.cli_common import DEFAULT_DATABASE, Database, Json, existing, fail, print_json, print_table, sentences
+from evergrow_protocol import registry
+from evergrow_protocol.errors import ProtocolError
 
 app = typer.Typer(
     help="Deliver grants and revocation lists, made by `evergrow key grant` and `revoke`.",
@@ -38,6 +40,25 @@ def push(
         print_json(_described(document) | {"devices": count})
     else:
         print(f"{KINDS[document.content]}, sequence {document.sequence}: offered to {count} devices of {tenant}")
+
+
+@app.command(epilog="Example: evergrow trust inspect northwash.grant")
+def inspect(path: Annotated[Path, typer.Argument(metavar="FILE", help="A signed grant or list.")], as_json: Json = False) -> None:
+    """Show what a grant allows, or what a list revokes. Who signed it is not looked at: each device does that."""
+    with sentences():
+        try:
+            shown = view.trusted(path.read_bytes(), registry.load())
+        except OSError as error:
+            fail(f"cannot read {path}: {error.strerror}")
+        except ProtocolError as error:
+            fail(f"{path} is neither a grant nor a revocation list: {error.text}")
+    if as_json:
+        print_json(shown)
+        return
+    width = max(len(name) for name in shown)
+    for name, value in shown.items():
+        text = ", ".join(map(str, value)) if isinstance(value, list) else value
+        print(f"{name:<{width}}  {'-' if text in ('', None) else view.clean(text)}")
 
 
 @app.command("list", epilog="Example: evergrow trust list --tenant acme")

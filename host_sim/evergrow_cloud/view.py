@@ -13,6 +13,7 @@ from evergrow_cloud.naming import Names
 from evergrow_cloud.offers import Transfer
 from evergrow_cloud.soundness import Soundness
 from evergrow_cloud.usage import Record, Share
+from evergrow_protocol import cose, grant
 from evergrow_protocol import errors as codes
 from evergrow_protocol.registry import FEATURE_IDS, Registry
 
@@ -158,6 +159,38 @@ def entitlement(row: Issued) -> dict[str, Any]:
         "tier": row.tier,
         "issued": iso(row.issued_s),
         "answer": None if row.code is None else code_name(row.code),
+    }
+
+
+def trusted(data: bytes, registry: Registry) -> dict[str, Any]:
+    """What a signed grant or revocation list says, not verified. Raises ProtocolError for what is neither."""
+    block = cose.Sign1(data, True)
+    payload, signer = block.payload, bytes(block.kid or b"").hex()
+    if grant.what(payload) == grant.REVOCATIONS:
+        found = grant.parse_revocations(payload)
+        return {
+            "kind": "revocation list",
+            "sequence": found.sequence,
+            "signed_by": signer,
+            "keys": [kid.hex() for kid in found.kids],
+            "publishers": list(found.publishers),
+            "features": [f"{row[0]}/{row[1]}:{row[2]}-{row[3]}" for row in found.features],
+        }
+    rights = grant.parse_grant(payload)
+    return {
+        "kind": "grant",
+        "publisher": rights.publisher,
+        "sequence": rights.sequence,
+        "signed_by": signer,
+        "key": rights.key.kid.hex(),
+        "prefix": rights.key.prefix.decode(errors="replace"),
+        "signals": [registry.signals.name(number) for number in rights.signals],
+        "actuators": [registry.actuators.name(number) for number in rights.actuators],
+        "meters": [registry.usage.name(number) for number in rights.meters],
+        "flash_bytes": rights.flash_bytes,
+        "heap_bytes": rights.heap_bytes,
+        "not_before": iso(rights.not_before or None),
+        "not_after": iso(rights.not_after),
     }
 
 

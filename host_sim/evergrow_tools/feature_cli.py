@@ -16,7 +16,17 @@ from evergrow_protocol.errors import ProtocolError
 from evergrow_protocol.registry import RegistryError, load
 from evergrow_protocol.suit_envelope import Envelope
 from evergrow_protocol.suit_manifest import Manifest
-from evergrow_tools import ed25519_keys, feature_build, feature_files, feature_new, keys, signing, suit_inspect
+from evergrow_tools import (
+    ed25519_keys,
+    feature_build,
+    feature_files,
+    feature_new,
+    granted,
+    keys,
+    signing,
+    suit_inspect,
+    trust_build,
+)
 from evergrow_tools.cli import fail
 from evergrow_tools.feature_files import Built, FeatureError
 from evergrow_tools.keys import KeyFileError
@@ -172,7 +182,7 @@ def inspect(path: File, as_json: Json = False) -> None:
         _print_tree(described)
 
 
-@app.command(epilog="Example: evergrow feature verify build/allergen-care.suit --key keys/northwash.pub")
+@app.command(epilog="Example: evergrow feature verify allergen-care.suit --key northwash.pub --grant northwash.grant")
 def verify(
     path: File,
     key: Annotated[
@@ -181,6 +191,9 @@ def verify(
     ],
     delta_from: Annotated[
         Path | None, typer.Option("--delta-from", metavar="OLD.suit", help="The older version: prove the patch on it, too.")
+    ] = None,
+    grant: Annotated[
+        Path | None, typer.Option("--grant", metavar="NAME.grant", help="Hold the feature to what the maker has granted, too.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -191,6 +204,8 @@ def verify(
         verified = signing.verify_envelope(built.envelope, [one for one in trusted if one.alg == keys.ALG_HSS_LMS])
         _check_second(built, trusted)
         signing.check_content(built, verified, feature_files.read(delta_from) if delta_from else None)
+        if grant:
+            granted.check(built, verified.key, _grant(grant))
     except ProtocolError as error:
         if as_json:
             _print_json({"file": str(path), "ok": False, "code": error.code, "text": error.text})
@@ -265,6 +280,15 @@ def _read(path: Path) -> Built:
     except ProtocolError as error:
         raise FeatureError(f"{path} is no built feature, or a damaged one: {error}") from None
     return built
+
+
+def _grant(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+        trust_build.payload_of(data)
+        return data
+    except (OSError, ProtocolError) as error:
+        raise FeatureError(f"{path} is no grant of `evergrow key grant`: {error}") from None
 
 
 def _check_second(built: Built, wanted: list[keys.PublicKey]) -> None:

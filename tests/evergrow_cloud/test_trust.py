@@ -21,7 +21,8 @@ NOW = 1_795_339_200
 
 def signed(payload: dict[int, Any]) -> bytes:
     """As a root makes it, but for the signature, which is the device's business."""
-    return cbor2.dumps(cbor2.CBORTag(18, [b"", {}, cbor2.dumps(payload), b"signature"]))
+    header = cbor2.dumps({1: -46, 4: b"root"})
+    return cbor2.dumps(cbor2.CBORTag(18, [header, {}, cbor2.dumps(payload), b"signature"]))
 
 
 def grant(sequence: int, publisher: int = 2) -> bytes:
@@ -129,3 +130,20 @@ def test_the_command_pushes_and_lists(tmp_path: Path) -> None:
     file.write_bytes(grant(4))
     assert evergrow("push", file, "--tenant", "acme", "--db", db).exit_code == 1
     assert evergrow("push", tmp_path / "none", "--tenant", "acme", "--db", db).exit_code == 1
+
+
+def test_the_command_shows_what_is_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    key = {3: b"key-id-8", 4: -46, 5: bytes(60), 6: b"northwash"}
+    file.write_bytes(signed({0: 1, 1: 2, 2: 5, **key, 7: [2], 8: [1, 999], 9: [1000], 10: 64, 11: 0, 13: NOW}))
+    shown = json.loads(evergrow("inspect", file, "--json").output)
+    assert (shown["kind"], shown["publisher"], shown["prefix"], shown["key"]) == ("grant", 2, "northwash", b"key-id-8".hex())
+    assert (shown["signals"], shown["actuators"], shown["meters"]) == (["temp"], ["inlet", "actuator-999"], ["usage-1000"])
+    assert shown["not_before"] is None and shown["not_after"] == "2026-11-22T09:20:00Z"
+    file.write_bytes(signed({0: 2, 1: 3, 2: [b"key"], 3: [9], 4: [[2, 1001, 0, 6]]}))
+    said = evergrow("inspect", file).output
+    assert "revocation list" in said and "2/1001:0-6" in said
+    for data in NO_DOCUMENTS:
+        file.write_bytes(data)
+        assert evergrow("inspect", file).exit_code == 1
+    assert evergrow("inspect", tmp_path / "none").exit_code == 1

@@ -49,6 +49,38 @@ def test_build_sign_verify(run: Run, signed: Path) -> None:
     assert code == 0 and "good, by publisher 2 (northwash)" in out
 
 
+@pytest.mark.parametrize(
+    ("drives", "flash", "code", "text"),
+    [
+        ("inlet,drain,heater,drum_rpm,door_lock", 4096, 0, ""),
+        ("inlet,drain,drum_rpm,door_lock", 4096, 10, "actuator 3 is not granted"),
+        ("inlet,drain,heater,drum_rpm,door_lock", 100, 8, "beyond the publisher's quota"),
+    ],
+)
+def test_a_feature_is_held_to_a_grant(run: Run, signed: Path, drives: str, flash: int, code: int, text: str) -> None:
+    """EG-TRUST-006: as a device would, before it is pushed."""
+    run("key", "new", "root", "--root", "--out", signed, "--height", 5)
+    rights = ("--signals", "water_ml,temp,door_locked", "--actuators", drives, "--flash", flash)
+    assert run("key", "grant", signed / "northwash.pub", "--root", signed / "root.key", *rights, "-o", signed / "g")[0] == 0
+    verify = ("feature", "verify", signed / "a.suit", "--key", signed / "northwash.pub", "--grant", signed / "g", "--json")
+    status, out, _ = run(*verify)
+    found = json.loads(out)
+    assert (status, found["ok"], found.get("code", 0)) == (int(bool(code)), not code, code)
+    assert text in found.get("text", "")
+
+
+def test_a_grant_of_another_key_or_no_grant_at_all_is_said(run: Run, signed: Path) -> None:
+    for name, option in (("root", ("--root",)), ("other", ("--publisher", 2, "--prefix", "northwash"))):
+        run("key", "new", name, *option, "--out", signed, "--height", 5)
+    assert run("key", "grant", signed / "other.pub", "--root", signed / "root.key", "-o", signed / "g")[0] == 0
+    verify = ("feature", "verify", signed / "a.suit", "--key", signed / "northwash.pub", "--grant")
+    code, _, err = run(*verify, signed / "g")
+    assert code == 1 and "code 10: the grant is for another key" in err
+    for nothing in ("a.suit", "absent"):
+        code, _, err = run(*verify, signed / nothing)
+        assert code == 1 and "is no grant of" in err and "Traceback" not in err
+
+
 def test_a_feature_that_a_device_would_refuse_fails_with_its_code(run: Run, signed: Path) -> None:
     run("key", "new", "other", "--publisher", 3, "--out", signed, "--height", 5)
     code, _, err = run("feature", "verify", signed / "a.suit", "--key", signed / "other.pub")
