@@ -126,14 +126,21 @@ def test_a_patch_makes_exactly_the_new_content(old: bytes, edits: list[tuple[int
     assert len(data) <= len(new) + 16
 
 
-def test_the_specifications_example_is_what_is_built() -> None:
-    """EG-SUIT-001, EG-SUIT-007"""
+def example(text: str) -> bytes:
+    """The bytes of the example in SPEC.md that begins with this."""
     spec = (Path(feature_build.__file__).parents[2] / "protocol" / "SPEC.md").read_text()
-    example = spec[spec.index("Example: a manifest, 255 bytes") :].partition("\n\n")[2].partition("\n\n")[0]
-    encoded = bytes.fromhex("".join(line.partition("#")[0] for line in example.splitlines()))
+    lines = spec[spec.index(text) :].partition("\n\n")[2].partition("\n\n")[0].splitlines()
+    return bytes.fromhex("".join(line.partition("#")[0] for line in lines))
+
+
+def test_the_specifications_example_is_what_is_built() -> None:
+    """EG-SUIT-001, EG-SUIT-005, EG-SUIT-007"""
+    encoded = example("Example: a manifest, 255 bytes")
     vendor, klass = suit_build.vendor_id("evergrow.example"), suit_build.class_id("evergrow.example", "washer")
     image = Image(b"new", "evergrow:1", patches=(Patch(b"old", bytes(9), 2),))
     assert encoded == suit_build.build_manifest((b"acme", b"f"), [image], 2, vendor, klass) and len(encoded) == 255
+    encoded = example("And one, 72 bytes")
+    assert encoded == suit_build.build_removal((b"acme", b"f"), 3, vendor, klass) and len(encoded) == 72
 
 
 # -- the publisher's way to it
