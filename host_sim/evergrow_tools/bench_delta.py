@@ -1,7 +1,8 @@
 """How large patches are: real edits, as they stand in this repository's history, beside bsdiff4 and detools with heatshrink.
 
-Each edit is one commit's change of a portable module, once as source and once as the byte code that ships. Every patch of ours is
-also applied on the real MicroPython, and must give the new content.
+Each edit is one commit's change of a portable module: as source, as the byte code that mpy-cross makes, and as that which
+`feature build --delta-from` makes of it, with names and constants in the order of the older version. Every patch of ours is also
+applied on the real MicroPython, and must give the new content.
 """
 
 import io
@@ -16,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from evergrow_tools import mpy, patch
+from evergrow_tools import mpy, mpy_order, patch
 
 MOST_EDITS = 60
 _LARGEST = 16_000  # bytes: what the window of 2**14 holds
@@ -66,7 +67,7 @@ EXPECTED = (BenchError, mpy.MpyError)
 
 @dataclass(frozen=True)
 class Edit:
-    """One content that became another. `form`: source or byte code."""
+    """One content that became another. `form`: source, byte code, or ordered: byte code in the order of the old."""
 
     form: str
     old: bytes
@@ -110,6 +111,7 @@ def _edits() -> Iterator[Edit]:
         forms = {"source": texts}
         with suppress(mpy.MpyError):  # a version that was not for boards
             forms["byte code"] = [_compile(text) for text in texts]
+            forms["ordered"] = [forms["byte code"][0], mpy_order.like(*forms["byte code"])]
         for form, (before, after) in forms.items():
             if before != after and 0 < len(before) <= _LARGEST and 0 < len(after) <= _LARGEST:
                 found += form == "source"
@@ -177,6 +179,10 @@ def format(result: dict[str, Any]) -> str:
         better = f"{row['no_larger_than_detools']:>6} of {row['edits']}, {row['no_larger_than_bsdiff4']} of {row['edits']}"
         sizes = f"{row['whole']:>10}{row['deflate']:>9}{row['detools']:>9}{row['bsdiff4']:>9}"
         lines.append(f"{form:<12}{row['edits']:>6}{sizes}{better}")
+    if "ordered" in result["forms"]:
+        ordered, plain = (result["forms"][form] for form in ("ordered", "byte code"))
+        ratio = ordered["deflate"] / plain["detools"]
+        lines.append(f"Ordered is what `feature build --delta-from` ships: {ratio:.2f} of what detools makes of the compiler's.")
     device = result["device"]
     kib = device["bytes"] / 1024
     lines.append(

@@ -43,7 +43,7 @@ from evergrow_protocol.errors import ProtocolError
 from evergrow_protocol.registry import Registry, RegistryError, load
 from evergrow_protocol.suit_envelope import Envelope
 from evergrow_protocol.suit_manifest import Manifest
-from evergrow_tools import feature_code, patch, suit_build
+from evergrow_tools import feature_code, mpy_order, patch, suit_build
 from evergrow_tools.feature_files import Built, FeatureError
 from evergrow_tools.programme_toml import ProgrammeSourceError, compile_programme
 
@@ -140,9 +140,10 @@ def _compile(table: Mapping[str, Any], directory: Path, registry: Registry, olde
         forms = [_Form(_encode(body | requirements), None, _BODY, _PATCH)]
     else:
         code = feature_code.compile_code(table["code"], directory, target["class"], registry)
+        byte_code = _in_order(older, _component(head), head["sequence"], code.byte_code)
         body |= requirements | {10: loads(code.needs)}
         forms = [
-            _Form(_encode(body | {11: code.byte_code}), _BYTE_CODE, _BODY, _PATCH),
+            _Form(_encode(body | {11: byte_code}), _BYTE_CODE, _BODY, _PATCH),
             _Form(_encode(body | {11: code.source}), _SOURCE_SLOT, _SOURCE_BODY, _SOURCE_PATCH),
         ]
     requires = _required(table.get("requires", {}), head["prefix"])
@@ -186,7 +187,7 @@ def _package(
     *,
     integrated: bool,
 ) -> Built:
-    component = (head["prefix"].encode(), head["name"].encode())
+    component = _component(head)
     images = []
     for form in forms:
         patches: tuple[suit_build.Patch, ...] = ()
@@ -202,6 +203,18 @@ def _package(
     envelope = suit_build.build_envelope(manifest, {INTEGRATED: forms[0].body} if integrated else {})
     payloads = {} if integrated else {form.number: form.body for form in forms}
     return Built(head["name"], envelope, payloads | {one.number: one.data for image in images for one in image.patches})
+
+
+def _component(head: Mapping[str, Any]) -> tuple[bytes, ...]:
+    return head["prefix"].encode(), head["name"].encode()
+
+
+def _in_order(older: Built | None, component: tuple[bytes, ...], sequence: int, byte_code: bytes) -> bytes:
+    """Names and constants numbered as in the older version: a patch has half the size then."""
+    if older is None:
+        return byte_code
+    old = body_format.parse(_older_body(older, component, sequence, _BODY)).code
+    return byte_code if old is None else mpy_order.like(bytes(old), byte_code)
 
 
 def _older_body(older: Built, component: tuple[bytes, ...], sequence: int, number: int) -> bytes:

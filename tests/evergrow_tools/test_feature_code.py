@@ -1,12 +1,13 @@
 """Code features: what is declared and what is used are the same, and both forms of it may run."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from evergrow_agent import codecheck
 from evergrow_protocol import feature, feature_code
-from evergrow_tools import feature_build, feature_files
+from evergrow_tools import feature_build, feature_files, patch
 from evergrow_tools.feature_files import FeatureError
 
 HEAD = """
@@ -134,3 +135,19 @@ def test_a_newer_version_is_a_patch_in_each_form(tmp_path: Path) -> None:
 def test_the_example_is_built() -> None:
     built = feature_build.build(feature_files.examples() / "load-sense")
     assert len(built.payloads[1]) < 700
+
+
+def test_the_next_release_has_its_names_in_the_order_of_the_one_before(tmp_path: Path) -> None:
+    """EG-SUIT-007: so that a patch is small."""
+    folder = tmp_path / "load-sense"
+    shutil.copytree(Path(feature_files.__file__).parents[2] / "firmware" / "features" / "load-sense", folder)
+    old = feature_build.build(folder)
+    toml = (folder / "feature.toml").read_text()
+    (folder / "feature.toml").write_text(toml.replace("sequence = 1", "sequence = 2"))
+    text = (folder / "load_sense.py").read_text()
+    more = "def least_of(alpha, beta):\n    return min(alpha, beta, key=lambda value: value.numerator)\n\n\n"
+    (folder / "load_sense.py").write_text(text.replace("def start(api)", more + "def start(api)"))
+    plain, new = feature_build.build(folder), feature_build.build(folder, older=old)
+    assert len(new.payloads[2]) < len(patch.make(old.payloads[1], plain.payloads[1])) < len(new.payloads[1])
+    assert patch.fits(old.payloads[1], new.payloads[2], new.payloads[1])
+    assert len(new.payloads[1]) == len(plain.payloads[1]) and new.payloads[3] == plain.payloads[3]
