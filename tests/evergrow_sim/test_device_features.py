@@ -1,6 +1,7 @@
 """A simulated device and the reference cloud: features over the air, with a board's heap, file system and power."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -103,3 +104,44 @@ async def offered(cloud: Cloud, store: Store, built: Built) -> int:
         while not store.rows("SELECT 1 FROM devices WHERE birth IS NOT NULL"):
             await asyncio.sleep(0.05)
     return await cloud.offer("w1", built.envelope, dict(built.payloads))
+
+
+async def test_a_feature_is_upgraded_by_a_patch_and_taken_out_by_its_publisher(
+    make_device: Maker, mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    """EG-SUIT-005, EG-SUIT-007, EG-FEAT-005: with the publisher's tools, a broker and the reference cloud; a power cut changes
+    nothing."""
+    key = keys.new_key(tmp_path / "keys", "northwash", 21, "northwash", height=5)
+    source = tmp_path / "allergen-care"
+    source.mkdir()
+    toml = (FEATURES / "allergen-care" / "feature.toml").read_text()
+
+    def written(sequence: int) -> Path:
+        text = re.sub(r"(?m)^sequence *=.*$", f"sequence = {sequence}", toml)
+        (source / "feature.toml").write_text(text.replace('version = "1.0.0"', f'version = "{sequence}.0.0"'))
+        return source
+
+    def signed(unsigned: Built) -> Built:
+        return replace(unsigned, envelope=signing.sign_envelope(unsigned.envelope, key))
+
+    first = signed(feature_build.build(written(1)))
+    second = signed(feature_build.build(written(2), older=first))
+    gone = signed(feature_build.removal(written(3)))
+    config = {"trust": [cli.trusted_key(tmp_path / "keys" / "northwash.pub")]} | cli.manifest_ids("evergrow.example", "washer")
+    device = make_device(mosquitto.port, **config)
+    with Store(tmp_path / "cloud.db") as store:
+        async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}") as cloud, device:
+            await cloud.connected()
+            await device.wait_for("connected")
+            assert await outcome(store, await offered(cloud, store, first)) == (0, offers.CONFIRMED)
+            transfer = await offered(cloud, store, second)
+            assert await outcome(store, transfer) == (0, offers.CONFIRMED)
+            found = offers.get(store, transfer)
+            assert found and found.report and found.report.bytes == len(second.envelope) + len(second.payloads[2])
+            assert await outcome(store, await offered(cloud, store, gone)) == (0, offers.REMOVED)
+            before = len(device.events)
+            await device.kill()
+            await device.start()
+            assert (await device.wait_for("booted", since=before))["features"] == []
+            await device.wait_for("connected", since=before)
+            assert await outcome(store, await offered(cloud, store, second)) == (9, offers.REFUSED)
