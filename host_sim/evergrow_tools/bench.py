@@ -24,6 +24,7 @@ BENCHES = {
     "delta": ("evergrow_tools.bench_delta", "Patches of real edits, beside bsdiff4 and detools with heatshrink"),
     "lms": ("evergrow_tools.bench_lms", "Signature verification on MicroPython, beside Ed25519 and its bare hashing"),
     "cloud": ("evergrow_tools.bench_cloud", "Usage records into the cloud's ledger"),
+    "flash": ("evergrow_tools.bench_flash", "Flash wear of a day, on the real LittleFS2"),
     "transfer": ("evergrow_tools.bench_transfer", "A feature over a bad line: bytes, and time beside bare streams"),
     "install": ("evergrow_tools.bench_install_heap", "The heap of MicroPython through an install"),
     "world": ("evergrow_tools.bench_world", "The deterministic world: speed, memory, power cuts"),

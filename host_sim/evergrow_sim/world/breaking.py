@@ -282,6 +282,7 @@ class Breaker:
         resident.may_forget = resident.may_forget or name == _COMMANDS
         self._world.note(resident.name, "rot", name)
         if name.startswith("use."):
+            resident.rotten += 1
             told = self._house.told(resident)
             last = max(told, default=(0, 0))
             for cycle in resident.log.ended():

@@ -87,7 +87,8 @@ class Resident:
     `offered`: {transfer: offer}. `orders`: the commands sent to it, and what came of them. `said`: what its users said.
     `stalls`: how often its watchdog has reason to bite. `may_rot`: bits of its flash flipped; `may_forget`: what it should
     remember of commands may not have reached the flash; `undone`: its flash fell back to what it was some operations before;
-    `blind`: it could not be read; `erasures`: how often it was erased. `desires`: the configurations that it is to have.
+    `blind`: it could not be read; `erasures`: how often it was erased; `rotten`: how many bits of its journal flipped.
+    `desires`: the configurations that it is to have.
     `attempts`: how often it tried to connect. `key`: what it shares with the cloud.
     """
 
@@ -125,6 +126,7 @@ class Resident:
         self.undone = False
         self.blind = False
         self.erasures = 0
+        self.rotten = 0
         self.attempts = 0
         self.said = Said()
         link = world.network.link(spec.name)

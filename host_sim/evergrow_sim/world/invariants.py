@@ -281,9 +281,9 @@ class Watch:
                 undesired = self.undesired(resident)
                 if undesired:
                     self.report("config", resident.name, undesired)
-                # Unless flash lost what was written: then the audit may say so.
-                broken = ledgercheck.chain(self._house.cloud.store, resident.name, resident.erasures)
-                if broken and not (resident.may_rot or resident.undone):
+                # A flash that fell back chains to tags that were used before: what the audit says then is not judged.
+                broken = ledgercheck.chain(self._house.cloud.store, resident.name, resident.erasures, resident.rotten)
+                if broken and not resident.undone:
                     self.report("usage", resident.name, broken)
                 damaged = resident.may_rot or resident.undone
                 wrong = resident.lives.explain(self._house.cloud.store, resident.device.agent, resident.may_lose())

@@ -25,10 +25,11 @@ def shares(store: Store, device: str, told: Iterable[Usage]) -> str:
     return f"the cloud's shares are {found}, its records say {wanted}"
 
 
-def chain(store: Store, device: str, erasures: int = 0) -> str:
-    """"" if the audit of the device's chain is clean, else its first break.
+def chain(store: Store, device: str, erasures: int = 0, rotten: int = 0) -> str:
+    """"" if the audit of the device's chain is clean, else its first break that nothing explains.
 
-    Of a device whose flash was erased so often, as many chains may begin anew, and records of before may be missing.
+    Of a device whose flash was erased so often, as many chains may begin anew, and records of before may be missing. Each of
+    `rotten` bits that flipped in its journal may have cost one record, and so the one behind it does not follow.
     """
     if store.row("SELECT 1 FROM devices WHERE device = ?", device) is None:
         return ""
@@ -36,13 +37,10 @@ def chain(store: Store, device: str, erasures: int = 0) -> str:
     found = audit.audit(store, row)
     if found.clean:
         return ""
-    if erasures:
-        breaks = [entry for entry in audit.entries(store, row) if audit.is_break(entry)]
-        restarts = sum(1 for entry in breaks if entry.verdict == "restart")
-        wrong = [entry for entry in breaks if entry.verdict not in ("restart", "missing")]
-        if restarts <= erasures and not wrong:
-            return ""
-        found.first = wrong[0] if wrong else found.first
-    first = found.first
-    what = f"record {first.boot}/{first.seq} {first.text}" if first else f"{found.missing} records are missing"
-    return f"the audit of the chain: {what}"
+    breaks = [entry for entry in audit.entries(store, row) if audit.is_break(entry)]
+    left = {"restart": erasures, "missing": len(breaks) if erasures else rotten, "altered": erasures + rotten}
+    for entry in breaks:
+        left[entry.verdict] = left.get(entry.verdict, 0) - 1
+        if left[entry.verdict] < 0 or (not erasures and left["missing"] + left["altered"] < rotten):
+            return f"the audit of the chain: record {entry.boot}/{entry.seq} {entry.text}"
+    return "" if breaks else f"the audit of the chain: {found.missing} records are missing"
