@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PREFIX = "ent."
 MAX_HELD = 24
-_MAX_JUMP = 1 << 26
+MAX_JUMP = 1 << 26  # as that of grants
 
 
 class Held:
@@ -117,14 +117,15 @@ class Entitlements:
         at = (new.publisher, new.feature)
         name = _name(*at)
         old = self._held.get(at)
+        self._seen.tick()
         if old:
             if new.sequence == old.what.sequence and claims == old.claims:
                 return
-            if not 0 < new.sequence - old.what.sequence <= _MAX_JUMP:
-                raise ProtocolError(STALE, f"sequence {new.sequence} does not follow {old.what.sequence}")
+            known = old.what.sequence
+            if not known < new.sequence <= max(known, self._seen.now_s) + MAX_JUMP:
+                raise ProtocolError(STALE, f"sequence {new.sequence} does not follow {known}")
         elif len(self._held) >= MAX_HELD:
             raise ProtocolError(STORAGE, f"{MAX_HELD} entitlements are the limit")
-        self._seen.tick()
         self._seen.learn(new.issued)
         if new.expires is not None:
             self._seen.save()  # first: what it holds until must not be measured with an earlier time

@@ -39,7 +39,7 @@ ROOT = "root"
 LIST = "revoked"
 PREFIX = "grant."
 MAX_GRANTS = 16
-MAX_JUMP = 1 << 26  # two years of seconds: a slip must not use the numbers up (EG-TRUST-003)
+MAX_JUMP = 1 << 26  # two years of seconds beyond the last one and beyond now: a slip must not use the numbers up (EG-TRUST-003)
 
 
 class _Nothing:
@@ -162,7 +162,7 @@ class Grants:
         if content == grant.GRANT:
             return self._take_grant(payload, now_s)
         if content == grant.REVOCATIONS:
-            return self._take_list(payload)
+            return self._take_list(payload, now_s)
         raise ProtocolError(UNKNOWN_KIND, f"content {content}")
 
     def _take_grant(self, payload: "Buffer", now_s: int) -> "tuple[int, int]":
@@ -176,7 +176,7 @@ class Grants:
         others = [self._root] + [one.key for one in self._grants.values() if one.publisher != publisher]
         if self._key_revoked(new.key):
             raise ProtocolError(NOT_AUTHORISED, f"publisher {publisher} or its key is revoked")
-        if old and _same(self._flash, name, old.sequence, new.sequence, payload):
+        if old and _same(self._flash, name, old.sequence, new.sequence, payload, now_s):
             return publisher, new.sequence
         if new.key.kid in [key.kid for key in others]:
             raise ProtocolError(STALE, "the key id is that of another key")
@@ -188,12 +188,12 @@ class Grants:
         self._grants[publisher] = new
         return publisher, new.sequence
 
-    def _take_list(self, payload: "Buffer") -> "tuple[int, int]":
+    def _take_list(self, payload: "Buffer", now_s: int) -> "tuple[int, int]":
         from evergrow_protocol.grant import parse_revocations
 
         new = parse_revocations(payload)
         old = self.revocations.sequence
-        if not old or not _same(self._flash, LIST, old, new.sequence, payload):
+        if not old or not _same(self._flash, LIST, old, new.sequence, payload, now_s):
             checked.replace(self._flash, LIST, bytes(payload))
             self.revocations = new
             self._doubt = False
@@ -243,11 +243,11 @@ class Grants:
         return self._doubt or key.kid in self.revocations.kids or key.publisher in self.revocations.publishers
 
 
-def _same(flash: "Any", name: str, old: int, new: int, payload: "Buffer") -> bool:
+def _same(flash: "Any", name: str, old: int, new: int, payload: "Buffer", now_s: int) -> bool:
     """Whether it is what is there. Raises ProtocolError STALE for a sequence that does not follow (EG-TRUST-003)."""
     if new == old and checked.load(flash, name) == bytes(payload):
         return True
-    if not 0 < new - old <= MAX_JUMP:
+    if not old < new <= max(old, now_s) + MAX_JUMP:
         raise ProtocolError(STALE, f"sequence {new} does not follow {old}")
     return False
 

@@ -204,7 +204,7 @@ class Stager:
 
     def _check_sequence(self, new: Record) -> None:
         newest = self._features.sequence(new.publisher, new.component)
-        if newest >= 0 and not 0 <= new.sequence - newest <= _MAX_SEQUENCE_JUMP:
+        if newest >= 0 and not newest <= new.sequence <= max(newest, self._utc_s() or 0) + _MAX_SEQUENCE_JUMP:
             raise ProtocolError(STALE, f"sequence {new.sequence} does not follow the installed {newest}")
 
     def _is_in_force(self, new: Record) -> bool:

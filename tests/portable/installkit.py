@@ -112,6 +112,7 @@ class World:
         self.births = 0
         self.welcomes = True
         self.minute = None
+        self.utc = None
         self.payloads = {}
         self.requests = []
         self.reports = []
@@ -129,7 +130,7 @@ class World:
             self._send_get,
             self._send_report,
             self._is_idle,
-            lambda: None,
+            lambda: self.utc,
             lambda: self.minute,
             quiet,
             block_bytes,

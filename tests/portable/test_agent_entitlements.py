@@ -45,8 +45,15 @@ def test_sequences_only_rise_and_a_replay_gives_no_use_back():
     for one in (boot, Boot(boot.flash)):
         assert give(one, 5, k4=1) == OK
         assert not one.entitled()
-        assert give(one, 4, k4=9) == give(one, 5, k4=9) == give(one, 6 + (1 << 26)) == STALE
+        assert give(one, 4, k4=9) == give(one, 5, k4=9) == give(one, NOW + 1 + (1 << 26)) == STALE
         assert not one.entitled()
+
+
+def test_numbers_that_are_seconds_go_on_after_years_in_which_nothing_was_sold():
+    """EG-ENT-003: what was sold for ever can be ended after ten years."""
+    boot = Boot()
+    assert give(boot, NOW - 3650 * DAY) == OK and boot.entitled()
+    assert give(boot, NOW, k4=0) == OK and not boot.entitled()
 
 
 def test_a_newer_one_counts_from_none_and_one_of_no_uses_ends_the_right():

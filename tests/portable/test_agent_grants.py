@@ -16,7 +16,7 @@ from faultyflash import MODES, FaultyFlash, PowerCut
 from installkit import DRUM, signer
 from support import raises
 from tinyappliance import TinyAppliance, programme
-from trustkit import NOW, PUBLISHER, accept, grant_of, list_of, provisioned, with_grant
+from trustkit import DAY, NOW, PUBLISHER, accept, grant_of, list_of, provisioned, with_grant
 
 HEAP = "1M"
 
@@ -64,13 +64,22 @@ def test_sequences_only_rise_and_not_by_leaps():
     flash, store = with_grant(payload=grant_of(sequence=5))
     assert code(accept, store, grant_of(sequence=4)) == STALE
     assert code(accept, store, grant_of(sequence=5, k10=9000)) == STALE
-    assert code(accept, store, grant_of(sequence=6 + MAX_JUMP)) == STALE
+    assert code(accept, store, grant_of(sequence=6 + MAX_JUMP), now_s=0) == STALE
+    assert code(accept, store, grant_of(sequence=NOW + 1 + MAX_JUMP)) == STALE
     writes = flash.count
     assert accept(store, grant_of(sequence=5)) == (PUBLISHER, 5)
     assert flash.count == writes
-    assert accept(store, grant_of(sequence=5 + MAX_JUMP)) == (PUBLISHER, 5 + MAX_JUMP)
+    assert accept(store, grant_of(sequence=5 + MAX_JUMP), now_s=0) == (PUBLISHER, 5 + MAX_JUMP)
     # Each publisher has its own.
     assert accept(store, grant_of(publisher=9, sequence=1, by=other())) == (9, 1)
+
+
+def test_numbers_that_are_seconds_go_on_after_years_in_which_nothing_was_granted():
+    """EG-TRUST-003, EG-TRUST-010"""
+    _, store = with_grant(payload=grant_of(sequence=NOW - 9 * 365 * DAY))
+    assert accept(store, grant_of(sequence=NOW)) == (PUBLISHER, NOW)
+    assert accept(store, list_of(NOW - 9 * 365 * DAY)) == (0, NOW - 9 * 365 * DAY)
+    assert accept(store, list_of(NOW)) == (0, NOW)
 
 
 def test_a_key_belongs_to_one():
@@ -124,7 +133,7 @@ def test_the_newest_list_counts_as_a_whole():
     assert store.revoked(PUBLISHER, 1001, 3) and not store.revoked(PUBLISHER, 1001, 4)
     assert code(accept, store, list_of(1)) == STALE
     assert code(accept, store, list_of(2)) == STALE
-    assert code(accept, store, list_of(3 + MAX_JUMP)) == STALE
+    assert code(accept, store, list_of(3 + MAX_JUMP), now_s=0) == STALE
     assert accept(store, list_of(2, features=[[PUBLISHER, 1001, 0, 3]])) == (0, 2)
     assert accept(store, list_of(3, features=[[PUBLISHER, 1002, 0, 9]])) == (0, 3)
     for one in (store, Grants(flash)):

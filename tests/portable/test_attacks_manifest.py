@@ -130,6 +130,9 @@ async def test_fast_forward():
     assert await reported(signed(BODY, sequence=0xFFFFFFFF), world) == STALE
     assert await reported(signed(BODY, sequence=5 + (1 << 26) + 1), world) == STALE
     assert await reported(signed(BODY, sequence=6), world) == OK
+    world.utc = 1_795_339_200  # a publisher that counts in seconds may have been silent for years
+    assert await reported(signed(BODY, sequence=world.utc + (1 << 26) + 1), world) == STALE
+    assert await reported(signed(BODY, sequence=world.utc), world) == OK
 
 
 def test_expired_while_offline():
