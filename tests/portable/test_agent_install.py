@@ -278,6 +278,7 @@ async def test_a_programme_that_names_what_this_appliance_lacks_is_refused():
 
 
 async def test_a_feature_for_another_class_or_a_later_registry_is_refused():
+    """EG-BODY-001"""
     await refusal(signed(unlock(more={6: [2, 1]})), OUT_OF_RANGE)
     await refusal(signed(unlock(more={6: [1, 999]})), UNSUPPORTED)
     assert (await World().offer(signed(unlock(more={6: [1, 1]}))))[1] == 0

@@ -70,6 +70,7 @@ def test_least_step_needs_phase_and_limit():
 
 
 def test_unknown_keys_are_ignored_and_unknown_critical_keys_refused():
+    """EG-PROG-001"""
     assert load(with_step(k9=[1, "text", b"bytes"])).count == 1
     assert refused(with_step(km1=0)) == UNSUPPORTED
     assert refused(dumps([1, [{0: 1, 5: 1}], {-3: 1}])) == UNSUPPORTED
@@ -77,6 +78,7 @@ def test_unknown_keys_are_ignored_and_unknown_critical_keys_refused():
 
 
 def test_numbers_are_bounded():
+    """EG-PROG-001"""
     cases = (
         {"k0": 65536},
         {"k0": -1},
@@ -134,12 +136,14 @@ def test_other_types_are_refused():
 
 
 def test_an_actuator_is_driven_in_one_way_only():
+    """EG-PROG-001"""
     assert refused(with_step(k1={3: 1})) == MALFORMED
     assert refused(with_step(k7=[[2, 1, 1, 1]])) == MALFORMED
     assert refused(with_step(k2=[[3, 2, 600, 10], [3, 1, 600, 10]])) == MALFORMED
 
 
 def test_shape_is_checked():
+    """EG-PROG-001"""
     assert refused(b"") == MALFORMED
     assert refused(dumps([1])) == MALFORMED
     assert refused(dumps([1, []])) == MALFORMED
@@ -152,6 +156,7 @@ def test_shape_is_checked():
 
 
 def test_size_is_bounded():
+    """EG-PROG-001"""
     step = {0: 1, 5: 1}
     assert load(dumps([1, [step] * MAX_STEPS])).count == MAX_STEPS
     assert refused(dumps([1, [step] * (MAX_STEPS + 1)])) == TOO_LARGE

@@ -217,7 +217,7 @@ def test_stop_of_a_hot_wash_cools_the_laundry_before_the_door_opens():
 
 
 def test_each_fault_ends_with_its_error_within_its_limit():
-    """(fault, when it happens, error, the step's limit in s)."""
+    """EG-PROG-003: (fault, when it happens, error, the step's limit in s)."""
     faults = (
         ("inlet_blocked", 0, common.ERROR_FILL_TIMEOUT, 910),
         ("inlet_blocked", 800, common.ERROR_FILL_TIMEOUT, 1100),
@@ -281,6 +281,7 @@ def test_open_door_at_start_is_a_fault_before_anything_moves():
 
 
 def test_dead_parts_end_the_cycle_safely():
+    """EG-PROG-004"""
     for kind, parts in (("dead_signals", Washer.signals), ("dead_actuators", Washer.limits)):
         for part in parts:
             for at_s in (60, 500):
@@ -356,7 +357,7 @@ def test_record_of_a_running_cycle_is_there_for_a_power_cut():
 
 
 def test_regulator_can_lower_as_well_as_raise():
-    """A negative band turns it round, as a compressor needs it; here the pump keeps the level down."""
+    """EG-PROG-002: a negative band turns it round, as a compressor needs it; here the pump keeps the level down."""
     bench = Bench(load_g=0)
     bench.washer.water_ul = 9000000
     bench.boot()
@@ -369,7 +370,22 @@ def test_regulator_can_lower_as_well_as_raise():
     assert bench.guard.value(ids.ACTUATOR_DRAIN) == 0
 
 
+def test_what_has_held_once_need_not_go_on_and_what_holds_already_is_passed_over():
+    """EG-PROG-003"""
+    lock = {0: 1, 3: [[5, 0, 1]], 5: 10}
+    fill = {0: 2, 1: {1: 1}, 3: [[1, 0, 3000]], 5: 300}
+    drain = {0: 6, 1: {2: 1}, 3: [[1, 0, 2000]], 4: 60, 5: 100}  # from 3 l: it holds at once, and not for long
+    bench = Bench(load_g=0)
+    bench.start(dumps([1001, [lock, fill, fill, drain]]))
+    steps = []
+    while bench.tick() != common.EVENT_CYCLE_ENDED:
+        steps.append(bench.runner.step)
+    assert bench.runner.outcome == common.OUTCOME_FINISHED
+    assert 2 not in steps and 60 <= steps.count(3) <= 62
+
+
 def test_actuator_that_a_step_does_not_name_is_safe_in_it():
+    """EG-PROG-002"""
     bench = Bench()
     bench.run_for(6)
     bench.start(dumps([1001, [{0: 2, 1: {1: 1, 4: 45}, 4: 20, 5: 30}, {0: 8, 1: {2: 1}, 4: 20, 5: 30}]]))
@@ -387,6 +403,7 @@ def test_actuator_that_a_step_does_not_name_is_safe_in_it():
 
 
 def test_programme_that_asks_for_danger_gets_a_fault_and_not_its_way():
+    """EG-PROG-004"""
     lock = {0: 1, 3: [[5, 0, 1]], 5: 10}
     fill = {0: 2, 2: [[1, 1, 20000, 0]], 3: [[1, 0, 20000]], 5: 600}
     cases = (

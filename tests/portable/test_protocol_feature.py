@@ -61,6 +61,7 @@ def test_kinds_that_are_none_are_refused():
 
 
 def test_every_kind_has_what_it_is_about_and_nothing_else():
+    """EG-BODY-001"""
     for body in (
         changed(UNLOCK, k4=None),
         changed(UNLOCK, k4={}),
