@@ -126,8 +126,8 @@ class Entitlements:
                 raise ProtocolError(STALE, f"sequence {new.sequence} does not follow {known}")
         elif len(self._held) >= MAX_HELD:
             raise ProtocolError(STORAGE, f"{MAX_HELD} entitlements are the limit")
-        self._seen.learn(new.issued)
-        if new.expires is not None:
+        self._seen.learn(new.issued, new.sets_time)
+        if new.expires is not None or new.sets_time:
             self._seen.save()  # first: what it holds until must not be measured with an earlier time
         checked.replace(self._flash, name, dumps([claims, 0, 0, 0]))
         self._held[at] = Held(claims)

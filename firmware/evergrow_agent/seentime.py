@@ -1,7 +1,7 @@
 """The time that entitlements go by: the highest that this device has ever seen (EG-ENT-007, EG-ENT-008).
 
 UTC carries it forward while UTC is believable; otherwise the device's own running does, and is counted as run time without UTC.
-Either way it never goes back, whatever a clock says.
+Either way it never goes back, whatever a clock says; only an entitlement can set it (EG-ENT-014).
 
     file `seen`   [highest UTC second, seconds run without UTC], a `checked` file
 """
@@ -68,8 +68,10 @@ class SeenTime:
         if far and self.needed:
             self.save()
 
-    def learn(self, utc_s: int) -> None:
-        """It is at least this late: somebody who is believed said so."""
+    def learn(self, utc_s: int, exactly: bool = False) -> None:
+        """It is at least this late: somebody who is believed said so. `exactly`: also if later was seen (EG-ENT-014)."""
+        if exactly and utc_s:
+            self.now_s = self.offline_s = 0
         self.now_s = max(self.now_s, utc_s)
 
     def save(self) -> None:

@@ -39,6 +39,9 @@ def main(
     tier: Annotated[int, typer.Option(help="The number under which it is sold.", min=0, max=65535)] = 0,
     versions: Annotated[str | None, typer.Option(help="Sequence numbers of the feature, FIRST-LAST; default: all.")] = None,
     revoke: Annotated[bool, typer.Option("--revoke", help="It may not be used any more; it stays installed.")] = False,
+    set_time: Annotated[
+        bool, typer.Option("--set-time", help="Put right a device that a wrong clock has shown a time to come; it goes by now.")
+    ] = False,
     db: Database = DEFAULT_DATABASE,
     as_json: Json = False,
 ) -> None:
@@ -64,6 +67,7 @@ def main(
             _span(grace, "--grace") if expires and not revoke else 0,
             trial,
             tier,
+            set_time,
         )
         tenant, name = devices.address(store, device)
         sequence = entitlements.issue(store, tenant, name, terms)

@@ -26,7 +26,8 @@ _SUBJECT, _EXPIRES, _ISSUED, _OWN = 2, 4, 6, -65537
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What is sold. `first`, `last`: sequence numbers of the feature, both or none; `uses`, `expires_utc_s`: None: no limit."""
+    """What is sold. `first`, `last`: sequence numbers of the feature, both or none; `uses`, `expires_utc_s`: None: no limit.
+    `sets_time`: the device goes by the time of issue from then on, even if it has seen later (EG-ENT-014)."""
 
     publisher: int
     feature: int
@@ -37,6 +38,7 @@ class Terms:
     grace_s: int = 0
     trial: bool = False
     tier: int = 0
+    sets_time: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,8 @@ def seal(key: bytes, subject: str, sequence: int, now_s: int, terms: Terms) -> b
         own[6] = True
     if terms.tier:
         own[7] = terms.tier
+    if terms.sets_time:
+        own[8] = True
     claims: dict[int, object] = {_SUBJECT: subject, _ISSUED: now_s, _OWN: own}
     if terms.expires_utc_s is not None:
         claims[_EXPIRES] = terms.expires_utc_s

@@ -36,7 +36,8 @@ class Entitlement:
     """What a device may use.
 
     `subject`: "tenant/device"; `publisher`, `feature`, `sequence`; `first`, `last`: sequence numbers of the feature; `uses`:
-    how many, or UNLIMITED; `expires`: UTC seconds or None; `not_before`, `issued`: UTC seconds; `grace_s`; `trial`; `tier`.
+    how many, or UNLIMITED; `expires`: UTC seconds or None; `not_before`, `issued`: UTC seconds; `grace_s`; `trial`; `tier`;
+    `sets_time`: whether it is `issued` now, whatever the device has seen.
     """
 
     def __init__(self) -> None:
@@ -53,6 +54,7 @@ class Entitlement:
         self.grace_s = 0
         self.trial = False
         self.tier = 0
+        self.sets_time = False
 
 
 def authentic(buf: "Buffer", key: bytes) -> memoryview:
@@ -131,6 +133,8 @@ def _growth(reader: Decoder, found: Entitlement) -> None:
             found.trial = reader.read_bool()
         elif key == 7:
             found.tier = integer(reader, 0, 0xFFFF)
+        elif key == 8:
+            found.sets_time = reader.read_bool()
         elif isinstance(key, int) and key > 0:
             reader.skip()
         else:

@@ -132,6 +132,16 @@ def test_the_command_issues_revokes_and_lists(tmp_path: Path) -> None:
     assert "1002" in entitle(db, "washer-1").output
 
 
+def test_a_clock_that_was_wrong_is_put_right_with_the_next_one(enrolled: Store) -> None:
+    """EG-ENT-014"""
+    entitlements.issue(enrolled, "acme", "washer-1", Terms(2, 1001))
+    (plain,) = due(enrolled)
+    entitlements.issue(enrolled, "acme", "washer-1", Terms(2, 1001, sets_time=True))
+    (right,) = due(enrolled)
+    assert (plain.sets_time, right.sets_time) == (False, True)
+    assert right.issued >= plain.issued > 0 and right.sequence > plain.sequence
+
+
 def test_what_the_command_cannot_do_it_says_in_a_sentence(tmp_path: Path) -> None:
     db = tmp_path / "cloud.db"
     with Store(db) as store, store.transaction():

@@ -134,6 +134,38 @@ def test_without_utc_it_holds_for_as_long_a_run_as_its_grace():
     assert boot.entitled()
 
 
+def test_a_clock_that_was_wrong_by_years_is_put_right_by_an_entitlement_alone():
+    """EG-ENT-014, EG-ENT-007"""
+    boot = Boot()
+    give(boot, 1, claims={4: NOW + 30 * DAY, 6: NOW})
+    other = token_of(claims_of(1, feature=1002, claims={4: NOW + 30 * DAY}))
+    assert boot.take(other) == OK and boot.entitled(feature=1002)
+    boot.clock.utc = NOW + 5000 * DAY
+    assert not boot.entitled()
+    boot.seen.save()
+    boot = Boot(boot.flash)
+    assert not boot.entitled()  # UTC is right again, and comes too late
+    assert give(boot, 2, claims={4: NOW + 30 * DAY, 6: NOW}) == OK and not boot.entitled()
+    right = {"claims": {4: NOW + 30 * DAY, 6: NOW + 60}, "k8": True}
+    assert give(boot, 3, **right) == OK
+    for one in (boot, Boot(boot.flash), Boot(boot.flash, utc=None)):
+        assert one.seen.now_s >= NOW + 60
+        assert Boot(boot.flash).entitled() and Boot(boot.flash).entitled(feature=1002)
+    boot.clock.run(31 * DAY)
+    assert not boot.entitled()
+    assert give(boot, 3, **right) == OK and not boot.entitled()  # the same again sets nothing
+    assert not Boot(boot.flash, utc=NOW).entitled()
+
+
+def test_what_sets_the_time_says_which_and_is_authentic():
+    """EG-ENT-014, EG-ENT-001"""
+    boot = Boot()
+    boot.seen.tick()
+    assert give(boot, 1, k8=True) == OK and boot.seen.now_s == NOW  # without `issued`
+    forged = token_of(claims_of(2, claims={6: NOW - 900 * DAY}, k8=True), key=bytes(32))
+    assert boot.take(forged) == 10 and boot.seen.now_s == NOW
+
+
 def test_one_without_an_end_needs_no_time_at_all():
     """EG-ENT-006"""
     boot = Boot(utc=None)
