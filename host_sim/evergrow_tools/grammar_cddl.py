@@ -80,8 +80,11 @@ def _rule(table: MessageTable, one: Type) -> Iterator[str]:
                 if field.name not in decided and field.name not in one.one_of:
                     yield f"  {'? ' if field.optional else ''}{field.key} ^=> {_name(field.type)}, ; {_words(field)}"
             others = max((field.key + 1 for field in one.fields if field.name in one.one_of), default=0)
-            yield f"  * {f'{others}..{_UINT_MAX}' if others else 'uint'} => value"
+            yield f"  * {f'from-{others}' if others else 'uint'} => value"
             yield "}"
+            if others:
+                yield ""
+                yield f"from-{others} = {others}..{_UINT_MAX}"
 
 
 def _choices(table: MessageTable, one: Type) -> Iterator[str]:
