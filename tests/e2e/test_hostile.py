@@ -20,6 +20,7 @@ from washhouse import (
     assert_reachable,
     assert_sound,
     decided,
+    introduced,
     listening,
     offered,
     outcomes,
@@ -143,7 +144,7 @@ async def test_acks_for_what_was_never_sent_free_nothing(make_device: Maker, mos
     """EG-ACK-004: neither what was announced, nor what comes later."""
     device = make_device(mosquitto.port)
     async with device, enemy(mosquitto.port) as client, listening(mosquitto.port, "usage") as heard:
-        await device.wait_for("connected")
+        await introduced(device, store, mosquitto.port)
         await started(device)
         await lying_acks(client, boots=(0, 1, 2, 3, 2**32 - 1))
         await device.wait_for("ended")
@@ -170,7 +171,7 @@ async def test_blocks_of_wrong_length_or_number_and_endless_offers_do_no_harm(
     """EG-FEAT-010 EG-FEAT-011 EG-LIM-003: then an honest cloud comes, and its feature is installed."""
     device = make_device(mosquitto.port, **publisher.config)
     async with device, enemy(mosquitto.port) as client, listening(mosquitto.port, "get", "feat") as heard:
-        await device.wait_for("connected")
+        await introduced(device, store, mosquitto.port)
         for transfer in range(1, 200):
             size = (600, 0, 16_385, 2**32 - 1, 2**64 - 1)[transfer % 5]
             await client.publish(DN + "offer", cbor2.dumps([transfer, size]), qos=1)
@@ -211,14 +212,14 @@ async def test_blocks_of_wrong_length_or_number_and_endless_offers_do_no_harm(
 
 
 async def test_wrong_blocks_before_the_right_ones_do_not_spoil_a_transfer(
-    make_device: Maker, mosquitto: Mosquitto, publisher: Publisher
+    make_device: Maker, mosquitto: Mosquitto, store: Store, publisher: Publisher
 ) -> None:
     """EG-FEAT-010"""
     built = publisher.built["allergen-care"]
     contents = {0: built.envelope, **built.payloads}
     device = make_device(mosquitto.port, **publisher.config)
     async with device, enemy(mosquitto.port) as client, listening(mosquitto.port, "get", "feat") as heard:
-        await device.wait_for("connected")
+        await introduced(device, store, mosquitto.port)
         await client.publish(DN + "offer", cbor2.dumps([500, len(built.envelope)]), qos=1)
         while True:
             message = await asyncio.wait_for(heard.get(), PATIENCE_S)

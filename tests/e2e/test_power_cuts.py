@@ -3,19 +3,23 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 from washhouse import (
     ALLERGEN_CARE,
     FINISHED,
+    NAME,
     POWER_LOST,
     QUICK,
     STOPPED,
+    TENANT,
     Device,
     Publisher,
     assert_reachable,
     assert_sound,
     decided,
+    introduced,
     listening,
     offered,
     power_cycle,
@@ -27,7 +31,7 @@ from washhouse import (
     wash_shortly,
 )
 
-from evergrow_cloud import offers, usage, wire
+from evergrow_cloud import devices, offers, usage, wire
 from evergrow_cloud.service import Cloud
 from evergrow_cloud.store import Store
 from evergrow_tools.brokers import Mosquitto
@@ -79,7 +83,7 @@ async def test_a_power_cut_between_announcement_and_ack_tells_it_once(
     """EG-ACK-003: the cloud sleeps while a third party sees the record go by."""
     device = make_device(mosquitto.port)
     async with device, listening(mosquitto.port, "usage") as heard:
-        await device.wait_for("connected")
+        await introduced(device, store, mosquitto.port)
         for _ in range(3):
             await wash_shortly(device)
             await asyncio.wait_for(heard.get(), 30)
@@ -108,6 +112,41 @@ async def test_what_was_acked_is_not_told_again(make_device: Maker, mosquitto: M
                 await until(lambda: records(young), "the second record")
                 await assert_reachable(cloud)
             assert [(row.header.boot, row.header.seq) for row in records(young)] == [(2, 1)]
+    assert_sound(device)
+
+
+@BOTH
+async def test_a_washer_whose_flash_was_erased_tells_all_that_comes_after(
+    make_device: Maker, mosquitto: Mosquitto, store: Store, tmp_path: Path
+) -> None:
+    """EG-ENV-005 EG-ENV-006 EG-BIRTH-006: under numbers that name nothing else, also what it washed while nobody was there."""
+    device = make_device(mosquitto.port)
+    async with device:
+        async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}") as cloud:
+            await device.wait_for("booted")
+            await wash_shortly(device)
+            await power_cycle(device)
+            await wash_shortly(device)
+            await settled(store, device, 2)
+            await assert_reachable(cloud)
+        await device.kill()
+        (tmp_path / "device" / "flash.img").unlink(missing_ok=True)
+        rmtree(tmp_path / "device" / "flash", ignore_errors=True)
+        before = len(device.events)
+        await device.start()
+        assert (await device.wait_for("booted", since=before))["boot"] == 1
+        await wash_shortly(device)
+        await power_cycle(device)
+        await wash_shortly(device)
+        async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}", rebirth_delay_s=0.3) as cloud:
+            await until(lambda: len(records(store)) >= 4, "what was washed since")
+            await assert_reachable(cloud)
+            await wash_shortly(device)
+            await until(lambda: len(records(store)) >= 5, "one more")
+        found = [(row.header.boot, row.header.seq) for row in records(store)]
+        first = found[2][0]
+        assert found == [(1, 1), (2, 1), (first, 1), (first + 1, 1), (first + 1, 2)] and first > 2
+        assert devices.find(store, NAME, TENANT).conflicts == 0
     assert_sound(device)
 
 

@@ -113,6 +113,13 @@ def assert_sound(device: Device) -> None:
     assert not device.output
 
 
+async def introduced(device: Device, store: Store, port: int) -> None:
+    """A cloud welcomes the washer and goes away. Before the first welcome a new flash announces nothing (EG-ENV-005)."""
+    async with Cloud(store, f"mqtt://127.0.0.1:{port}", rebirth_delay_s=0.3):
+        await device.wait_for("connected")
+        await until(lambda: store.rows("SELECT 1 FROM boots WHERE sync_utc_s IS NOT NULL"), "its time")
+
+
 async def assert_reachable(cloud: Cloud) -> None:
     """The washer obeys the cloud."""
     code, _ = await cloud.command(f"{TENANT}/{NAME}", commands.REBIRTH, {})
