@@ -169,6 +169,7 @@ class Publisher:
 
     def __init__(self, folder: Path) -> None:
         self.built: dict[str, Built] = {}
+        self.folder = folder
         self._trust: list[Any] = []
         for number, name in enumerate(("allergen-care", "spin-1400"), start=21):
             unsigned = feature_build.build(FEATURES / name)
