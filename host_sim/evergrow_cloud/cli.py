@@ -271,7 +271,8 @@ def _print_device(item: dict[str, Any]) -> None:
         lines |= {f"{part}.{key}": value for key, value in (item[part] or {}).items()}
     lines["birth.features"] = feature_names((item["birth"] or {}).get("features", []))
     for key, value in lines.items():
-        print(f"{key + ':':24} {'-' if value is None else view.clean(value)}")
+        shown = ", ".join(str(part) for part in value) if isinstance(value, list) else value
+        print(f"{key + ':':24} {'-' if shown in (None, '') else view.clean(shown)}")
     if item["out_of_use"]:
         print()
         print("out of use:")
