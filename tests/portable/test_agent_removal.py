@@ -1,18 +1,18 @@
 """Removal by a manifest, and what manifests depend on: evergrow_agent.staging, .parts, .features."""
 
+from bundlekit import FITS, around, named, whole
 from evergrow_agent.features import Features
 from evergrow_protocol.cbor import dumps
-from evergrow_protocol.errors import BAD_DIGEST, MALFORMED, NOT_AUTHORISED, OK, OUT_OF_RANGE, STALE, ProtocolError
+from evergrow_protocol.errors import BAD_DIGEST, MALFORMED, NOT_AUTHORISED, OK, OUT_OF_RANGE, STALE, TOO_LARGE, ProtocolError
 from evergrow_sim import lfs
 from evergrow_sim.publisher import manifest
 from faultyflash import MODES, FaultyFlash, PowerCut
-from installkit import CLASS, PUBLISHER, VENDOR, World, digest_of, programme, signed, signer, unlock
+from installkit import CLASS, PUBLISHER, World, digest_of, programme, signed, signer, unlock
 from support import raises
 
 HEAP = "512K"
 
 STAGED, TRIAL, CONFIRMED, REVERTED, REFUSED, REMOVED = 2, 3, 4, 5, 6, 7
-FITS = [20, {1: VENDOR, 2: CLASS}, 1, 15, 2, 15]
 SPIN = (b"acme", b"spin")
 MAKER = 1
 
@@ -183,36 +183,23 @@ async def test_power_cuts_leave_the_feature_or_its_removal():
 # -- dependencies
 
 
-def base(sequence=1, version="1.2", prefix=b"maker"):
-    """-> [envelope, payload]: a feature of the maker, with its body inside."""
-    body = programme(1100, 1100, more={3: version})
-    shared = FITS + [20, {3: digest_of(body), 14: len(body), 21: "#body"}]
-    encoded = manifest(shared, {20: [21, 2, 3, 15], 7: [3, 15]}, ((prefix, b"base"),), sequence)
-    return maker().envelope(encoded, {"#body": body})
+BASE = (b"maker", b"base")
 
 
-def named(envelope):
-    from evergrow_protocol.suit_envelope import Envelope
+def base(sequence=1, version="1.2", component=BASE):
+    """-> an envelope: a feature of the maker."""
+    return whole(maker(), component, programme(1100, 1100, more={3: version}), sequence)
 
-    return dumps([-16, bytes(Envelope(envelope).digest)])
 
-
-def bundle(needed, sequence=1, digest=None):
-    """-> [envelope, payload 1]: ours, and inside it the maker's, on which it depends."""
-    body = unlock()
-    common = {1: {1: {1: (b"maker", b"base")}}, 2: [SPIN]}
-    common[4] = dumps(FITS + [20, {3: digest_of(body), 14: len(body), 21: "evergrow:1"}])
-    theirs = [12, 1, 20, {3: digest or named(needed), 21: "#base"}]
-    install = theirs + [21, 2, 7, 15, 11, 0, 12, 0, 21, 2, 3, 15]
-    validate = theirs + [7, 15, 11, 0, 12, 0, 3, 15]
-    encoded = manifest(None, {20: install, 7: validate}, sequence=sequence, members={3: dumps(common)})
-    return [signer().envelope(encoded, {"#base": needed}), body]
+def bundle(needed, digest=None):
+    """-> [envelope]: ours, and inside it the maker's, on which it depends."""
+    return [around(signer(), SPIN, unlock(), needed, BASE, 1, digest)]
 
 
 def requiring(least, sequence=1):
     """-> [envelope, payload 1]: ours, which needs the maker's in a version of at least `least`."""
     body = unlock()
-    common = {1: {1: {1: (b"maker", b"base")}}, 2: [SPIN]}
+    common = {1: {1: {1: BASE}}, 2: [SPIN]}
     ours = [20, {3: digest_of(body), 14: len(body), 21: "evergrow:1"}]
     common[4] = dumps(FITS + ours + [12, 1, 20, {28: dumps([2, least])}, 28, 15])
     encoded = manifest(None, {20: [12, 0, 21, 2, 3, 15], 7: [12, 0, 3, 15]}, sequence=sequence, members={3: dumps(common)})
@@ -240,12 +227,28 @@ async def test_a_dependency_is_held_to_its_own_publisher():
     """EG-SUIT-004: signed by nobody who is trusted, or of another prefix, the whole is refused and nothing is left."""
     for world, needed, code in (
         (World(), base(), NOT_AUTHORISED),
-        (World(keys=both()), base(prefix=b"acme"), NOT_AUTHORISED),
+        (World(keys=both()), base(component=(b"acme", b"base")), NOT_AUTHORISED),
         (World(keys=both()), base()[:-1] + b"\0", NOT_AUTHORISED),
     ):
         found = await outcome(world, bundle(needed, digest=named(base())), 2)
         assert found[1] == REFUSED and found[0] in (code, BAD_DIGEST), found
         assert sorted(world.flash.names()) == []
+
+
+async def test_manifests_within_manifests_without_end_are_refused():
+    """EG-SUIT-002, EG-SUIT-004"""
+    needed, component = base(), BASE
+    for number in range(6):
+        inner = component
+        component = (b"maker", bytes((number,)))
+        needed = around(maker(), component, programme(1200 + number, 1200 + number), needed, inner)
+        world = World(keys=both())
+        found = await outcome(world, [needed], 1)
+        if found != (OK, CONFIRMED):
+            break
+        assert len(world.features.active()) == number + 2
+    assert found == (TOO_LARGE, REFUSED) and world.features.active() == [] and sorted(world.flash.names()) == []
+    assert 0 < number < 4
 
 
 async def test_another_dependency_than_the_named_one_is_refused():
@@ -272,7 +275,7 @@ async def test_what_another_feature_needs_is_not_removed_before_it():
         assert await outcome(world, payloads, 2) == (OK, CONFIRMED)
         world = World(FaultyFlash(world.flash.files), keys=both())
         assert raises(ProtocolError, world.lifecycle.remove, MAKER, 1100).code == STALE
-        gone = removal(9, ((b"maker", b"base"),), by=maker())
+        gone = removal(9, (BASE,), by=maker())
         assert await outcome(world, gone, 3) == (STALE, REFUSED)
         assert world.lifecycle.remove(PUBLISHER, 1001)
         assert await outcome(world, gone, 4) == (OK, REMOVED)

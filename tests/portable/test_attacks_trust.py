@@ -5,6 +5,7 @@
 | publisher outside its prefix | a component of another publisher, well signed | 10 |
 | publisher outside its rights | an actuator or a signal that was not granted | 10 |
 | publisher beyond its quota | more flash than granted | 8 |
+| rights by way of a dependency | what a publisher may not, inside the envelope of one who may | 8, 10 |
 | quota replay | the older, larger grant again | 9 |
 | grant rollback | the older grant with the older key | 9 |
 | grant signed by oneself | a publisher signs its own grant | 10 |
@@ -22,6 +23,7 @@
 | receipt truncation | power cut to get a use for nothing | 15 |
 """
 
+from bundlekit import around, whole
 from evergrow_agent.grants import MAX_JUMP
 from evergrow_protocol.errors import (
     MALFORMED,
@@ -66,6 +68,26 @@ async def test_publisher_beyond_its_quota():
     device = Washer()
     await device.grant(grant_of(k10=64))
     assert await device.install(wash(needs=0)) == TOO_LARGE
+
+
+async def test_rights_by_way_of_a_dependency():
+    """EG-SUIT-004, EG-TRUST-006, EG-TRUST-011: what comes inside another publisher's envelope is held to its own publisher's
+    grant: its quota, its actuators, its revocations; and the one around it falls with it."""
+    inner = whole(signer(), (b"acme", b"wash"), wash(1002, needs=0))
+    payloads = [around(eve(), (b"eve", b"f"), wash(needs=0), inner, (b"acme", b"wash"))]
+    for grant, revoked, expected in (
+        (grant_of(), None, OK),
+        (grant_of(k10=64), None, TOO_LARGE),
+        (grant_of(k8=[INLET, DRAIN]), None, NOT_AUTHORISED),
+        (grant_of(), list_of(1, features=[[PUBLISHER, 1002, 0, 5]]), NOT_AUTHORISED),
+        (grant_of(), list_of(1, publishers=[PUBLISHER]), NOT_AUTHORISED),
+    ):
+        device = Washer()
+        assert await device.grant(grant_of(9, by=eve())) == OK
+        assert await device.grant(grant) == OK
+        assert revoked is None or await device.revoke(revoked) == OK
+        assert (await device.offer(payloads))[0] == expected
+        assert len(device.features.active()) == (2 if expected == OK else 0)
 
 
 async def test_quota_replay_and_grant_rollback():
