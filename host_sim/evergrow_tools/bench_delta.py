@@ -183,6 +183,9 @@ def format(result: dict[str, Any]) -> str:
         ordered, plain = (result["forms"][form] for form in ("ordered", "byte code"))
         ratio = ordered["deflate"] / plain["detools"]
         lines.append(f"Ordered is what `feature build --delta-from` ships: {ratio:.2f} of what detools makes of the compiler's.")
+        met = "met" if ordered["deflate"] <= ordered["detools"] else "NOT met"
+        each = f"{ordered['no_larger_than_detools']} of {ordered['edits']} edits one by one"
+        lines.append(f"goal: no larger than detools with heatshrink makes of the same: {met} in sum, {each}")
     device = result["device"]
     kib = device["bytes"] / 1024
     lines.append(
