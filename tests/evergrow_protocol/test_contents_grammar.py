@@ -29,7 +29,8 @@ GRANT = {
     0: 1, 1: 2, 2: 7, 3: b"12345678", 4: -46, 5: bytes(60), 6: b"northwash", 7: [1, 2], 8: [1, 2, 4], 9: [4], 10: 24576, 11: 0,
 }  # fmt: skip
 LIST = {0: 2, 1: 3, 2: [b"12345678"], 3: [], 4: [[2, 1001, 0, 6]]}
-CLAIMS = {2: "acme/washer-1", 4: 1_795_339_200, 6: 1, -65537: {0: 2, 1: 1001, 2: 4, 3: [0, 9], 4: 20, 5: 60, 6: True, 7: 2}}
+TERMS = {0: 2, 1: 1001, 2: 4, 3: [0, 9], 4: 20, 5: 60, 6: True, 7: 2, 8: True}
+CLAIMS = {2: "acme/washer-1", 4: 1_795_339_200, 6: 1, -65537: TERMS}
 GOOD = {
     "feature": [UNLOCK, CARE, CODE], "programme": [PROGRAMME], "needs": [NEEDS], "grant": [GRANT], "revocation-list": [LIST],
     "entitlement-claims": [CLAIMS],
