@@ -85,6 +85,7 @@ class Agent:
         self.timebase = Timebase(board.clock)
         journal = Journal(board.flash, min(_SEGMENT_BYTES, config.usage_bytes), config.usage_bytes, config.reserve_bytes)
         self.ledger = Ledger(board.flash, journal, tuple([row[0] for row in board.appliance.meters if not row[2]]))
+        self.ledger.feed = board.watchdog.feed
         self.cycle = Cycle(self.runner, self.guard, self.ledger, board.flash, self.timebase)
         self.settings = Settings(board.flash)
         self.settings.apply = self._apply
@@ -175,6 +176,8 @@ class Agent:
         boot, base = self.boot_number, 0
         floor = max(least, boot)
         if self.ledger.lowest(boot) <= least:
+            if not self._is_safe():
+                return False  # It may take seconds: with a later welcome.
             # First of all, so that no later boot has a number that then stands for another.
             number, drawn = bootcount.bump(self.board.flash, self.board.random, floor + boot - 1)
             if drawn:

@@ -26,6 +26,7 @@ from evergrow_protocol.registry_common import USAGE_ENERGY_WH, USAGE_MERGED, USA
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     Buffer = bytes | bytearray | memoryview
@@ -55,13 +56,14 @@ class Ledger:
 
     `meters`: the usage fields that add up. `last`: (boot, seq) of the newest record, (0, 0) if there never was one. `lost`:
     records that decayed after `load`, and whatever else was there and is no record any more. `fresh`: the flash is new or
-    erased, and nothing is announced before `adopt`.
+    erased, and nothing is announced before `adopt`. `feed`: called while that takes long, may be set.
     """
 
     def __init__(self, flash: "Any", journal: "Journal | None" = None, meters: "tuple[int, ...]" = _METERS) -> None:
         self.last = (0, 0)
         self.lost = 0
         self.fresh = False
+        self.feed: "Callable[[], None]" = _nothing
         self.journal = journal or Journal(flash)
         self._flash = flash
         self._meters = meters
@@ -138,7 +140,7 @@ class Ledger:
             self._lowest = 0
             self.journal.load(self._visit)
             if 0 < self._lowest <= self._base:
-                self._tag = renumber.rewrite(self.journal, self._base, self._key)
+                self._tag = renumber.rewrite(self.journal, self._base, self._key, self.feed)
             if self._doubt is not None and self.journal.unread:
                 raise OSError  # What is in doubt may be just there.
             if newest >= self.last:
@@ -457,6 +459,10 @@ class Ledger:
 def _covers(seq: int, bitmap: "Buffer", one: int) -> bool:
     bit = one - seq - 1
     return bit < 0 or (bit >> 3 < len(bitmap) and bool(bitmap[bit >> 3] >> (bit & 7) & 1))
+
+
+def _nothing() -> None:
+    pass
 
 
 def _copy(record: memoryview, buf: memoryview) -> int:

@@ -10,6 +10,8 @@ from evergrow_protocol import messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from evergrow_agent.journal import Journal
 
 
@@ -18,8 +20,11 @@ def above(boot: int, base: int) -> int:
     return boot + base if boot <= base else boot
 
 
-def rewrite(journal: "Journal", base: int, key: "bytes | None") -> bytes:
-    """Bring all records above `base`, a segment at a time, and chain them anew; returns the last tag. OSError: some are not."""
+def rewrite(journal: "Journal", base: int, key: "bytes | None", feed: "Callable[[], None]") -> bytes:
+    """Bring all records above `base`, a segment at a time, and chain them anew; returns the last tag. OSError: some are not.
+
+    `feed` is called for each segment, since a board may take a second for it: at a safe point only.
+    """
     tag = chain.START
 
     def change(record: memoryview) -> bytes:
@@ -33,6 +38,7 @@ def rewrite(journal: "Journal", base: int, key: "bytes | None") -> bytes:
         return sealed
 
     for segment in journal.segments:
+        feed()
         done = False
         for record in journal.records(segment):
             done = messages.record_id(record)[0] > base

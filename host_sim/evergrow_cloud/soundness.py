@@ -12,12 +12,15 @@ from evergrow_cloud.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Soundness:
-    """`missing`: numbers that are not there before others that are, in `gaps` boots, the first since `since_s`.
+    """`conflicts`: records that came under the number of another, and are counted nowhere.
+
+    `missing`: numbers that are not there before others that are, in `gaps` boots, the first since `since_s`.
 
     `unchained`: records that do not follow on the one before. `damaged` and `unread`: bad places and parts that could not be
     read in the device's last boot that told of any; `lost`: records that it knows to be lost, in all its boots.
     """
 
+    conflicts: int
     missing: int
     gaps: int
     since_s: int | None
@@ -28,7 +31,7 @@ class Soundness:
 
     @property
     def sound(self) -> bool:
-        return not (self.missing or self.unchained or self.unread or self.lost)
+        return not (self.conflicts or self.missing or self.unchained or self.unread or self.lost)
 
 
 def of_device(store: Store, device_id: int) -> Soundness:
@@ -42,8 +45,10 @@ def of_device(store: Store, device_id: int) -> Soundness:
         "SELECT damaged, unread FROM boots WHERE device_id = ? AND damaged + unread > 0 ORDER BY boot DESC LIMIT 1", device_id
     )
     lost = store.row("SELECT coalesce(sum(lost), 0) FROM boots WHERE device_id = ?", device_id)
+    conflicts = store.row("SELECT conflicts FROM devices WHERE id = ?", device_id)
     assert lost is not None
     return Soundness(
+        conflicts=conflicts[0] if conflicts else 0,
         missing=sum(missing for _, missing in gaps),
         gaps=len(gaps),
         since_s=min((since_s for since_s, _ in gaps), default=None),

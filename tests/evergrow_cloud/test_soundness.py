@@ -12,7 +12,7 @@ from evergrow_cloud.soundness import Soundness
 from evergrow_cloud.store import Store
 
 NOW_S = 1_795_339_200.0
-SOUND = Soundness(0, 0, None, 0, 0, 0, 0)
+SOUND = Soundness(0, 0, 0, None, 0, 0, 0, 0)
 
 
 @pytest.fixture
@@ -44,6 +44,8 @@ def test_a_gap_is_flagged_when_the_record_behind_it_comes_and_no_more_when_it_is
     say(service, "usage", 7, 4, usage_body())
     say(service, "usage", 8, 1, usage_body())
     assert found(store) == SOUND
+    say(service, "usage", 8, 1, usage_body(energy_wh=1))
+    assert (found(store).conflicts, found(store).sound) == (1, False)
 
 
 def test_what_a_device_tells_of_damage_is_kept_by_boot(service: Ingest, store: Store) -> None:
@@ -51,11 +53,11 @@ def test_what_a_device_tells_of_damage_is_kept_by_boot(service: Ingest, store: S
     say(service, "birth", 7, 1, BIRTH)
     assert found(store) == SOUND
     say(service, "birth", 7, 2, BIRTH | {13: [1, 0, 0]})
-    assert found(store) == Soundness(0, 0, None, 0, 1, 0, 0) and found(store).sound  # as after a power cut
+    assert found(store) == Soundness(0, 0, 0, None, 0, 1, 0, 0) and found(store).sound  # as after a power cut
     say(service, "birth", 7, 3, BIRTH | {13: [1, 1, 2]})
     say(service, "birth", 7, 4, BIRTH | {13: [0, 0, 1]})  # late
-    assert found(store) == Soundness(0, 0, None, 0, 1, 1, 2) and not found(store).sound
+    assert found(store) == Soundness(0, 0, 0, None, 0, 1, 1, 2) and not found(store).sound
     say(service, "birth", 8, 1, BIRTH | {13: [4, 0, 1]})
-    assert found(store) == Soundness(0, 0, None, 0, 4, 0, 3)
+    assert found(store) == Soundness(0, 0, 0, None, 0, 4, 0, 3)
     say(service, "birth", 9, 1, BIRTH | {9: 4, 13: [9, 9, 9]})  # a fresh flash has no boot that is known
     assert found(store).lost == 3

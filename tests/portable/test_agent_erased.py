@@ -3,14 +3,20 @@
 from agentworld import Cloud, Device
 from chainproof import KEY, break_of
 from evergrow_agent import devicekey
+from evergrow_agent.cycle import Cycle
+from evergrow_agent.guard import Guard
 from evergrow_agent.journal import RECORD_MAX, Journal
 from evergrow_agent.ledger import Ledger
+from evergrow_agent.runner import Runner
+from evergrow_agent.timebase import Timebase
 from evergrow_protocol.cbor import dumps, loads
 from evergrow_protocol.errors import BUSY
 from evergrow_protocol.messages import FLAG_FRESH, VOICE_RATING, with_boot
-from evergrow_protocol.registry_common import USAGE_MERGED
+from evergrow_protocol.registry_common import OUTCOME_POWER_LOST, USAGE_MERGED
 from faultyflash import MODES, FaultyFlash, PowerCut
+from stillclock import Clock
 from support import raises_code
+from tinyappliance import TinyAppliance
 
 HEAP = "512K"
 SIZES = {"segment_bytes": 70, "cap_bytes": 150, "reserve_bytes": 0}
@@ -70,7 +76,7 @@ async def test_a_new_flash_says_birth_and_state_until_it_is_welcomed_and_keeps_i
 
 
 async def test_an_erased_flash_rises_above_the_boots_that_the_cloud_knows():
-    """EG-ENV-005, EG-ENV-006: also in the middle of a cycle, whose record has the new number, and so has all that comes after."""
+    """EG-ENV-005, EG-ENV-006: when the cycle that runs is over. Its record has the new number, and so has what comes after."""
     cloud = Cloud()
     cloud.welcomes = False
     cloud.least_boot = 20
@@ -90,7 +96,12 @@ async def test_an_erased_flash_rises_above_the_boots_that_the_cloud_knows():
         device.agent.start_programme(1)
         device.agent.events.note(3, 0)
         cloud.welcomes = True
-        await device.until(lambda: device.agent.runner.state == 0 and not device.agent.link.busy)
+        await device.until(lambda: device.agent.runner.state == 0)
+        assert device.agent.boot_number == 4 and device.agent.ledger.fresh
+        fed = device.watchdog.fed
+        await device.until(lambda: not device.agent.ledger.fresh)
+        assert device.watchdog.fed > fed
+        await device.until(lambda: not device.agent.link.busy)
         assert cloud.of("birth")[-1][:2] == [24, 1] and cloud.of("birth")[-1][3][9] == 0
         assert {message[0] for kind, message, _, _ in cloud.up if kind in ("sync", "event", "rsp")} == {24}
         assert device.agent.cycle.last_usage == (24, 2)
@@ -205,3 +216,45 @@ def test_an_envelope_under_another_number_is_the_same_but_for_it():
     envelope = [3, 7, [5], {0: 1, 2: 60}]
     for boot in (1, 23, 24, 255, 256, 65535, 65536, 0xFFFFFFFF):
         assert with_boot(dumps(envelope), boot) == dumps([boot] + envelope[1:])
+
+
+def test_a_continuous_programme_goes_on_under_the_new_number_whenever_power_fails():
+    """EG-ENV-006, EG-USE-003: the checkpoint names the old number or the new, and the record the new one."""
+    for mode in MODES:
+        cut_at = 1
+        while _renumber_running(mode, cut_at):
+            cut_at += 1
+        assert cut_at > 2
+
+
+def _renumber_running(mode, cut_at):
+    flash = FaultyFlash()
+    cycle = running(flash)
+    flash.cut(flash.ops + cut_at, mode)
+    cut = False
+    try:
+        cycle._ledger.adopt(9)
+        cycle.renumber(cycle._ledger.number(1))
+        assert cycle.last_usage == (10, 1)
+    except PowerCut:
+        cut = True
+    again = FaultyFlash(flash.files)
+    ledger = opened(again)
+    guard = Guard(TinyAppliance())
+    Cycle(Runner(guard), guard, ledger, again, Timebase(Clock(None, 0))).recover()
+    if ledger.fresh:
+        assert ledger.adopt(9)
+    ((boot, seq, _, body),) = [loads(envelope) for envelope in announced(ledger)]
+    assert (boot, seq, body[1]) == (10, 1, OUTCOME_POWER_LOST), (mode, cut_at)
+    return cut
+
+
+def running(flash):
+    """A cycle of boot 1, on a new flash."""
+    guard = Guard(TinyAppliance())
+    ledger = opened(flash)
+    cycle = Cycle(Runner(guard), guard, ledger, flash, Timebase(Clock(None, 1000)))
+    cycle.boot = 1
+    cycle.tick(1000)
+    cycle.start(1, 2000)
+    return cycle
