@@ -54,6 +54,10 @@ GREEDY = HEAD + """
     kept = [bytes(9000)]
     api.every(60, lambda: kept.append(api.read(SIGNAL_DOOR_CLOSED)))
 """
+LEAK = HEAD + """
+    kept = []
+    api.every(30, lambda: kept.append(bytes({size} + api.read(SIGNAL_DOOR_CLOSED))))
+"""
 
 
 class Maker:
@@ -154,4 +158,23 @@ async def test_code_that_takes_more_heap_than_it_says_is_reverted(
         assert found.report is not None and "declared 4096" in (found.report.text or "")
         assert (await wash(device))["outcome"] == FINISHED
         assert active(store) == []
+    assert_sound(device)
+
+
+@pytest.mark.parametrize("size", [2000, 200])
+async def test_code_that_keeps_more_and_more_is_stopped_when_the_heap_is_full(
+    make_device: Callable[..., Device], mosquitto: Mosquitto, store: Store, maker: Maker, size: int
+) -> None:
+    """EG-CODE-006: a MemoryError of its call is a failure like any other; with it goes what it kept, and nothing else fails."""
+    device = make_device(mosquitto.port, HEAP, **maker.config)
+    async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}") as cloud, device:
+        await cloud.connected()
+        await device.wait_for("connected")
+        assert (await maker.offer(cloud, store, LEAK.format(size=size))).state == offers.CONFIRMED
+        assert (await wash(device))["outcome"] == FINISHED
+        await until(lambda: failed(store), "the report of the failure")
+        assert "MemoryError" in (failed(store) or "")
+        device.command("heap")
+        assert (await device.wait_for("heap"))["free"] > 40_000
+        assert (await wash(device))["outcome"] == FINISHED
     assert_sound(device)
