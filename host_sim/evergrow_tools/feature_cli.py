@@ -101,6 +101,9 @@ def try_it(
     programme: Annotated[int | None, typer.Option(help="To be run; default: the feature's own, or a short one.")] = None,
     do: Annotated[list[str] | None, typer.Option(help="What a person does: 'door 0', 'set room 22'; 'scene 3', 'wait'.")] = None,
     minutes: Annotated[int, typer.Option(min=1, help="Of the appliance's time after each of these.")] = 10,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting of its code, as a cloud sets it.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Install the feature in the simulated appliance, use it, and show what came of it, on both interpreters.
@@ -113,7 +116,7 @@ def try_it(
     if runtime is not None and runtime not in feature_trial.RUNTIMES:
         raise typer.BadParameter(f"one of {', '.join(feature_trial.RUNTIMES)}", param_hint="--runtime")
     say = (lambda text: None) if as_json else typer.echo
-    results = feature_trial.run(directory, runtimes, programme, do or [], minutes, say)
+    results = feature_trial.run(directory, runtimes, programme, do or [], minutes, say, _settings(settings or []))
     if as_json:
         _print_json([result.as_dict() for result in results])
     else:
@@ -121,6 +124,17 @@ def try_it(
             _print_tree({"on": result.runtime, "result": result.wrong or "ok", **_told(result)})
     if any(result.wrong for result in results):
         raise typer.Exit(1)
+
+
+def _settings(texts: list[str]) -> dict[str, int]:
+    found = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            found[name] = int(value)
+        except ValueError:
+            raise typer.BadParameter(f"{text!r} is not NAME=VALUE with a whole number.", param_hint="--set") from None
+    return found
 
 
 def _told(result: Any) -> dict[str, Any]:

@@ -8,14 +8,14 @@ Then the appliance is used: the programme that the feature brings, or one that t
 import asyncio
 import tempfile
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
 from evergrow_agent.programme import Programme
-from evergrow_cloud import devicekeys, devices, entitlements, events, naming, offers, usage, view
+from evergrow_cloud import configs, devicekeys, devices, entitlements, events, naming, offers, usage, view
 from evergrow_cloud.entitlements import Terms
 from evergrow_cloud.link import run as run_loop
 from evergrow_cloud.service import Cloud
@@ -72,12 +72,13 @@ def run(
     actions: Sequence[str],
     minutes: int,
     say: Callable[[str], None],
+    settings: Mapping[str, int] = {},
 ) -> list[Result]:
     """Test the feature in `directory` on each interpreter. `programme`: that is run, None: the feature's own, or a short one.
     `actions`: what a person does (`door 0`), `scene N`, or `wait` for nothing; each is followed by `minutes` of the appliance's
-    time.
+    time. `settings`: by name, as a cloud sets them.
 
-    Raises FeatureError, as `feature_build.build`.
+    Raises FeatureError, as `feature_build.build`, and for a setting that it has not.
     """
     built = feature_build.build(directory)
     source = tomllib.loads((directory / feature_build.SOURCE).read_text(encoding="utf-8"))
@@ -85,7 +86,7 @@ def run(
         prefix = bytes(Manifest(Envelope(built.envelope)).components[0][0]).decode()
         key = keys.new_key(Path(folder), "test", PUBLISHER, prefix)
         signed = Built(built.name, signing.sign_envelope(built.envelope, key), built.payloads)
-        trial = _Trial(signed, source, key, programme, actions, minutes)
+        trial = _Trial(signed, source, key, programme, actions, minutes, settings)
         results = []
         for runtime in runtimes:
             if runtime == "micropython" and find_spec("micropython_unix") is None:
@@ -97,13 +98,24 @@ def run(
 
 class _Trial:
     def __init__(
-        self, built: Built, source: dict[str, Any], key: Any, programme: int | None, actions: Sequence[str], minutes: int
+        self,
+        built: Built,
+        source: dict[str, Any],
+        key: Any,
+        programme: int | None,
+        actions: Sequence[str],
+        minutes: int,
+        settings: Mapping[str, int],
     ) -> None:
         self._built = built
         klass = self._klass = source["target"]["class"]
         self._vendor = source["target"]["vendor"]
         self._code = source.get("code", {})
         self._key = key
+        declared = self._code.get("settings", {})
+        if unknown := sorted(set(settings) - set(declared)):
+            raise FeatureError(f"it has no setting {unknown[0]!r}; there are {', '.join(declared) or 'none'}")
+        self._settings = {declared[name]["id"]: value for name, value in settings.items()}
         self._actions = actions
         self._minutes = minutes
         body = feature.parse(built.payloads.get(1) or bytes(Envelope(built.envelope).payloads[feature_build.INTEGRATED]))
@@ -128,6 +140,8 @@ class _Trial:
                 await device.wait_for("connected", _PATIENCE_S)
                 try:
                     await self._install(store, result)
+                    if self._settings:
+                        await self._set(store)
                     if self._sold:
                         await self._entitle(store)
                     await self._use(store, device, result)
@@ -180,6 +194,18 @@ class _Trial:
         entitlements.issue(store, TENANT, DEVICE, Terms(PUBLISHER, self._feature, trial=True))
         device_id = devices.find(store, DEVICE).id
         await _until(lambda: any(one.code == 0 for one in entitlements.of_device(store, device_id)), "the entitlement")
+
+    async def _set(self, store: Store) -> None:
+        device_id = devices.find(store, DEVICE).id
+        configs.put(store, device_id, {configs.FEATURES: [[PUBLISHER, self._feature, self._settings]]})
+
+        def told() -> configs.Desired | None:
+            desired = configs.get(store, device_id)
+            return desired if desired and (desired.in_force or desired.refused == desired.version) else None
+
+        desired = await _until(told, "an answer to the settings")
+        if not desired.in_force:
+            raise _Wrong(f"the settings are refused, code {desired.code} ({view.code_name(desired.code or 0)})")
 
     async def _use(self, store: Store, device: DeviceProcess | DeviceTask, result: Result) -> None:
         since = len(device.events)

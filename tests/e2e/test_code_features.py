@@ -17,8 +17,8 @@ def runtime(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp
     return str(request.param)
 
 
-def tried(name: str, runtime: str, actions: list[str], minutes: int = 1) -> feature_trial.Result:
-    (result,) = feature_trial.run(FEATURES / name, [runtime], None, actions, minutes, lambda text: None)
+def tried(name: str, runtime: str, actions: list[str], minutes: int = 1, **settings: int) -> feature_trial.Result:
+    (result,) = feature_trial.run(FEATURES / name, [runtime], None, actions, minutes, lambda text: None, settings)
     assert (result.wrong, result.state) == ("", "confirmed")
     return result
 
@@ -38,14 +38,14 @@ def test_laundry_is_weighed_by_the_water_that_it_holds(runtime: str) -> None:
 
 
 def test_a_fridge_that_stands_open_buzzes_before_its_alarm_and_the_opening_is_counted(runtime: str) -> None:
-    """EG-CODE-002, EG-CODE-005: door-coach."""
-    result = tried("door-coach", runtime, ["door 0", "door 1"], 2)
+    """EG-CODE-002, EG-CODE-005, EG-CODE-007: door-coach, whose patience is set to 45 s."""
+    result = tried("door-coach", runtime, ["door 0", "door 1"], 2, patience_s=45)
     shut, opened, shut_again = result.shown
     assert (shut["buzzer"], opened["buzzer"], shut_again["buzzer"]) == (0, 1, 0)
     assert opened["fridge_temp"] > shut["fridge_temp"] + 20, "warm air comes in through the open door"
     assert told(result)[:2] == [("reminded", "note"), ("door_left_open", "raised")]
     reminded = result.events[0]["value"]
-    assert 30 <= reminded < 60
+    assert 45 <= reminded < 75
     (record,) = result.records
     assert record["meters"]["openings"] == 1 and record["meters"]["open_s"] >= 120
     assert record["features"] == [{"publisher": feature_trial.PUBLISHER, "feature": 1020, "name": "door-coach"}]
@@ -92,3 +92,12 @@ def test_what_has_to_be_paid_for_is_tried_on_trial(runtime: str) -> None:
     (record,) = result.records
     assert record["spin_max_rpm"] == 1400
     assert record["features"] == [{"publisher": feature_trial.PUBLISHER, "feature": 1002, "name": "spin-1400"}]
+
+
+def test_a_setting_that_it_does_not_take_is_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """EG-CFG-009"""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(feature_files.FeatureError, match="no setting 'patience'; there are patience_s"):
+        feature_trial.run(FEATURES / "door-coach", ["cpython"], None, [], 1, print, {"patience": 45})
+    (result,) = feature_trial.run(FEATURES / "door-coach", ["cpython"], None, [], 1, print, {"patience_s": 301})
+    assert result.wrong == "the settings are refused, code 5 (out of range)"
