@@ -147,6 +147,7 @@ async def test_the_guard_holds_a_write_to_the_grant_itself():
     """EG-CODE-004: as if a check before had been passed over."""
     bench = await device()
     api = bench.code.runtime.features[0].api
+    assert api._granted == (1, 2, DRUM)
     assert api.write(DRUM, 45) == 45
     api._granted = (1, 2)
     assert raises(GuardError, api.write, DRUM, 60).code == NOT_AUTHORISED

@@ -96,6 +96,48 @@ async def test_code_runs_as_soon_as_it_is_entitled_and_no_longer_than_that():
     assert 3 not in told[2] and 1 not in told[2]
 
 
+async def test_a_use_is_counted_before_the_tick_in_which_it_is_made_is_over():
+    """EG-ENT-009"""
+    cloud = TrustCloud()
+    seen = []
+
+    async def story(device):
+        def feed():  # the end of each tick
+            agent = device.agent
+            if agent.cycle.active and [1 for running in agent.code.runtime.features if running.api._used]:
+                seen.append(agent.rights._entitlements.held()[0][1].used)
+
+        await device.until(lambda: cloud.of("birth"))
+        cloud.down("ent", [token_of(claims_of(k4=9))])
+        await device.until(lambda: runs(device) == [SENSE])
+        device.watchdog.feed = feed
+        await device.run_cycle()
+
+    await Device(cloud, sold(sense(entitlement=1))).live(story)
+    assert seen and set(seen) == {1}
+
+
+async def test_on_an_appliance_that_is_never_off_code_goes_on_to_the_end_of_the_period():
+    """EG-ENT-005"""
+    cloud = TrustCloud()
+    appliance = TinyAppliance()
+    appliance.programmes[2] = dumps([2, [{0: 4, 1: {1: 1}, 4: 30, 5: 60}], {0: 60, 1: 3600}])
+    appliance.base_programme = 2
+
+    async def story(device):
+        await device.until(lambda: cloud.of("birth") and device.agent.cycle.active)
+        cloud.down("ent", [token_of(claims_of())])
+        await device.until(lambda: runs(device) == [SENSE])
+        cloud.down("ent", [token_of(claims_of(2, k4=0))])
+        await device.until(lambda: len(cloud.of("ent")) == 2)
+        began_ms = device.clock.now_ms
+        await device.until(lambda: runs(device) == [])
+        assert device.clock.now_ms - began_ms > 3_000_000
+        assert device.agent.runner.programme_id == 2
+
+    await Device(cloud, sold(sense(entitlement=1)), appliance).live(story)
+
+
 async def test_code_that_is_revoked_while_a_cycle_runs_is_stopped_after_it_and_named_in_birth_no_more():
     """EG-TRUST-012, EG-TRUST-014, EG-CODE-005"""
     cloud = TrustCloud()
