@@ -103,6 +103,8 @@ class Agent:
         self._flags = 0
         self._booted = False
         self._over = asyncio.Event()
+        self._awake = asyncio.Event()
+        self.cycle.wake = self._awake.set
 
     @property
     def online(self) -> bool:
@@ -206,6 +208,7 @@ class Agent:
         due_ms = clock.ticks_ms()
         while True:
             now_ms = clock.ticks_ms()
+            event = -1
             try:
                 event = self.cycle.tick(now_ms)
                 self._note(event)
@@ -221,8 +224,34 @@ class Agent:
                 self._tell(now_ms)
             except Exception as exc:
                 self._crashed("link", exc)
+            if not event and self.config.rest_ms > tick_ms and self._may_rest():
+                await self._rest(self.config.rest_ms)
+                due_ms = clock.ticks_ms()
+                continue
             due_ms = max(due_ms + tick_ms, now_ms)
             await clock.sleep_ms(max(due_ms - clock.ticks_ms(), 1))
+
+    def _may_rest(self) -> bool:
+        """Whether nothing has to be watched more closely than the appliance's interlocks at rest."""
+        appliance = self.board.appliance
+        if not self.runner.at_rest or hasattr(appliance, "alarms") or hasattr(appliance, "control"):
+            return False
+        if self._served and self.code.runtime:
+            return False
+        return not any([one.always for one in self.telemetry.sets])
+
+    async def _rest(self, ms: int) -> None:
+        """Until somebody starts or stops something, or it is time to look again."""
+        self._awake.clear()
+        alarm = asyncio.create_task(self._ring(ms))
+        try:
+            await self._awake.wait()
+        finally:
+            alarm.cancel()
+
+    async def _ring(self, ms: int) -> None:
+        await self.board.clock.sleep_ms(ms)
+        self._awake.set()
 
     def _note(self, event: int) -> None:
         """What others may want to act on; the rest is told by the state."""

@@ -61,6 +61,8 @@ class Config:
     `home`: the id of the home it belongs to, "" for none.
     `pull_bytes_per_s`: at most so much of a transfer is asked for, 0 for any. `quiet`: (from, to), minutes since local midnight,
     when features that ask for it are activated, None for always; local time is `utc_offset_min` ahead of UTC.
+    `tick_ms`: how often the controller looks at the appliance; `rest_ms`: the same while it is at rest and nothing has to be
+    watched, 0 for no difference. Who starts or stops something is heard at once. It must be well below the watchdog's time.
     `usage_bytes`: the cap of the usage journal; `reserve_bytes`: flash that the journal leaves to everybody else.
     """
 
@@ -83,6 +85,7 @@ class Config:
         usage_bytes: int = 65536,
         reserve_bytes: int = 16384,
         tick_ms: int = 500,
+        rest_ms: int = 0,
         home: str = "",
         mqtt: "dict[str, Any] | None" = None,
     ) -> None:
@@ -109,5 +112,6 @@ class Config:
         self.usage_bytes = usage_bytes
         self.reserve_bytes = reserve_bytes
         self.tick_ms = tick_ms
+        self.rest_ms = rest_ms
         self.home = home
         self.mqtt = mqtt or {}

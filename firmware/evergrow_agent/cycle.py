@@ -59,6 +59,7 @@ class Cycle:
     `rights`: None, when all features may be used, or who is asked.
 
     `boot`: the number of this boot, to be set before the first start. `code`: the code features, None while there are none.
+    `wake()`, to be set, is called when something is started or stopped: there is to be a tick soon.
     `on_finished(features used, whether in a fault)`, to be set, is called at the end of each cycle.
     """
 
@@ -71,6 +72,7 @@ class Cycle:
         self.code: "CodeFeatures | None" = None
         self.on_finished: "Callable[[list[tuple[int, int]], bool], None]" = _ignore
         self.rights: "Rights | None" = None
+        self.wake: "Callable[[], None]" = _nothing
         self._runner = runner
         self._guard = guard
         self._ledger = ledger
@@ -171,6 +173,7 @@ class Cycle:
         except Exception:
             self.failures += 1
         self._checkpoint(now_ms)
+        self.wake()
 
     def tick(self, now_ms: int) -> int:
         """Let the runner tick, and keep what follows from it; returns its event."""
@@ -204,6 +207,7 @@ class Cycle:
     def stop(self, now_ms: int) -> None:
         """A person or the cloud ends what runs, safely. The base programme goes on, or takes over."""
         runner = self._runner
+        self.wake()
         if not self._base or not runner.period_ms:
             runner.stop(now_ms)
         elif runner.programme_id != self._base:
@@ -356,6 +360,10 @@ class Cycle:
                 self._flash.remove(_FILE)
         except Exception:
             self.failures += 1
+
+
+def _nothing() -> None:
+    pass
 
 
 def _ignore(used: "list[tuple[int, int]]", fault: bool) -> None:

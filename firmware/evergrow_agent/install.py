@@ -143,7 +143,7 @@ class Installer:
         if report[reports.CODE] != OK:
             report[reports.STATE] = REFUSED
         self._features.clean()
-        if report[reports.CODE] == EXPIRED and self._is_installed(transfer) and self._repeat(transfer, True):
+        if report[reports.CODE] in (EXPIRED, STORAGE) and self._is_installed(transfer) and self._repeat(transfer, True):
             return  # It was pulled again since its outcome was lost, and that failed: it is there all the same.
         self._told.remember_costs(report)
         if report[reports.STATE] != REMOVED or not self._features.outcome(transfer):

@@ -36,6 +36,7 @@ _RETRY_MAX_MS = 300_000
 _VOICE_RETRY_MS = 300_000
 
 _POLL_MS = 1_000
+_POLL_REST_MS = 5_000  # while there is nothing to say: what comes up wakes the link by itself
 _BUSY_RETRY_S = 10
 _GOODBYE_MS = 2_000
 _MESSAGE_BYTES = 640  # birth is the longest message but a bundle
@@ -267,7 +268,7 @@ class Link:
 
     async def _poll(self) -> None:
         while True:
-            await self._clock.sleep_ms(_POLL_MS)
+            await self._clock.sleep_ms(_POLL_MS if self.busy else _POLL_REST_MS)
             self._timebase.utc_s()
             if self._timebase.jumps > self._jumps:  # EG-TIME-005: a new birth brings a new welcome
                 self._jumps = self._timebase.jumps

@@ -103,6 +103,11 @@ class Runner:
         return bool(self._features)
 
     @property
+    def at_rest(self) -> bool:
+        """Nothing runs, and the appliance has been brought to its rest state."""
+        return self.state == IDLE and self._settled and self._released
+
+    @property
     def elapsed_s(self) -> int:
         """Seconds since start; of the last cycle when idle."""
         return (self._now_ms - self._started_ms) // 1000

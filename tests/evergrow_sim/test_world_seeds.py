@@ -52,6 +52,8 @@ def test_the_world_accused_an_agent_that_did_nothing_wrong(seed: int) -> None:
     assert run(seed, "heavy").violations == []
 
 
-def test_a_confirmed_transfer_that_cannot_be_pulled_again_stays_confirmed() -> None:
-    """EG-FEAT-025: its outcome was lost, it was pulled again over a bad line, and the cloud was told that it was refused."""
-    assert run(2717, "heavy").violations == []
+@pytest.mark.parametrize("seed", [2717, 4031, 4105])
+def test_a_confirmed_transfer_that_cannot_be_pulled_again_stays_confirmed(seed: int) -> None:
+    """EG-FEAT-025: its outcome was lost, it was pulled again over a bad line or with a full flash, and the cloud was told that it
+    was refused."""
+    assert run(seed, "heavy").violations == []

@@ -278,6 +278,26 @@ async def test_a_welcome_for_another_boot_or_an_older_birth_is_ignored():
     await Device(cloud).live(story)
 
 
+async def test_an_appliance_at_rest_is_looked_at_less_often_and_wakes_when_it_is_started():
+    cloud = Cloud()
+
+    async def story(device):
+        await device.until(lambda: cloud.of("sync"))
+        agent, watchdog = device.agent, device.agent.board.watchdog
+        await device.until(lambda: agent.runner.at_rest)
+        fed = watchdog.fed
+        await device.clock.sleep_ms(60_000)
+        assert 12 <= watchdog.fed - fed <= 16
+        agent.start_programme(1)
+        await device.clock.sleep_ms(700)
+        assert agent.runner.step >= 0 and agent.runner.state != 0
+        fed = watchdog.fed
+        await device.clock.sleep_ms(5_000)
+        assert watchdog.fed - fed >= 9
+
+    await Device(cloud, rest_ms=5000).live(story)
+
+
 async def test_only_the_first_welcome_for_a_birth_of_this_connection_tells_the_time():
     """EG-TIME-007"""
     cloud = Cloud()

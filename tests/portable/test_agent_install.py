@@ -342,7 +342,7 @@ async def test_a_flash_that_fails_at_any_operation_refuses_and_leaves_the_device
             flash = FaultyFlash(dict(files), mode=mode)
             world = World(flash, block_bytes=32)
             flash.fail = lambda number, at=at: number == at
-            report = await world.offer(payloads)
+            report = await world.offer(payloads, 2)  # not that of the version before (EG-FEAT-001)
             assert report[1] in (0, STORAGE), report
             expected = ACTIVE_1 if report[1] else ACTIVE_2
             assert world.features.active() == expected

@@ -233,3 +233,26 @@ def test_broken_parts_are_os_errors():
     washer.dead_actuators.add(ids.ACTUATOR_INLET)
     raises(OSError, washer.read, ids.SIGNAL_TEMP)
     raises(OSError, washer.write, ids.ACTUATOR_INLET, 1)
+
+
+def test_a_washer_at_rest_ends_where_one_ends_that_is_stepped_finely():
+    """Steps of a rest are taken together: heat, energy and the noise of sensors are the same."""
+
+    class Draws:
+        def __init__(self):
+            self.count = 0
+
+        def bytes(self, n):
+            self.count += 1
+            return bytes([self.count % 256] * n)
+
+    coarse, fine = Washer(Draws()), Washer(Draws())
+    for washer in (coarse, fine):
+        washer.heat_mj += 50_000_000
+    for dt_ms in (700, 5000, 300, 60_000, 1250, 5000, 500):
+        coarse.step(dt_ms)
+        for _ in range(dt_ms // 50):
+            fine.step(50)
+        assert (coarse.heat_mj, coarse.lost_mj, coarse.energy_mj) == (fine.heat_mj, fine.lost_mj, fine.energy_mj)
+        assert coarse._noise == fine._noise
+    assert coarse.lost_mj > 0

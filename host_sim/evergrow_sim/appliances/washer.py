@@ -198,6 +198,9 @@ class Washer:
     def step(self, dt_ms: int) -> None:
         """Let `dt_ms` pass."""
         self._carry_ms += dt_ms
+        if self._carry_ms >= 2 * _SUB_STEP_MS and self._rests():
+            self._rest(self._carry_ms // _SUB_STEP_MS)
+            self._carry_ms %= _SUB_STEP_MS
         while self._carry_ms >= _SUB_STEP_MS:
             self._carry_ms -= _SUB_STEP_MS
             self._sub_step(_SUB_STEP_MS)
@@ -210,6 +213,33 @@ class Washer:
         power_w = 2 + self._turn_drum(dt_ms) + self._move_water(dt_ms) + self._heat(dt_ms)
         self.power_w = power_w
         self.energy_mj += power_w * dt_ms
+
+    def _rests(self) -> bool:
+        """Whether nothing happens for as long as nobody acts, but that it cools down."""
+        commands = self._commands
+        if self.water_ul or self.drum_rpm or self.inlet_stuck or self.heater_stuck or self._bolt_ms:
+            return False
+        for actuator in (ids.ACTUATOR_INLET, ids.ACTUATOR_DRAIN, ids.ACTUATOR_HEATER, ids.ACTUATOR_DRUM_RPM):
+            if commands[actuator]:
+                return False
+        wanted = commands[ids.ACTUATOR_DOOR_LOCK] > 0
+        still = wanted == self.door_locked or (wanted and not self.door_closed)
+        return still and self.absorbed_ul <= self.load_g * 1500 and self.temp_mc < _FUSE_MC
+
+    def _rest(self, count: int) -> None:
+        """So many sub-steps of one that rests, with the same end."""
+        if self._random is not None:
+            for _ in range((self._elapsed_ms + count * _SUB_STEP_MS + 500) // 1000 - (self._elapsed_ms + 500) // 1000):
+                self._noise = self._random.bytes(3)
+        self._elapsed_ms += count * _SUB_STEP_MS
+        self.power_w = 2
+        self.energy_mj += 2 * count * _SUB_STEP_MS
+        for _ in range(count):
+            lost = (self.temp_mc - self.ambient_mc) * _LOSS_MW_PER_K // 1000 * _SUB_STEP_MS // 1000
+            if not lost:
+                break
+            self.heat_mj -= lost
+            self.lost_mj += lost
 
     def _move_bolt(self, dt_ms: int) -> None:
         wanted = self._commands[ids.ACTUATOR_DOOR_LOCK] > 0

@@ -107,6 +107,7 @@ class Resident:
             telemetry_s=5,
             usage_bytes=spec.usage_bytes,
             tick_ms=spec.tick_ms,
+            rest_ms=spec.rest_ms,
             home=spec.home,
             mqtt={"version": spec.version},
         )
