@@ -101,10 +101,10 @@ def offer(store: Store, tenant: str, device: str, envelope: bytes, payloads: dic
 
 
 def refused(store: Store, tenant: str, device: str, envelope: bytes) -> bool:
-    """Whether the device has refused this very content."""
+    """Whether the device has refused this very content, which is no feature."""
     row = store.row(
         "SELECT 1 FROM transfers JOIN devices ON devices.id = device_id"
-        " WHERE tenant = ? AND device = ? AND envelope = ? AND open = 0 AND transfers.state = ?",
+        " WHERE tenant = ? AND device = ? AND envelope = ? AND content > 0 AND open = 0 AND transfers.state = ?",
         tenant,
         device,
         hashlib.sha256(envelope).digest(),

@@ -268,6 +268,9 @@ MIGRATIONS = (
     ALTER TABLE boots ADD COLUMN unread INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE boots ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    CREATE INDEX transfers_trust ON transfers (device_id, envelope) WHERE content > 0;
+    """,
 )
 
 

@@ -20,6 +20,7 @@ GRANT, REVOCATIONS = 1, 2
 MAX_BYTES = 8192
 
 _TAG_SIGN1 = 18
+_PAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,10 @@ def put(store: Store, tenant: str, document: Document) -> int:
             document.sequence,
             document.data,
         )
-        after = count = 0
-        while page := devices.every(store, after):
-            after = page[-1].id
+    after = count = 0
+    while page := devices.every(store, after, _PAGE):
+        after = page[-1].id
+        with store.transaction():  # of few devices: whoever commits usage meanwhile does not wait; birth offers it in any case
             for device in page:
                 if device.tenant == tenant and device.birth is not None:
                     count += _offer(store, tenant, device.device, device.birth, document)

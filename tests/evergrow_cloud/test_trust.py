@@ -147,3 +147,20 @@ def test_the_command_shows_what_is_in_a_file(tmp_path: Path) -> None:
         file.write_bytes(data)
         assert evergrow("inspect", file).exit_code == 1
     assert evergrow("inspect", tmp_path / "none").exit_code == 1
+
+
+def test_what_each_birth_asks_is_answered_by_an_index(store: Store) -> None:
+    """A scan of all transfers for each birth would be felt by a fleet that comes back at once."""
+    asked: list[str] = []
+    row = store.row
+
+    def watch(sql: str, *parameters: Any) -> Any:
+        asked.append(sql)
+        return row(sql, *parameters)
+
+    trust.put(store, "acme", trust.read(grant(5)))
+    store.row = watch  # type: ignore[method-assign]
+    born(store, grants=[])
+    (sql,) = [sql for sql in asked if "transfers" in sql and "content > 0" in sql]
+    plan = store.rows("EXPLAIN QUERY PLAN " + sql, "acme", "washer-1", b"", offers.REFUSED)
+    assert [line for *_, line in plan if line.startswith("SCAN")] == [], plan
