@@ -37,11 +37,15 @@ _DN: dict[str, Callable[[bytes], Any]] = {
 
 @dataclass
 class Heard:
-    """What is remembered of a device. `said`: {(kind, seq): payload} of its current boot; `births`: how often it was born."""
+    """What is remembered of a device. `said`: {(kind, seq): payload} of its current boot; `births`: how often it was born.
+
+    `unnumbered`: it was born with a new or erased flash, and no welcome has gone out since (EG-ENV-005).
+    """
 
     boot: int = 0
     counted_boot: int = 0
     births: int = 0
+    unnumbered: bool = False
     said: dict[tuple[str, int], bytes] = field(default_factory=dict)
     features: tuple[tuple[int | str, int, int], ...] = ()
 
@@ -100,6 +104,8 @@ class Tap:
             self._report(device, f"up/{kind} outside the grammar: {error}: {payload.hex()}")
             return
         heard = self.heard.setdefault(device, Heard())
+        if heard.unnumbered and kind not in ("birth", "state"):
+            self._report(device, f"up/{kind} by a flash that is new or erased, before any welcome")
         if isinstance(message, tuple):
             self._world.note(device, "says usage", " ".join(f"{one.header.boot}/{one.header.seq}" for one in message))
             return  # old boots are told of, too; the ledger finds what is told twice in two ways
@@ -126,6 +132,7 @@ class Tap:
             heard.boot = boot
             heard.said.clear()
         heard.births += 1
+        heard.unnumbered = birth.is_fresh
         heard.features = tuple(birth.features)
         self._on_birth(device, birth)
 
@@ -153,6 +160,8 @@ class Tap:
         except ProtocolError as error:
             self._report(device, f"is sent dn/{kind} outside the grammar: {error.text}: {payload.hex()}")
             return
+        if kind == "welcome" and device in self.heard:
+            self.heard[device].unnumbered = False
         self._world.note(device, f"is sent {kind}", *[one for one in found if isinstance(one, int)])
 
 
