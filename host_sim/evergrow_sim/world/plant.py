@@ -12,6 +12,8 @@ _MJ_PER_WH = 3_600_000
 _DESCRIPTION = (
     "class_id", "signals", "limits", "unlockable", "interlocks", "safe_state", "rest_state", "meters", "programmes", "ending"
 )  # fmt: skip
+_MORE = ("alarms", "control", "base_programme", "dials")
+"""What only some appliances have."""
 
 
 @dataclass(slots=True)
@@ -57,15 +59,15 @@ class Plant:
             appliance = self._appliance
             appliance.step(step_ms)
             running = self.running
-            if running is not None and appliance.drum_rpm > running.spin_max_rpm:
-                running.spin_max_rpm = appliance.drum_rpm
+            if running is not None and (rpm := getattr(appliance, "drum_rpm", 0)) > running.spin_max_rpm:
+                running.spin_max_rpm = rpm
         return self._appliance
 
     def begin(self, boot: int, programme: int) -> None:
         """A cycle starts now."""
         appliance = self.now()
         self._first = _counts(appliance)
-        self.running = CycleTruth(boot, programme, self._at_ms, spin_max_rpm=appliance.drum_rpm)
+        self.running = CycleTruth(boot, programme, self._at_ms, spin_max_rpm=getattr(appliance, "drum_rpm", 0))
         self.cycles.append(self.running)
 
     def measure(self) -> None:
@@ -117,6 +119,9 @@ class AppliancePort:
         appliance = plant.now()
         for name in _DESCRIPTION:
             setattr(self, name, getattr(appliance, name))
+        for name in _MORE:
+            if hasattr(appliance, name):
+                setattr(self, name, getattr(appliance, name))
         self._read, self._write = appliance.read, appliance.write
 
     @property
@@ -143,4 +148,4 @@ def _unplugged(*_: int) -> Any:
 
 
 def _counts(appliance: Any) -> tuple[int, int]:
-    return appliance.energy_mj // _MJ_PER_WH, appliance.water_in_ul // 1000
+    return appliance.energy_mj // _MJ_PER_WH, getattr(appliance, "water_in_ul", 0) // 1000
