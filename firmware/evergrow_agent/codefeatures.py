@@ -35,6 +35,7 @@ class CodeFeatures:
         self._make = make
         self._rights = rights
         self._runs: "dict[Owner, tuple[int, Needs | None]]" = {}  # sequence number of what was started; None: broken
+        self._cleared = False  # there was no code in this boot
         self._beyond: "dict[Owner, int]" = {}  # sequence number of what asks for more than is granted
 
     def sync(self, in_cycle: bool = False, changed: bool = True) -> None:
@@ -47,9 +48,12 @@ class CodeFeatures:
         wanted = {(record.publisher, record.feature): record.sequence for record in records}
         if self.runtime is None:
             if not records:
+                self._cleared = True
                 return
             self.runtime = self._make()
             self.runtime.on_broken = self._broken
+            if self._cleared:
+                self.runtime.forgive()  # what the watchdog ended in boots before is not here any more
         if changed:
             self._beyond.clear()
         for owner in list(self._runs):

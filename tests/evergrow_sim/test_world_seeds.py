@@ -57,3 +57,8 @@ def test_a_confirmed_transfer_that_cannot_be_pulled_again_stays_confirmed(seed: 
     """EG-FEAT-025: its outcome was lost, it was pulled again over a bad line or with a full flash, and the cloud was told that it
     was refused."""
     assert run(seed, "heavy").violations == []
+
+
+def test_a_good_version_is_not_blamed_for_the_one_that_hung_before_it() -> None:
+    """EG-CODE-008: the one that hung was reverted at boot, its resets stayed counted, and the next version was refused for them."""
+    assert run(10025, "heavy").violations == []

@@ -137,3 +137,11 @@ def test_a_confirmed_one_that_was_stopped_in_three_boots_is_not_started_any_more
     assert bench.sync() == [] and not record.active
     bench.features.bring(1001, 2)
     assert bench.sync() == [("start", 1001)]
+
+
+def test_what_comes_to_a_device_without_code_is_not_blamed_for_what_was_there_before():
+    """EG-CODE-008: the version that hung was reverted at boot, before any code was started."""
+    bench = Bench()
+    assert bench.sync() == []
+    bench.features.bring(1001, 2)
+    assert bench.sync() == [("forgive", 0), ("start", 1001)]
