@@ -45,7 +45,7 @@ def test_an_erased_flash_and_a_boot_number_that_was_drawn_are_told_in_a_birth() 
     assert run(2323, "heavy").violations == []
 
 
-@pytest.mark.parametrize("seed", [2040, 2047, 2815])
+@pytest.mark.parametrize("seed", [2040, 2047, 2815, 10151])
 def test_the_world_accused_an_agent_that_did_nothing_wrong(seed: int) -> None:
     """Of a watchdog that bit after the last fault; of the order of cycles after a boot whose number was drawn; and the world's
     broker, restarted twice at a time, forgot who had subscribed without telling anybody."""

@@ -232,7 +232,8 @@ class Breaker:
         how = fault.text("how")
         if how == "dead actuator":
             actuator = sorted(washer.limits)[fault["signal"] % len(washer.limits)]
-            washer.write(actuator, washer.safe_state[actuator])  # its relay drops
+            if actuator not in washer.dead_actuators:
+                washer.write(actuator, washer.safe_state[actuator])  # its relay drops
             washer.dead_actuators.add(actuator)
             return lambda: washer.dead_actuators.discard(actuator)
         if how != "dead sensor":
