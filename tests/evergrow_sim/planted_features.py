@@ -8,6 +8,7 @@ from unittest import mock
 from evergrow_agent import lifecycle, runtime
 from evergrow_agent.agent import Agent
 from evergrow_agent.cycle import Cycle
+from evergrow_agent.entitlements import Entitlements
 from evergrow_agent.fetch import Fetcher
 from evergrow_agent.lifecycle import Lifecycle
 from evergrow_agent.runtime import Runtime
@@ -101,6 +102,25 @@ def nothing_starts_without_storage() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def uses_come_back_with_power() -> Iterator[None]:
+    """What was used of an entitlement is counted in RAM."""
+
+    def use(self: Entitlements, publisher: int, feature: int, boot: int, seq: int) -> None:
+        held = self._held.get((publisher, feature))
+        if held is not None and held.what.uses >= 0:
+            held.used += 1
+
+    with mock.patch.object(Entitlements, "use", use):
+        yield
+
+
+@contextmanager
+def nobody_asks_for_an_entitlement() -> Iterator[None]:
+    with mock.patch.object(Entitlements, "check", lambda self, *which: None):
+        yield
+
+
 BUGS: dict[str, Callable[[], Any]] = {
     bug.__name__: bug
     for bug in (
@@ -114,5 +134,7 @@ BUGS: dict[str, Callable[[], Any]] = {
         code_that_fails_goes_on,
         code_that_hangs_is_forgiven_after_a_minute,
         nothing_starts_without_storage,
+        uses_come_back_with_power,
+        nobody_asks_for_an_entitlement,
     )
 }

@@ -50,6 +50,8 @@ CAUGHT = {
     "code_that_fails_goes_on": (5, 1, "features"),
     "code_that_hangs_is_forgiven_after_a_minute": (146, 1, "base"),
     "nothing_starts_without_storage": (94, 1, "base"),
+    "nobody_asks_for_an_entitlement": (0, 1, "rights"),
+    "uses_come_back_with_power": (18, 1, "rights"),
 }
 """All with heavy faults. Seeds are those with which it is quick. From any first seed most take a few times as many; those that
 need two faults at the right moments (an ack that frees too much, forgotten commands, a birth said once) take about a hundred."""

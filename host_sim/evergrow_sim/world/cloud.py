@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from typing import Any
 
-from evergrow_cloud import commands, configs, devices, offers, wire
+from evergrow_cloud import commands, configs, devices, entitlements, offers, wire
 from evergrow_cloud.ingest import Incoming, Ingest, Outgoing
 from evergrow_cloud.limits import Limits
 from evergrow_cloud.store import Store
@@ -139,6 +139,11 @@ class CloudEnd:
         self._due.set()
         return version
 
+    def entitle(self, device: str, terms: entitlements.Terms, tenant: str = "acme") -> None:
+        """Issue an entitlement in place of the one that the device has to that feature."""
+        entitlements.issue(self.store, tenant, device, terms)
+        self._due.set()
+
     def configured(self, device: str) -> configs.Desired | None:
         """What is desired of a device, and what became of it."""
         row = self.store.row("SELECT id FROM devices WHERE device = ?", device)
@@ -248,6 +253,10 @@ class CloudEnd:
                 await self._publish(client, [Outgoing(topics.dn(config.tenant, config.device, "cfg"), config.message, 1)])
                 await self._disk()
                 configs.sent(self.store, config.device_id, config.version)
+            for issued in entitlements.due(self.store, _DUE_LIMIT):
+                await self._publish(client, [Outgoing(topics.dn(issued.tenant, issued.device, "ent"), issued.message, 1)])
+                await self._disk()
+                entitlements.sent(self.store, issued.id)
             await self._due.wait()
 
     async def _poll(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from evergrow_agent import devicekey, trust
 from evergrow_agent.board import Config, Identity
 from evergrow_cloud import commands, devicekeys, voices, wire
+from evergrow_cloud.entitlements import Terms
 from evergrow_cloud.errors import CloudError
 from evergrow_cloud.messages import Birth, Response, State, Usage
 from evergrow_protocol import errors as codes
@@ -34,6 +35,7 @@ from evergrow_sim.world.world import World
 
 HOST, PORT = "broker", 1883
 TENANT = "acme"
+PAID_FEATURE = (2, trials.PAID)
 _UNDO_MAX = 8
 _FEATURES_FROM = 1000
 _MAY_REFUSE = (codes.OK, codes.BUSY, codes.INVALID_STATE, NOBODY)  # the base function: something runs, or it has no power
@@ -87,6 +89,7 @@ class Resident:
     `offered`: {transfer: offer}. `orders`: the commands sent to it, and what came of them. `said`: what its users said.
     `stalls`: how often its watchdog has reason to bite. `may_rot`: bits of its flash flipped; `may_forget`: what it should
     remember of commands may not have reached the flash; `undone`: its flash fell back to what it was some operations before;
+    `sold`: how many uses of PAID;
     `blind`: it could not be read; `erasures`: how often it was erased; `rotten`: how many bits of its journal flipped.
     `desires`: the configurations that it is to have.
     `attempts`: how often it tried to connect. `key`: what it shares with the cloud.
@@ -121,6 +124,7 @@ class Resident:
         self.quiet = Quiet(world.loop, self.device.plant, lambda what: report("pace", spec.name, what))
         self.orders = Orders(self.device.plant, lambda what: report("commands", spec.name, what), lambda: self.may_forget)
         self.desires = Desires(lambda what: report("config", spec.name, what), self.may_lose)
+        self.sold = 0
         self.stalls = 0
         self.may_rot = False
         self.may_forget = False
@@ -257,6 +261,9 @@ class House:
             device.enable_remote(bool(act.argument))
         elif act.what == "configure":
             self.configure(resident, *draw(int(act.argument)))
+        elif act.what == "entitle":
+            resident.sold += int(act.argument)
+            self.cloud.entitle(resident.name, Terms(*PAID_FEATURE, uses=int(act.argument)))
         elif act.what == "offer":
             self._offer(resident, offer_named(str(act.argument)))
         else:

@@ -12,6 +12,7 @@ commands    a command runs once at most, and its answer tells what came of it; n
 config      a configuration is in force whole, none before it again, no bad one ever; in the end the one that the cloud desires
 voice       what users were told was taken is at the cloud in the end, once
 features    nothing is active but what was rightly offered; a good offer ends well or for a good reason, a bad one is refused
+rights      a feature is used no more often than was sold
 base        the appliance's own programmes start and end well in the end, and before that are refused only because something runs
 storm       a device that cannot connect tries ever more seldom
 memory      everything that could grow is below its bound
@@ -35,6 +36,7 @@ from evergrow_protocol import errors as codes
 from evergrow_sim.world import ledgercheck
 from evergrow_sim.world.breaking import Breaker
 from evergrow_sim.world.house import House, Resident
+from evergrow_sim.world.trials import PAID
 from evergrow_sim.world.truth import explain
 
 AUDIT_S = 300
@@ -104,6 +106,7 @@ class Watch:
             self._check_health(resident)
             self._check_balance(resident)
             self._check_storm(resident)
+            self._check_uses(resident)
             if self._settled(resident):
                 self.check_usage(resident)
         for failure in self._house.cloud.failures:
@@ -199,6 +202,12 @@ class Watch:
         if attempts > most:
             self.report("storm", resident.name, f"{attempts} attempts to connect in {AUDIT_S} s, {most} at most")
         self._before[resident.name] = (resident.attempts, resident.device.boots)
+
+    def _check_uses(self, resident: Resident) -> None:
+        """Nobody uses more of a feature than was sold (EG-ENT-005, 009), unless the flash lost what was counted."""
+        used = sum(1 for cycle in resident.log.cycles if cycle.programme == PAID)
+        if used > resident.sold and not resident.may_lose():
+            self.report("rights", resident.name, f"{used} cycles of a feature of which {resident.sold} uses were sold")
 
     def _check_memory(self, resident: Resident) -> None:
         house, name = self._house, resident.name

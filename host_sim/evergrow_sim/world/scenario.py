@@ -38,7 +38,7 @@ class DeviceSpec:
 @dataclass(frozen=True)
 class Act:
     """`what`: start or remote start (programme), stop, remote stop, door, close, remote (enabled), offer (its name), say (stars),
-    configure (a number, see `desires`); cancel, agree, decline, remove (name of an offer).
+    configure (a number, see `desires`); cancel, agree, decline, remove (name of an offer); entitle (uses).
     """
 
     at_ms: int
@@ -137,10 +137,11 @@ def _desires(rand: Rand, spec: DeviceSpec, span_ms: int) -> list[Act]:
 
 
 def _story(rand: Rand, spec: DeviceSpec, span_ms: int) -> list[Act]:
-    """Half of the devices live through one."""
+    """Half of the devices live through one, half of the others buy something."""
     at_ms = spec.powered_ms + rand.between(5_000, span_ms // 3)
     acts = []
-    for wait_ms, what, argument in stories.draw(rand) if rand.chance(0.5) else ():
+    steps = stories.draw(rand) if rand.chance(0.5) else stories.paid(rand) if rand.chance(0.5) else []
+    for wait_ms, what, argument in steps:
         at_ms += wait_ms
         acts.append(Act(at_ms, spec.name, what, argument))
     return [act for act in acts if act.at_ms < span_ms]

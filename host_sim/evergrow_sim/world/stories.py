@@ -3,7 +3,7 @@
 from evergrow_sim.world import brisk
 from evergrow_sim.world.features import WARM_RINSE
 from evergrow_sim.world.rand import Rand
-from evergrow_sim.world.trials import ASKED, TRIED
+from evergrow_sim.world.trials import ASKED, PAID, TRIED
 
 Step = tuple[int, str, int | str]
 """(ms after the step before, what, argument): see `scenario.Act`."""
@@ -50,6 +50,13 @@ def _asked(rand: Rand) -> list[Step]:
 def _removed(rand: Rand) -> list[Step]:
     name, programme = rand.choice((("rinse", WARM_RINSE), ("tried", TRIED)))
     return [(0, "offer", name), *_cycles(rand, 1, programme), (_soon(rand), "remove", name), *_cycles(rand, 2, programme)]
+
+
+def paid(rand: Rand) -> list[Step]:
+    """Fewer uses are sold than are tried; now and then more are sold, or the right ends."""
+    uses = rand.between(1, 3)
+    more: list[Step] = [(_soon(rand), "entitle", rand.between(0, 2)), *_cycles(rand, 3, PAID)] if rand.chance(0.5) else []
+    return [(0, "offer", "paid"), (_soon(rand), "entitle", uses), *_cycles(rand, uses + 2, PAID), *more]
 
 
 def _counted(rand: Rand) -> list[Step]:

@@ -14,6 +14,8 @@ TRIED = 1003
 ASKED = 1004
 TALLY = 1005
 """Code, which counts the phases of a cycle in METER."""
+PAID = 1006
+"""Whose programme needs an entitlement."""
 METER = 1020
 
 HANG_SIGNAL = ids.SIGNAL_POWER_W
@@ -42,6 +44,7 @@ def catalogue() -> dict[str, Offer]:
         _programme("tried-2", 2, [LOCK, _FAULTY], cycles=2),
         _programme("tried-3", 3, [LOCK, DRAIN, spin(500, 5)], seconds=30, cycles=1),
         _asked(),
+        _paid(),
         _code("tally", 1, f"api.read({ids.SIGNAL_DRUM_RPM})"),
         _code("tally-2", 2, "1 // 0", broken=True),
         _code("tally-3", 3, f"[api.read({ids.SIGNAL_DRUM_RPM}) for _ in range(9)]", broken=True),
@@ -60,6 +63,11 @@ def _programme(name: str, sequence: int, steps: list[dict[int, object]], seconds
 def _asked() -> Offer:
     data = b"\xa6" + dumps({0: 2, 1: ASKED, 2: "asked", 3: "1.0.0"})[1:] + dumps(5) + programme(ASKED, [LOCK, spin(300, 5)], 60)
     return _offer("asked", data + dumps(9) + dumps(1), b"asked", ASKED, 1, consent=True)
+
+
+def _paid() -> Offer:
+    data = b"\xa6" + dumps({0: 2, 1: PAID, 2: "paid", 3: "1.0.0"})[1:] + dumps(5) + programme(PAID, [LOCK, spin(350, 5)], 60)
+    return _offer("paid", data + dumps(12) + dumps(1), b"paid", PAID, 1)
 
 
 def _code(name: str, sequence: int, then: str, broken: bool = False) -> Offer:
