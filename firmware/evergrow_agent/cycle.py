@@ -82,6 +82,7 @@ class Cycle:
         self._start_ms = 0
         self._saved_ms = 0
         self._active = False
+        self._use_seq = 0  # of the use that was counted last
         self._base: int = getattr(guard.appliance, "base_programme", 0)
         self._base_ms = 0  # when it may start
         self._before = 0  # the programme that lost power, and may go on in its stead
@@ -242,10 +243,15 @@ class Cycle:
         if rights.counts(owner):
             try:
                 # The record of what runs without end comes first.
-                rights.use(owner, self.boot, self._ledger.begin(self.boot) + self._active)
+                self._use(rights, owner, self._ledger.begin(self.boot) + self._active)
             except Exception:
                 raise ProtocolError(STORAGE, "the use of a feature cannot be counted")
         return granted
+
+    def _use(self, rights: "Rights", owner: "tuple[int, int]", seq: int) -> None:
+        """Under a number of its own: cycles whose records found no room on the flash have one id, and are uses all the same."""
+        self._use_seq = max(seq, self._use_seq + 1)
+        rights.use(owner, self.boot, self._use_seq)
 
     def count_code(self, now_ms: int) -> None:
         """To be called when code features had their tick: what they have used is counted before the next."""
@@ -270,7 +276,7 @@ class Cycle:
         if rights is None or owner in self._counted:
             return False
         try:
-            rights.use(owner, self.boot, self._seq)
+            self._use(rights, owner, self._seq)
         except OSError:
             self.failures += 1
         self._note_use(rights, owner)

@@ -62,3 +62,8 @@ def test_a_confirmed_transfer_that_cannot_be_pulled_again_stays_confirmed(seed: 
 def test_a_good_version_is_not_blamed_for_the_one_that_hung_before_it() -> None:
     """EG-CODE-008: the one that hung was reverted at boot; its resets stayed counted, and the next version was refused."""
     assert run(10025, "heavy").violations == []
+
+
+def test_a_full_flash_gives_no_use_away() -> None:
+    """EG-ENT-009: cycles whose records found no room had the same id, and counted as one use."""
+    assert run(96, "heavy").violations == []
