@@ -20,7 +20,7 @@ demo: $(READY) ## A simulated washer gets new features over the air, end to end
 	@$(BIN)/evergrow demo
 
 test: $(READY) broker ## All tests; portable code on CPython and on MicroPython
-	@$(BIN)/python -m pytest -n auto --dist loadfile
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: spec ## Style and likely mistakes (ruff), and what `make spec` checks
 	@$(BIN)/ruff check --output-format concise .
