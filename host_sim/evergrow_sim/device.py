@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 _WATCH_MS = 1000  # of the appliance's time
 _POLL_MS = 50
+_TURNS = 16  # of tasks between two looks at the sockets, at most
 
 
 class ConfigError(Exception):
@@ -264,8 +265,29 @@ def main(config_path: str) -> int:
     except (ConfigError, OSError, ValueError, ProtocolError) as exc:
         _print({"event": "failed", "text": f"{config_path}: {exc}"})
         return 2
+    _poll_less()
     asyncio.run(_run(device))
     return int(device.failed)
+
+
+def _poll_less() -> None:
+    """MicroPython on Unix looks at its sockets before each turn of a task, and with TLS among them that takes a millisecond even
+    when somebody is ready: time at a thousandfold would not keep up. So those who are ready go first, a few of them.
+    """
+    queue: "Any" = getattr(getattr(asyncio, "core", None), "IOQueue", None)
+    if queue is None:
+        return
+    poll = queue.wait_io_event
+    turns = 0
+
+    def wait_io_event(self: "Any", wait_ms: int) -> None:
+        nonlocal turns
+        turns += 1
+        if wait_ms or turns >= _TURNS:
+            turns = 0
+            poll(self, wait_ms)
+
+    queue.wait_io_event = wait_io_event
 
 
 async def _run(device: Device) -> None:
