@@ -190,7 +190,7 @@ def _parse_command(name: str, argument: str | None) -> tuple[int, dict[int, Any]
     if name not in COMMAND_IDS:
         raise typer.BadParameter(f"{name!r} is not one of {', '.join(COMMAND_IDS)}.", param_hint="COMMAND")
     if name in ("consent", "decline", "remove"):
-        publisher, _, feature = (argument or "").partition(":")
+        publisher, _, feature = (argument or "").replace("/", ":", 1).partition(":")
         if not publisher.isdigit() or not feature.isdigit():
             raise typer.BadParameter(f"{name} needs a feature, PUBLISHER:FEATURE, for example 2:1001.", param_hint="ARGUMENT")
         args: dict[int, Any] = {0: int(publisher), 1: int(feature)}

@@ -22,7 +22,7 @@ app.command("feature", epilog="Example: evergrow cloud config feature acme/fridg
 @app.command("set", epilog="Example: evergrow cloud config set acme/washer-1 washer.toml")
 def set_config(
     device: DeviceName,
-    file: Annotated[Path, typer.Argument(help="TOML: keepalive_s, home, telemetry; see docs/configuration.md.", metavar="FILE")],
+    file: Annotated[Path, typer.Argument(help="TOML: what is desired; see docs/configuration.md.", metavar="FILE")],
     db: Database = DEFAULT_DATABASE,
     as_json: Json = False,
 ) -> None:

@@ -8,7 +8,7 @@
     max_s = 300                       # sampled at least so often; without it each look is a sample
     always = true                     # also while no programme runs
     samples = 10                      # in a batch
-    signals = { temp = 10, door = 1 } # a change that is worth a sample, in the registry's scale; 0 for none
+    signals = { fridge_temp = 5, door_closed = 1 } # a change that is worth a sample, in the registry's scale; 0 for none
 
     [features.door-coach]             # settings of a code feature; "2:1020", publisher and feature, for one that is not there yet
     patience_s = 60

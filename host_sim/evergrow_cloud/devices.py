@@ -140,7 +140,7 @@ def record_birth(store: Store, device_id: int, birth: Birth, raw: bytes, *, reta
 
 def least_boot(store: Store, device_id: int) -> int:
     """A device whose flash is new or erased must use boot numbers above this: all that are known of it, and some more for what
-    is still on its way (EG-BIRTH-007). 0: none is known.
+    is still on its way (EG-BIRTH-006). 0: none is known.
     """
     known = 0
     for table in ("usage", "boots", "events", "voices"):

@@ -78,7 +78,7 @@ def main(
 
 
 def _feature(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{1,5})/(\d{1,5})", text)
+    match = re.fullmatch(r"(\d{1,5})[/:](\d{1,5})", text)
     if match is None:
         raise typer.BadParameter(f"{text!r} is not publisher/feature, for example 2/1001.", param_hint="FEATURE")
     return int(match[1]), int(match[2])

@@ -98,10 +98,10 @@ def find(known: Sequence[Settable], text: str) -> Settable:
         return named[0]
     if named:
         raise CloudError(f"{text!r} is a feature of several publishers: say PUBLISHER:FEATURE", codes.OUT_OF_RANGE)
-    publisher, _, feature = text.partition(":")
+    publisher, _, feature = text.replace("/", ":", 1).partition(":")
     if not (publisher.isdecimal() and feature.isdecimal() and int(publisher) <= _MAX_ID and 0 < int(feature) <= _MAX_ID):
         names = ", ".join(one.name for one in known) or "none with settings"
-        raise CloudError(f"this device has no feature {text!r}, but {names}; or say PUBLISHER:FEATURE", codes.OUT_OF_RANGE)
+        raise CloudError(f"no feature {text!r} on this device, there is {names}; or say PUBLISHER:FEATURE", codes.OUT_OF_RANGE)
     return of(known, int(publisher), int(feature))
 
 

@@ -76,14 +76,14 @@ def show_shares(
     end: Annotated[datetime | None, typer.Option("--to", help="The day after the last, UTC.", formats=["%Y-%m-%d"])] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what each publisher's features earned: the records that came in within a period, times the prices of a tariff.
+    r"""Show what each publisher's features earned: the records that came in within a period, times the prices of a tariff.
 
     A record counts in the period in which it came in, whenever the cycle was, so that a period that is over stays as it is.
     Uses under a trial are free. The tariff names a currency and prices each feature:
 
         currency = "EUR"
 
-        [[feature]]
+        [\[feature]]
         publisher = 2
         feature = 1001
         per_use = "0.10"

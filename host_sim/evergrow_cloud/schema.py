@@ -271,6 +271,12 @@ MIGRATIONS = (
     """
     CREATE INDEX transfers_trust ON transfers (device_id, envelope) WHERE content > 0;
     """,
+    """
+    -- Gaps that were there before gaps were flagged; a boot that is over is not looked at again by itself.
+    UPDATE boots SET gap_since_s = (
+        SELECT min(received_s) FROM usage AS u WHERE u.device_id = boots.device_id AND u.boot = boots.boot AND u.seq > watermark
+    ) WHERE gap_since_s IS NULL;
+    """,
 )
 
 

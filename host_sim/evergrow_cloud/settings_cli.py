@@ -48,13 +48,13 @@ def set_feature(
             config = found.values if found else {}
     told = _told(known if chosen is None else [chosen], config.get(configs.FEATURES, []))
     if as_json:
-        print_json({"device": f"{row.tenant}/{row.name}", "version": version, "settings": told})
+        print_json({"device": row.name, "version": version, "settings": told})
         return
     if not told and not values:
         fail(f"{row.name} has no feature that can be set" if chosen is None else f"nothing is known or set of {chosen.label}")
     print_table(("feature", "setting", "value", "least", "most", "default"), told)
     if values:
-        print(f"{row.tenant}/{row.name}: configuration {version} is desired")
+        print(f"{row.name}: configuration {version} is desired")
 
 
 def _change(feature: Settable, text: str) -> tuple[int, int | None]:

@@ -109,6 +109,7 @@ def grant(
         "meters": ids[2],
         "flash_bytes": flash_bytes,
         "heap_bytes": heap_bytes,
+        "not_after": not_after,
     }
     _write(out or publisher.with_suffix(".grant"), signed, told, as_json)
 
@@ -127,10 +128,11 @@ def revoke(
 ) -> None:
     """Make the list of what is revoked. It replaces the list before as a whole: name again what is to stay revoked."""
     rows = [_row(text) for text in feature or []]
+    named = [f"{row[0]}/{row[1]}:{row[2]}-{row[3]}" for row in rows]
     kids = [keys.load_public(path).kid for path in key or []]
     number = int(time.time()) if sequence is None else sequence
     signed = trust_build.build_revocations(_root(root), number, kids, publisher or [], rows)
-    _write(out, signed, {"sequence": number, "keys": len(kids), "publishers": publisher or [], "features": rows}, as_json)
+    _write(out, signed, {"sequence": number, "keys": len(kids), "publishers": publisher or [], "features": named}, as_json)
 
 
 @app.command("show", hidden=True, epilog="Example: evergrow key info keys/northwash.key")

@@ -124,7 +124,7 @@ def test_the_command_issues_revokes_and_lists(tmp_path: Path) -> None:
             devices.ensure(store, "acme", "washer-1")
     made = entitle(db, "washer-1", "2/1001", "--uses", 20, "--expires", "30d", "--trial", "--tier", 2, "--versions", "1-9")
     assert made.exit_code == 0 and "granted" in made.output
-    assert entitle(db, "washer-1", "2/1001", "--revoke").exit_code == 0
+    assert entitle(db, "washer-1", "2:1001", "--revoke").exit_code == 0
     assert entitle(db, "washer-1", "2/1002", "--expires", "2027-01-31").exit_code == 0
     listed = json.loads(entitle(db, "washer-1", "--json").output)
     assert [(row["feature"], row["uses"], row["answer"]) for row in listed] == [(1001, 0, None), (1002, None, None)]

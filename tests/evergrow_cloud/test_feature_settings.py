@@ -1,6 +1,7 @@
 """Settings of code features by their names: what the cloud knows of them, and what it does not let pass."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def test_values_are_held_to_their_bounds_and_of_what_is_unknown_to_numbers() -> 
     with pytest.raises(CloudError, match="there are patience_s, 2"):
         COACH.setting("patience")
     stranger = feature_settings.find([COACH], "9:1001")
+    assert stranger == feature_settings.find([COACH], "9/1001")
     assert stranger.check(stranger.setting("7"), -5) == -5
     for name in ("0", "65536", "patience_s"):
         with pytest.raises(CloudError):
@@ -76,6 +78,9 @@ def test_a_file_names_them() -> None:
     assert values == {4: [[2, 1020, {1: 60}], [9, 1001, {7: -5}]]}
     assert config_file.describe(values, names, [COACH]) == {"features": {"door-coach": {"patience_s": 60}, "9:1001": {"7": -5}}}
     table = "[features.door-coach]\n"
+    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert config_file.parse(example, names, [COACH])[4] == [[2, 1020, {1: 60}]]
     for bad in (table + "patience_s = 5", table + "patience_s = true", "features = 5", "features.x = 5"):
         with pytest.raises(CloudError):
             config_file.parse(bad, names, [COACH])
@@ -91,7 +96,11 @@ def test_the_command_shows_sets_takes_back_and_leaves_the_rest(tmp_path: Path) -
     def run(*words: str, code: int = 0) -> Any:
         done = CliRunner().invoke(app, ["config", "feature", "fridge-1", *words, "--db", str(db), "--json"])
         assert done.exit_code == code, done.output
-        return json.loads(done.stdout)["settings"] if not code else None
+        if code:
+            return None
+        told = json.loads(done.stdout)
+        assert told["device"] == "acme/fridge-1"
+        return told["settings"]
 
     def values() -> Any:
         with Store(db) as store:

@@ -135,3 +135,12 @@ def test_a_tariff_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     Store(db).__enter__().close()
     result = CliRunner().invoke(app, ["shares", str(tmp_path / "none.toml"), "--db", str(db)])
     assert result.exit_code == 1 and "none.toml" in result.stderr
+
+
+def test_help_shows_a_tariff_that_can_be_copied(tmp_path: Path) -> None:
+    text = CliRunner().invoke(app, ["shares", "--help"]).stdout
+    lines = [line.strip() for line in text.splitlines()]
+    example = lines[lines.index('currency = "EUR"') : lines.index('share = "70"') + 1]
+    file = tmp_path / "tariff.toml"
+    file.write_text("\n".join(example))
+    assert shares.read(file).prices == {(2, 1001): Price(Decimal("0.10"), Decimal("70"))}

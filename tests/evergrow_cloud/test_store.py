@@ -8,9 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from evergrow_cloud import devices, schema
+from evergrow_cloud import devices, schema, soundness, usage
 from evergrow_cloud.errors import StoreError
 from evergrow_cloud.store import Store
+
+_TABLES = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name"
+_BEFORE_GAPS = 11
+
+
+def _of_version(folder: Path, version: int) -> Path:
+    """An empty database as that version of the package made it."""
+    path = folder / "old.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:version])
+        Store(path).close()
+    return path
 
 
 def test_commits_are_synced_to_disk(store: Store) -> None:
@@ -68,6 +80,39 @@ def test_an_older_database_is_migrated_with_what_it_holds(tmp_path: Path, monkey
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "ALTER TABLE devices ADD COLUMN note TEXT;\nSELECT 1;\n"))
     with Store(path) as store:
         assert store.rows("SELECT device, note FROM devices") == [("washer-1", None)]
+
+
+@pytest.mark.parametrize("version", range(len(schema.MIGRATIONS)))
+def test_a_database_of_every_earlier_version_becomes_what_a_new_one_is(version: int, tmp_path: Path) -> None:
+    with Store(tmp_path / "new.db") as new:
+        wanted = new.rows(_TABLES)
+    path = _of_version(tmp_path, version)
+    with Store(path) as store:
+        assert store.rows(_TABLES) == wanted
+        assert store.rows("PRAGMA foreign_key_check") == []
+        assert store.rows("PRAGMA integrity_check") == [("ok",)]
+        with store.transaction():
+            assert devices.ensure(store, "acme", "washer-1")
+
+
+def test_gaps_in_usage_of_an_older_database_show_in_the_new_one(tmp_path: Path) -> None:
+    """EG-USE-012: also in boots that are over, of which no record comes any more."""
+    path = _of_version(tmp_path, _BEFORE_GAPS)
+    with sqlite3.connect(path) as connection:
+        connection.execute("INSERT INTO devices (tenant, device, first_seen_s, last_seen_s) VALUES ('acme', 'washer-1', 1, 1)")
+        for boot, watermark, seqs in ((3, 2, (1, 2, 5, 6)), (4, 2, (1, 2))):
+            connection.execute("INSERT INTO boots (device_id, boot, watermark) VALUES (1, ?, ?)", (boot, watermark))
+            for seq in seqs:
+                row = "INSERT INTO usage (device_id, boot, seq, received_s, cycles, energy_wh, water_ml, raw)"
+                connection.execute(f"{row} VALUES (1, ?, ?, ?, 1, 10, 20, x'00')", (boot, seq, 100 * boot + seq))
+        use = "INSERT INTO usage_features (device_id, boot, seq, publisher, feature, cycles)"
+        connection.execute(f"{use} VALUES (1, 3, 5, 2, 1001, 1)")
+    connection.close()
+    with Store(path) as store:
+        found = soundness.of_device(store, 1)
+        assert (found.missing, found.gaps, found.since_s) == (2, 1, 305)
+        assert [(row.publisher, row.cycles, row.trials) for row in usage.ledger(store)] == [(2, 1, 0)]
+        assert usage.totals(store).cycles == 6
 
 
 def test_a_failing_migration_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
