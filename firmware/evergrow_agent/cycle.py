@@ -82,7 +82,6 @@ class Cycle:
         self._start_ms = 0
         self._saved_ms = 0
         self._active = False
-        self._use_seq = 0  # of the use that was counted last
         self._base: int = getattr(guard.appliance, "base_programme", 0)
         self._base_ms = 0  # when it may start
         self._before = 0  # the programme that lost power, and may go on in its stead
@@ -150,13 +149,16 @@ class Cycle:
         if continuous and not programme.period_s:
             raise ProtocolError(INVALID_STATE, f"programme {programme_id} is not continuous")
         self._runner.check_ready()
-        granted = self._admit(owners[0], programme) if owners else None
+        granted = self._admit(owners[0], programme, now_ms) if owners else None
         if self._active:
             self._finish(now_ms)
         self._counted = []
         self._trials = []
-        if self.code:
-            self.code.sync(False, False)  # who may go on is decided now
+        try:
+            if self.code:
+                self.code.sync(False, False)  # who may go on is decided now
+        except Exception:  # No memory for it, say: the appliance can do without.
+            self.failures += 1
         if owners and self.rights:
             self._note_use(self.rights, owners[0])
         self._apply_unlocks()
@@ -234,7 +236,7 @@ class Cycle:
     def _is_due(self, now_ms: int) -> bool:
         return now_ms - self._saved_ms >= (_CHECKPOINT_LONG_MS if self._runner.period_ms else _CHECKPOINT_MS)
 
-    def _admit(self, owner: "tuple[int, int]", programme: Programme) -> "Container[int] | None":
+    def _admit(self, owner: "tuple[int, int]", programme: Programme, now_ms: int) -> "Container[int] | None":
         """Whether a feature's programme may run now, what it may drive; and its use is counted before it does (EG-ENT-009)."""
         rights = self.rights
         if rights is None:
@@ -242,16 +244,10 @@ class Cycle:
         granted = rights.admit(owner, programme)
         if rights.counts(owner):
             try:
-                # The record of what runs without end comes first.
-                self._use(rights, owner, self._ledger.begin(self.boot) + self._active)
+                rights.use(owner, self.boot, now_ms)
             except Exception:
                 raise ProtocolError(STORAGE, "the use of a feature cannot be counted")
         return granted
-
-    def _use(self, rights: "Rights", owner: "tuple[int, int]", seq: int) -> None:
-        """Under a number of its own: cycles whose records found no room on the flash have one id, and are uses all the same."""
-        self._use_seq = max(seq, self._use_seq + 1)
-        rights.use(owner, self.boot, self._use_seq)
 
     def count_code(self, now_ms: int) -> None:
         """To be called when code features had their tick: what they have used is counted before the next."""
@@ -276,8 +272,8 @@ class Cycle:
         if rights is None or owner in self._counted:
             return False
         try:
-            self._use(rights, owner, self._seq)
-        except OSError:
+            rights.use(owner, self.boot, self._start_ms)
+        except (OSError, MemoryError):
             self.failures += 1
         self._note_use(rights, owner)
         return True

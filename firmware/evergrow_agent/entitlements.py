@@ -1,9 +1,10 @@
 """What this device may use: entitlements, their uses and their time (SPEC section 13).
 
-    file `ent.P.F`   [claims, uses, boot, seq] of publisher P's feature F: how many uses were counted, and the cycle counted last
+    file `ent.P.F`   [claims, uses, boot, start_ms] of publisher P's feature F: how many uses were counted, the cycle counted last
 
 One `checked` file each, replaced whole: a power cut leaves the old or the new entitlement and count (EG-ENT-010). Since the cycle
-stands beside the count, counting one again changes nothing (EG-ENT-009).
+stands beside the count, counting one again changes nothing (EG-ENT-009). It is told by its start: cycles whose records are merged
+share a seq.
 """
 
 from evergrow_agent import checked
@@ -26,16 +27,16 @@ MAX_JUMP = 1 << 26  # as that of grants
 
 
 class Held:
-    """One entitlement, as it came and as it is read, and what was used of it. `boot`, `seq`: the cycle that was counted last."""
+    """One entitlement, as it came and as it is read, and what was used of it. `boot`, `start_ms`: the cycle counted last."""
 
-    def __init__(self, claims: bytes, used: int = 0, boot: int = 0, seq: int = 0) -> None:
+    def __init__(self, claims: bytes, used: int = 0, boot: int = 0, start_ms: int = 0) -> None:
         from evergrow_protocol.entitlement import parse  # With the first one: many devices never need it.
 
         self.claims = claims
         self.what: "Entitlement" = parse(claims)
         self.used = used
         self.boot = boot
-        self.seq = seq
+        self.start_ms = start_ms
 
 
 class Entitlements:
@@ -50,12 +51,14 @@ class Entitlements:
         self._key = key
         self._subject = subject
         self._seen = seen
+        self._readable = True
         self._held: "dict[tuple[int, int], Held]" = {}
         try:
             for name in flash.names():
                 if name.startswith(PREFIX):
                     self._load(name)
         except OSError:
+            self._readable = False
             self.problems.append(STORAGE)
         self._note_need()
 
@@ -72,6 +75,8 @@ class Entitlements:
             if new.subject != self._subject:
                 raise ProtocolError(NOT_AUTHORISED, f"issued to {new.subject}")
             answer = [new.publisher, new.feature, new.sequence, OK]
+            if not self._readable:
+                raise ProtocolError(STORAGE, "entitlements could not be read at boot")  # nor how much of them is used up
             self._take(new, bytes(claims))
         except ProtocolError as exc:
             answer[3] = exc.code
@@ -102,14 +107,14 @@ class Entitlements:
         """[((publisher, feature), what is held)], to be read."""
         return sorted(self._held.items(), key=_first)
 
-    def use(self, publisher: int, feature: int, boot: int, seq: int) -> None:
-        """Count a use by the cycle (boot, seq), once, durably (EG-ENT-009). Raises OSError: it is not counted."""
+    def use(self, publisher: int, feature: int, boot: int, start_ms: int) -> None:
+        """Count a use by the cycle of that boot and start, once, durably (EG-ENT-009). Raises OSError: it is not counted."""
         held = self._held.get((publisher, feature))
-        if held is None or held.what.uses < 0 or (held.boot, held.seq) == (boot, seq):
+        if held is None or held.what.uses < 0 or (held.boot, held.start_ms) == (boot, start_ms):
             return
-        checked.replace(self._flash, _name(publisher, feature), dumps([held.claims, held.used + 1, boot, seq]))
+        checked.replace(self._flash, _name(publisher, feature), dumps([held.claims, held.used + 1, boot, start_ms]))
         held.used += 1
-        held.boot, held.seq = boot, seq
+        held.boot, held.start_ms = boot, start_ms
 
     # -- how
 

@@ -84,6 +84,8 @@ class Grants:
                 load()
             except OSError:
                 self.readable = False
+            except ProtocolError as exc:  # As when a newer firmware, which took it, was replaced by an older one.
+                self.problems.append(exc.code)
 
     # -- what counts
 
@@ -213,11 +215,11 @@ class Grants:
     def _load_list(self) -> None:
         self._doubt = True
         content = self._content(LIST)
-        self._doubt = content == b""
         if content:
             from evergrow_protocol.grant import parse_revocations
 
             self.revocations = parse_revocations(content)
+        self._doubt = content == b""
 
     def _load_grants(self) -> None:
         for name in self._flash.names():
@@ -226,8 +228,11 @@ class Grants:
                 if content:
                     from evergrow_protocol.grant import parse_grant
 
-                    found = parse_grant(content)
-                    self._grants[found.publisher] = found
+                    try:
+                        found = parse_grant(content)
+                        self._grants[found.publisher] = found
+                    except ProtocolError as exc:
+                        self.problems.append(exc.code)
 
     def _content(self, name: str) -> "bytes | None":
         """b"" for a damaged file: then its publisher is not trusted until a grant comes."""

@@ -108,7 +108,7 @@ class Ledger:
     @property
     def newest_boot(self) -> int:
         """The largest boot number in a record that is or was here: the next boot must be later (EG-ENV-001)."""
-        return max(self.last[0], self._merged[0] if self._merged else 0)
+        return max(self.last[0], self._merged[0] if self._merged else 0, self._base)
 
     @property
     def settled(self) -> bool:
@@ -151,7 +151,7 @@ class Ledger:
             if not self._loaded:
                 self._load_merged()
                 self._loaded = True
-        except OSError:
+        except (OSError, MemoryError):
             self.journal.failures += 1
             self.journal.broken = True
             self.journal.segments = []

@@ -114,9 +114,9 @@ class Rights:
         """Whether the uses of a feature are counted."""
         return self._entitlements.counts(*owner)
 
-    def use(self, owner: "Owner", boot: int, seq: int) -> None:
-        """The cycle (boot, seq) uses a feature: count it, once, durably. OSError: it is not counted."""
-        self._entitlements.use(owner[0], owner[1], boot, seq)
+    def use(self, owner: "Owner", boot: int, start_ms: int) -> None:
+        """The cycle that started then uses a feature: count it, once, durably. OSError: it is not counted."""
+        self._entitlements.use(owner[0], owner[1], boot, start_ms)
 
     def trial(self, owner: "Owner") -> bool:
         """Whether a feature is used under a trial (EG-ENT-011)."""

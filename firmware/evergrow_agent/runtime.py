@@ -82,6 +82,7 @@ class Runtime:
         self._release: "list[int]" = []
         self._settings: "dict[tuple[int, int], dict[int, int]]" = {}
         self._past: "dict[tuple[int, int], dict[int, int]]" = {}  # what those did since the last record that run no more
+        bitten = getattr(watchdog, "bitten", False)
         self._strikes = 0
         self._well = 0  # cycles since
         self._home = (home.on_event, home.on_scene)  # whoever listens already goes on to
@@ -90,12 +91,14 @@ class Runtime:
         try:
             stored = checked.load(flash, FILE)
             self._strikes, self._well = stored or (0, 0)
-            if getattr(watchdog, "bitten", False):
+            if bitten:
                 self._strikes = min(self._strikes + 1, 255)
                 self._count(0)
-        except (OSError, ValueError):
+        except OSError:
+            self.struck = bitten  # Nobody can count how often: with code that hangs at boot the appliance would never work.
+        except ValueError:
             pass
-        self.struck = self._strikes >= STRIKES_MAX
+        self.struck = self.struck or self._strikes >= STRIKES_MAX
 
     def start(self, owner: "tuple[int, int]", needs: "Needs", code: "Any", granted: "Container[int] | None" = None) -> None:
         """Load the code of a feature and call its `start(api)`. One of this owner that runs is stopped first. `granted`: the

@@ -254,3 +254,16 @@ def test_a_bounded_number_is_kept():
     assert give(boot, feature=2000) == STORAGE
     assert give(boot, 2) == OK
     assert MAX_HELD >= 24
+
+
+def test_what_could_not_be_read_at_boot_is_not_overwritten():
+    """EG-ENT-009: an entitlement that comes again while the flash has a bad day gives no use back."""
+    boot = Boot()
+    assert give(boot, k4=1) == OK
+    use(boot, 1)
+    boot.flash.fail_reads = (f"ent.{PUBLISHER}.1001",)
+    broken = Boot(boot.flash)
+    boot.flash.fail_reads = ()
+    assert give(broken, k4=1) == STORAGE and not broken.entitled()
+    again = Boot(boot.flash)
+    assert give(again, k4=1) == OK and not again.entitled()

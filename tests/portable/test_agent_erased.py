@@ -169,6 +169,13 @@ def test_records_keep_their_times_and_order_and_are_one_chain():
     assert announced(again) == envelopes and again.newest_boot == 70005
 
 
+def test_a_boot_number_that_is_drawn_later_is_above_those_that_stand_for_others():
+    """EG-ENV-001, EG-ENV-006: also on a flash without any record."""
+    flash = FaultyFlash()
+    assert opened(flash).adopt(3_000_000_000)
+    assert opened(FaultyFlash(flash.files)).newest_boot == 3_000_000_000
+
+
 def test_power_cut_at_every_operation_leaves_one_number_to_each_record():
     """EG-ENV-006, EG-ENV-003: sums of cycles, and the checkpoint of one that lost power, are called by it, too."""
     for mode in MODES:

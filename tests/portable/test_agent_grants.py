@@ -1,6 +1,6 @@
 """What the root says: evergrow_agent.grants."""
 
-from evergrow_agent import grants, trust
+from evergrow_agent import checked, grants, trust
 from evergrow_agent.grants import MAX_GRANTS, MAX_JUMP, Grants
 from evergrow_agent.programme import Programme
 from evergrow_protocol.errors import (
@@ -238,3 +238,16 @@ def test_while_the_flash_does_not_answer_nothing_is_refused_for_good():
         flash.fail_reads = (name,)
         store = Grants(flash)
         assert store.keys() is None and code(accept, store, grant_of(sequence=2)) == STORAGE, name
+
+
+def test_what_another_firmware_wrote_and_this_one_cannot_read_trusts_nobody_and_stops_nothing():
+    """EG-TRUST-008: an older firmware that finds a newer grant or list still comes up, and takes others."""
+    flash, _ = with_grant()
+    checked.save(flash, "grant.77", b"\x00")
+    store = Grants(flash)
+    assert len(store.sequences()) == 1 and store.keys() and store.problems
+    checked.save(flash, "revoked", b"\x00")
+    store = Grants(flash)
+    assert store.keys() == [] and store.revoked(PUBLISHER, 1001, 1)
+    accept(store, list_of(), 2)
+    assert store.keys() and Grants(flash).keys()

@@ -252,3 +252,45 @@ async def test_a_revoked_publisher_is_out_with_all_it_has():
     assert device.start() == NOT_AUTHORISED and device.run(PLAIN) == OK
     assert await device.install(wash(1003), b"f3") == NOT_AUTHORISED
     assert await device.grant(grant_of(sequence=2)) == NOT_AUTHORISED
+
+
+async def test_cycles_whose_records_are_merged_are_uses_each():
+    """EG-ENT-009: a device that stays offline until its records find no room uses no feature for nothing."""
+    device = await washer(wash())
+    assert device.entitle(k4=3) == 0
+    device.ledger.journal.has_room = lambda size: False
+    for used in (1, 2, 3):
+        assert device.run() == 0 and device.ledger.merged_cycles == used
+        assert device.entitlements.held()[0][1].used == used
+    assert device.run() == NOT_ENTITLED
+
+
+async def test_a_use_that_is_counted_ends_no_merging_while_a_period_runs():
+    """EG-USE-006: the record of what runs without end is not taken for one that is there already."""
+    endless = {5: [1001, [{0: 2, 1: {DRUM: 500}, 3: [], 4: 60, 5: 120}], {1: 600}]}
+    device = await washer(wash(more=endless))
+    assert device.entitle(k4=9) == 0
+    has_room = device.ledger.journal.has_room
+    device.ledger.journal.has_room = lambda size: False
+    assert device.run(1) == 0 and device.ledger.merged_cycles == 1
+    assert device.start() == 0
+    device.ledger.journal.has_room = has_room
+    while device.entitlements.held()[0][1].used < 2:
+        device.tick()
+    device.cycle.stop(device.clock.now_ms)
+    while device.runner.state != IDLE:
+        device.tick()
+    device.ledger.mend()
+    assert sum([body.get(9, 1) for body in device.records()]) == 3
+
+
+async def test_code_that_cannot_be_looked_at_does_not_keep_the_appliance_from_washing():
+    class Code:
+        runtime = None
+
+        def sync(self, in_cycle, changed):
+            raise MemoryError
+
+    device = await washer()
+    device.cycle.code = Code()
+    assert device.run(1) == 0 and device.cycle.failures == 1

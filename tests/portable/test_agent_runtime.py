@@ -314,6 +314,13 @@ def test_cycles_that_end_forgive_and_time_does_not():
     assert Bench(flash, bitten=True).runtime.struck
 
 
+def test_a_reset_by_the_watchdog_that_cannot_be_counted_leaves_all_code_out_until_the_next_boot():
+    """EG-CODE-008: with code that hangs at boot, on a flash that refuses writes, the appliance works in every other boot."""
+    flash = FaultyFlash(fail=lambda n: True)
+    assert Bench(flash, bitten=True).runtime.struck
+    assert not Bench(flash).runtime.struck
+
+
 def test_strikes_of_an_older_firmware_or_none_that_can_be_read_begin_anew():
     flash = FaultyFlash()
     Bench(flash, bitten=True)
