@@ -285,6 +285,8 @@ def migrate(connection: sqlite3.Connection) -> None:
 
     Raises StoreError for a database of a newer version of this package.
     """
+    if connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),):
+        return  # who only reads does not wait for who writes
     connection.execute("BEGIN IMMEDIATE")
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()

@@ -146,6 +146,13 @@ def test_processes_that_make_the_database_at_once_make_it_once(tmp_path: Path) -
         assert len(devices.every(store)) == 3
 
 
+def test_who_reads_does_not_wait_for_who_writes(store: Store, tmp_path: Path) -> None:
+    with store.transaction():
+        devices.ensure(store, "acme", "washer-1")
+        with Store(tmp_path / "cloud.db") as other:
+            assert devices.every(other) == []
+
+
 @pytest.mark.parametrize("content", [b"not a database, but long enough to be taken for one" * 100])
 def test_another_file_is_not_taken_for_a_database(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "cloud.db"
