@@ -1,7 +1,7 @@
 """Keeps what `runtime` runs at what is in force in `features` and may run: code features come and go with index and rights."""
 
 from evergrow_agent.records import TRIAL
-from evergrow_protocol.errors import NOT_ENTITLED, REVERT, ProtocolError
+from evergrow_protocol.errors import NOT_ENTITLED, REVERT, STORAGE, ProtocolError
 from evergrow_protocol.feature import CODE
 
 TYPE_CHECKING = False
@@ -89,9 +89,9 @@ class CodeFeatures:
             return
         self._runs[owner] = (record.sequence, None)
         if runtime.struck and record.state != TRIAL:  # by whom is not known: nobody is blamed
-            record.whole = False
-            self._features.problems.append((REVERT, owner[0], owner[1], record.sequence))
+            self._leave_out(record, REVERT)
             return
+        body = None
         try:
             body = self._features.verify(record)
             needs = feature_code.parse(body.needs or b"")
@@ -107,7 +107,16 @@ class CodeFeatures:
         except ProtocolError as exc:
             self._broken(owner, exc.text)
         except BaseException as exc:  # also a SystemExit, which would end the appliance's task
+            if not body and isinstance(exc, (OSError, MemoryError)) and record.state != TRIAL:
+                self._leave_out(record, STORAGE)  # The flash has a bad day, and not the code.
+                return
             self._broken(owner, f"start: {exc!r}"[:80])
+
+    def _leave_out(self, record: "Record", code: int) -> None:
+        """Until the next boot, and it is not held against it."""
+        record.whole = False
+        self._features.problems.append((code, record.publisher, record.feature, record.sequence))
+        self.failed()
 
     def _broken(self, owner: "Owner", text: str) -> None:
         if owner in self._runs:

@@ -3,7 +3,7 @@
 from evergrow_agent.codefeatures import CodeFeatures
 from evergrow_agent.records import CONFIRMED, MAX_FAILED_BOOTS, TRIAL, Record
 from evergrow_protocol.cbor import dumps
-from evergrow_protocol.errors import REVERT, TOO_LARGE, ProtocolError
+from evergrow_protocol.errors import REVERT, STORAGE, TOO_LARGE, ProtocolError
 from evergrow_protocol.feature import CODE, UNLOCK
 
 
@@ -127,6 +127,20 @@ def test_what_the_watchdog_ended_is_held_against_nobody():
     bench.runtime.struck = True
     assert bench.sync() == []
     assert not record.active and not record.broken and bench.features.problems == [(REVERT, 2, 1001, 1)]
+
+
+def test_a_flash_that_cannot_be_read_is_not_held_against_the_code():
+    """EG-CODE-009: else three boots with a bad flash, or little memory, and a good feature is out of use for good."""
+    for trouble in (OSError(5), MemoryError()):
+        bench = Bench()
+        record = bench.features.bring(1001, 1)
+
+        def verify(record, trouble=trouble):
+            raise trouble
+
+        bench.features.verify = verify
+        assert bench.sync() == [] and bench.failed
+        assert not record.active and not record.broken and bench.features.problems == [(STORAGE, 2, 1001, 1)]
 
 
 def test_a_confirmed_one_that_was_stopped_in_three_boots_is_not_started_any_more():
