@@ -1,10 +1,10 @@
 """Runs the code of features beside the appliance, and stops what fails (SPEC section 18).
 
 Everything runs in the appliance's own tick, one call after the other: a feature has no task and cannot wait. A call that takes
-longer than it declared, or raises, is a failure; after FAILURES_MAX of them the feature is stopped, which `broken` says, and what
-it drove goes to its safe state at the next safe point. A call that never returns is ended by the watchdog, which is counted at
-the next boot; after STRIKES_MAX of them no code is run any more. Time alone heals nothing: with code that hangs at the start of
-each programme nobody could wash again.
+longer than it declared, or raises, is a failure; after FAILURES_MAX of them within FAILURES_MS the feature is stopped, which
+`broken` says, and what it drove goes to its safe state at the next safe point. A call that never returns is ended by the
+watchdog, which is counted at the next boot; after STRIKES_MAX of them no code is run any more. Time alone heals nothing: with
+code that hangs at the start of each programme nobody could wash again.
 
     file `strikes`   two `checked` bytes: resets by the watchdog, and the cycles since, fewer than HEALTHY_CYCLES
 """
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 FILE = "strikes"
 FAILURES_MAX = 5
+FAILURES_MS = 3_600_000
 STRIKES_MAX = 3
 HEALTHY_CYCLES = 5
 FEATURES_MAX = 8
@@ -39,13 +40,16 @@ HEARD_MAX = 32  # messages of the home between two ticks; what comes beyond is d
 
 
 class Running:
-    """One feature that runs. `failures`: so far; `last`: the last one; `broken`: why it was stopped, "" if it was not."""
+    """One feature that runs. `failures`: they count until `until_ms`; `last`: the last one;
+    `broken`: why it was stopped, "" if it was not.
+    """
 
     def __init__(self, owner: "tuple[int, int]", api: Api, call_ms: int) -> None:
         self.owner = owner
         self.api = api
         self.call_ms = call_ms
         self.failures = 0
+        self.until_ms = 0
         self.last = ""
         self.broken = ""
 
@@ -223,6 +227,9 @@ class Runtime:
             text = f"a call took {took_ms} ms, declared {running.call_ms}"
         if not text:
             return
+        if started_ms > running.until_ms:
+            running.failures = 0
+            running.until_ms = started_ms + FAILURES_MS
         running.failures += 1
         running.last = text
         if running.failures >= FAILURES_MAX:

@@ -7,7 +7,7 @@ from evergrow_agent.featureapi import CALLS_MAX, Api
 from evergrow_agent.guard import Guard
 from evergrow_agent.home import Home
 from evergrow_agent.runner import IDLE, Runner
-from evergrow_agent.runtime import FAILURES_MAX, FEATURES_MAX, FILE, HEALTHY_CYCLES, STRIKES_MAX, Runtime
+from evergrow_agent.runtime import FAILURES_MAX, FAILURES_MS, FEATURES_MAX, FILE, HEALTHY_CYCLES, STRIKES_MAX, Runtime
 from evergrow_agent.timebase import Timebase
 from evergrow_protocol import feature_code
 from evergrow_protocol.cbor import dumps, loads
@@ -224,6 +224,20 @@ def test_a_call_that_takes_longer_than_declared_is_a_failure():
     bench.clock.cost = 51
     bench.run(FAILURES_MAX + 2)
     assert "51 ms, declared 50" in bench.broken[0][1]
+
+
+def test_failures_far_apart_do_not_add_up():
+    """EG-CODE-006: a slow call now and then, over the years that an appliance is on, costs no feature."""
+    bench = Bench()
+    bench.feature(lambda api: api.every(1, lambda: None))
+    bench.run(1)
+    bench.clock.cost = 51
+    for _ in range(3):
+        bench.run(FAILURES_MAX - 1)
+        bench.clock.now_ms += FAILURES_MS
+    assert not bench.broken
+    bench.run(FAILURES_MAX)
+    assert bench.broken
 
 
 def test_sensors_and_actuators_that_do_not_answer_are_failures_of_the_call_and_others_go_on():
