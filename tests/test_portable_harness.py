@@ -1,5 +1,6 @@
 """The harness of the portable tests charges every kind of failure to the right test."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -77,3 +78,10 @@ def test_a_file_that_cannot_be_imported_fails_each_of_its_tests_with_the_reason(
     for outcome, text in outcomes.values():
         assert outcome == "fail"
         assert text.startswith(reason)
+
+
+def test_no_portable_file_imports_a_test_file() -> None:
+    """On MicroPython it would only be there if that file had been run before."""
+    files = sorted((Path(__file__).parent / "portable").glob("*.py"))
+    wrong = [path.name for path in files if re.search(r"^(from|import) test_", path.read_text(encoding="utf-8"), re.MULTILINE)]
+    assert files and wrong == []

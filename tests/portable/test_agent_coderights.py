@@ -1,6 +1,5 @@
 """Code features are held to the grant of their publisher, to revocation and to entitlements, as data is."""
 
-import samplefeature
 from evergrow_agent.codefeatures import CodeFeatures
 from evergrow_agent.events import Events
 from evergrow_agent.guard import GuardError
@@ -8,30 +7,18 @@ from evergrow_agent.home import Home
 from evergrow_agent.runner import IDLE
 from evergrow_agent.runtime import Runtime
 from evergrow_agent.timebase import Timebase
-from evergrow_protocol.cbor import dumps
 from evergrow_protocol.errors import NOT_AUTHORISED, NOT_ENTITLED, OK, TOO_LARGE
 from evergrow_protocol.registry_common import EVENT_CYCLE_ENDED
 from rightskit import Washer, wash
+from sensekit import HEAP_BYTES, METER, RIGHTS, sense
 from support import raises
-from tinyappliance import DRUM, LEVEL, RPM
+from tinyappliance import DRUM, LEVEL
 from trustkit import DAY, NOW, PUBLISHER, grant_of, list_of
 
 HEAP = "2M"
 SENSE = (PUBLISHER, 1001)
-METER = 1008
 PLAIN = 1
-HEAP_BYTES = 16384
-RIGHTS = {"k9": [METER], "k10": 65536, "k11": HEAP_BYTES}
 HAPPENS = EVENT_CYCLE_ENDED  # what the sample counts
-
-
-def sense(feature=1001, entitlement=0, needs=None, version="1.0"):
-    """The sample: it counts in its meter, reads two signals, and turns the drum 5 s after it was started."""
-    with open(samplefeature.__file__, "rb") as file:
-        code = file.read()
-    declared = {0: [LEVEL, RPM], 1: [DRUM], 2: [METER], 3: [1007], 4: {1: [0, 2000, 500]}, 5: HEAP_BYTES, 6: 50}
-    declared.update(needs or {})
-    return dumps({0: 3, 1: feature, 2: "sense", 3: version, 10: declared, 11: code, 12: entitlement})
 
 
 class Device(Washer):

@@ -12,8 +12,8 @@ from evergrow_protocol.cbor import dumps, loads
 from evergrow_protocol.errors import INVALID_STATE, MALFORMED, OUT_OF_RANGE, ProtocolError
 from faultyflash import MODES, FaultyFlash, PowerCut
 from stillclock import Clock
+from stillfeatures import Features
 from support import raises
-from test_agent_cycle import Features
 from tinyappliance import DRUM, ENERGY, TinyAppliance
 
 BASE, OTHER, CYCLE, HOLIDAY = 1, 2, 3, 1001

@@ -14,23 +14,12 @@ from evergrow_protocol.errors import INVALID_STATE, OUT_OF_RANGE, ProtocolError
 from evergrow_protocol.registry_common import USAGE_MERGED
 from faultyflash import AFTER, MODES, FaultyFlash, PowerCut
 from stillclock import Clock
+from stillfeatures import Features
 from support import raises
 from tinyappliance import DRUM, TinyAppliance, programme
 
 OWNER = (7, 1001)
 SPIN = (7, 1002)
-
-
-class Features:
-    def __init__(self, programmes=None, unlocks=()):
-        self.programmes = programmes or {}
-        self.raised = list(unlocks)
-
-    def programme(self, programme_id):
-        return self.programmes.get(programme_id)
-
-    def unlocks(self):
-        return self.raised
 
 
 class Random:

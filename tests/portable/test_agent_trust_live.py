@@ -10,7 +10,7 @@ from evergrow_protocol.cbor import dumps
 from evergrow_protocol.grant import GRANT, REVOCATIONS
 from faultyflash import FaultyFlash
 from rightskit import wash
-from test_agent_coderights import METER, RIGHTS, sense
+from sensekit import METER, RIGHTS, sense
 from tinyappliance import TinyAppliance
 from trustkit import KEY, PUBLISHER, claims_of, grant_of, list_of, provisioned, root, token_of
 
