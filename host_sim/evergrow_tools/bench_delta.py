@@ -6,9 +6,7 @@ applied on the real MicroPython, and must give the new content.
 """
 
 import io
-import json
 import subprocess
-import sysconfig
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,12 +15,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from evergrow_tools import mpy, mpy_order, patch
+from evergrow_tools import bench_micropython, mpy, mpy_order, patch
+from evergrow_tools.bench_micropython import BenchError
+
+EXPECTED = bench_micropython.EXPECTED
 
 MOST_EDITS = 60
 _LARGEST = 16_000  # bytes: what the window of 2**14 holds
 _HEATSHRINK = ((8, 7), (10, 5), (11, 4), (12, 5))  # (window, lookahead) bits; the best is taken, for each patch
-_LIMIT_S = 300
 _SOURCES = Path(__file__).parents[2]
 _PACKAGES = ("protocol/evergrow_protocol", "firmware/evergrow_mqtt", "firmware/evergrow_agent")
 
@@ -56,13 +56,6 @@ for name, old_size, patch_size, size, digest in case["patches"]:
     right += hasher.digest().hex() == digest
 print(json.dumps({"right": right, "ms": took_us / 1000, "bytes": made}))
 """
-
-
-class BenchError(Exception):
-    """The benchmark could not run; the text says what is missing."""
-
-
-EXPECTED = (BenchError, mpy.MpyError)
 
 
 @dataclass(frozen=True)
@@ -149,7 +142,6 @@ def _detools(detools: Any, edit: Edit, window: int, ahead: int) -> int:
 
 
 def _on_device(edits: list[Edit]) -> dict[str, Any]:
-    launcher = Path(sysconfig.get_path("scripts")) / "micropython"
     with TemporaryDirectory() as name:
         folder = Path(name)
         compiled = mpy.build(folder, ["evergrow_protocol", "evergrow_agent"])
@@ -159,17 +151,9 @@ def _on_device(edits: list[Edit]) -> dict[str, Any]:
             (folder / f"{number}.old").write_bytes(edit.old)
             (folder / f"{number}.patch").write_bytes(data)
             rows.append([str(number), len(edit.old), len(data), len(edit.new), sha256(edit.new).hexdigest()])
-        (folder / "case.json").write_text(json.dumps({"path": name, "patches": rows}))
-        (folder / "program.py").write_text(_PROGRAM)
-        command = [str(launcher), "-X", "heapsize=256K", str(folder / "program.py"), str(folder / "case.json")]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise BenchError(f"cannot run {launcher.name}: {error}") from None
-        if done.returncode:
-            raise BenchError(f"{launcher.name} failed: {done.stderr or done.stdout}")
+        told = bench_micropython.run(_PROGRAM, {"path": name, "patches": rows}, "256K")
         size = next(module.size for module in compiled if module.module.name == "evergrow_agent.delta")
-        return {"patches": len(rows), "mpy_bytes": size, **json.loads(done.stdout)}
+        return {"patches": len(rows), "mpy_bytes": size, **told}
 
 
 def format(result: dict[str, Any]) -> str:

@@ -4,13 +4,9 @@ The day is lived by the real agent in virtual time; what it asks of its flash is
 the real LittleFS2 of MicroPython, whose block device counts what it is made to program and to erase, block by block.
 """
 
-import json
-import subprocess
-import sysconfig
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import evergrow_agent
@@ -21,6 +17,10 @@ from evergrow_sim.lfs import BLOCK_BYTES
 from evergrow_sim.world.house import House
 from evergrow_sim.world.scenario import Act, DeviceSpec, Scenario
 from evergrow_sim.world.world import World
+from evergrow_tools import bench_micropython
+from evergrow_tools.bench_micropython import BenchError
+
+EXPECTED = bench_micropython.EXPECTED
 
 BLOCKS = 64
 """Of the file system: 256 KiB."""
@@ -32,7 +32,6 @@ _NAME = "w1"
 _HOUR_MS = 3_600_000
 _STARTS = ((7, ids.PROGRAMME_QUICK), (12, ids.PROGRAMME_COTTON), (19, ids.PROGRAMME_ECO))
 _SIGNALS = (ids.SIGNAL_WATER_ML, ids.SIGNAL_TEMP, ids.SIGNAL_DRUM_RPM, ids.SIGNAL_POWER_W)
-_LIMIT_S = 300
 
 _PROGRAM = """
 import sys
@@ -72,13 +71,6 @@ for _ in range(case["days"]):
     do(case["day"])
 print(json.dumps({"erases": chip.erases - erases, "bytes": chip.programmed_bytes - programmed, "worst": max(blocks.erased)}))
 """
-
-
-class BenchError(Exception):
-    """The benchmark could not run; the text says why."""
-
-
-EXPECTED = (BenchError,)
 
 
 @dataclass
@@ -162,21 +154,9 @@ def _noted(day: list[tuple[str, str, Any]], operation: str, call: Any) -> Any:
 
 
 def _replay(lived: Day) -> dict[str, int]:
-    launcher = Path(sysconfig.get_path("scripts")) / "micropython"
     sources = [str(Path(str(package.__file__)).parents[1]) for package in (evergrow_protocol, evergrow_agent, evergrow_sim)]
     case = {"path": sources, "blocks": BLOCKS, "days": DAYS, "before": lived.before, "day": lived.day}
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "case.json").write_text(json.dumps(case))
-        (folder / "program.py").write_text(_PROGRAM)
-        command = [str(launcher), "-X", "heapsize=8M", str(folder / "program.py"), str(folder / "case.json")]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise BenchError(f"cannot run {launcher.name}: {error}") from None
-    if done.returncode:
-        raise BenchError(f"{launcher.name} failed: {done.stderr or done.stdout}")
-    found: dict[str, int] = json.loads(done.stdout)
+    found: dict[str, int] = bench_micropython.run(_PROGRAM, case, "8M")
     return found
 
 

@@ -27,9 +27,9 @@ from evergrow_cloud.service import Cloud
 from evergrow_cloud.store import Store
 from evergrow_protocol import registry_washer as washer
 from evergrow_protocol.errors import OK
-from evergrow_sim import romfs
 from evergrow_sim.launch import DeviceError, DeviceProcess
-from evergrow_tools import demo, feature_build, keys, mpy, signing, suit_build
+from evergrow_tools import bench_micropython, demo, feature_build, keys, mpy, signing, suit_build
+from evergrow_tools.bench_micropython import BenchError
 from evergrow_tools.brokers import BrokerError, IotCore
 
 CYCLES = 50
@@ -83,11 +83,7 @@ print(json.dumps(["boot", "all in use", used()]))
 """
 
 
-class BenchError(Exception):
-    """The benchmark could not run; the text says why."""
-
-
-EXPECTED = (BenchError, CloudError, DeviceError, BrokerError, mpy.MpyError, keys.KeyFileError)
+EXPECTED = (*bench_micropython.EXPECTED, CloudError, DeviceError, BrokerError, keys.KeyFileError)
 
 Progress = Callable[[str], None]
 
@@ -114,27 +110,12 @@ def booted_bytes(appliance: str) -> int:
 
 def measure_imports(folder: Path, compiled: list[mpy.Compiled], appliance: str = "washer") -> dict[str, Any]:
     """Heap taken by the import of each module, in an order in which none imports another first, and by a boot."""
-    (folder / "image").write_bytes(romfs.image(folder / "mpy"))
-    (folder / "program.py").write_text(_PROGRAM)
     config = {"flash": str(folder / "boot.img"), "tenant": "bench", "device": "bench", "host": "127.0.0.1", "port": 1}
     config["appliance"] = appliance
     config |= {"telemetry_signals": demo.TELEMETRY_SIGNALS, "modules": _import_order(compiled)}
-    (folder / "config.json").write_text(json.dumps(config))
-    host = "import sys, pathlib; from evergrow_sim import rom_host as rom; rom.main(*sys.argv[1:4], pathlib.Path(sys.argv[4]))"
-    arguments = [folder / "image", _WIDE, folder / "config.json", folder / "program.py"]
-    done = subprocess.run(
-        [sys.executable, "-c", host, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=_LIMIT_S,
-        check=False,
-    )
-    if done.returncode:
-        raise BenchError(f"MicroPython failed: {done.stderr or done.stdout}")
-    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
-    first, last = [
-        [int(number) for number in re.findall(r"=(\d+)", line)] for line in done.stdout.splitlines() if "n_qstr" in line
-    ]
+    lines = bench_micropython.run_in_rom(_PROGRAM, config, folder / "mpy", _WIDE).splitlines()
+    rows = [json.loads(line) for line in lines if line.startswith("[")]
+    first, last = [[int(number) for number in re.findall(r"=(\d+)", line)] for line in lines if "n_qstr" in line]
     imports = {name: size for kind, name, size in rows if kind == "import"}
     boot = {name: size for kind, name, size in rows if kind == "boot"}
     _, names, text_bytes, total_bytes = last

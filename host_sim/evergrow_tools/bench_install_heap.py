@@ -5,10 +5,7 @@ every operation of the flash the heap is collected and looked at. So what is cou
 free; in what happens between two operations more may be live for a moment.
 """
 
-import json
 import re
-import subprocess
-import sys
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -16,15 +13,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from evergrow_protocol.suit_envelope import Envelope
-from evergrow_sim import romfs
 from evergrow_sim.publisher import Signer
-from evergrow_tools import feature_build, feature_files, mpy, suit_build
+from evergrow_tools import bench_micropython, feature_build, feature_files, mpy, suit_build
+from evergrow_tools.bench_micropython import BenchError
 
 HEAP = "320K"
 BODY_BYTES = 10_000
 BLOCK_BYTES = 1024
 CODE_HEAP_BYTES = 16_384
-LIMIT_S = 120.0
 _WORD_BLOCK = 32  # bytes of a block of the heap, where words have 64 bits
 _VENDOR = "evergrow.example"
 
@@ -108,11 +104,7 @@ asyncio.run(main())
 """
 
 
-class BenchError(Exception):
-    """The install did not end as it should; the text is what MicroPython said."""
-
-
-EXPECTED = (BenchError, feature_files.FeatureError, mpy.MpyError)
+EXPECTED = (*bench_micropython.EXPECTED, feature_files.FeatureError)
 
 
 def run(folder: Path | None = None) -> dict[str, Any]:
@@ -121,20 +113,13 @@ def run(folder: Path | None = None) -> dict[str, Any]:
         with TemporaryDirectory() as name:
             return run(Path(name))
     mpy.build(folder / "mpy", closed=True)
-    (folder / "image").write_bytes(romfs.image(folder / "mpy"))
-    (folder / "program.py").write_text(_PROGRAM)
     signer = Signer("bench", b"northwash", 2)
     built = _build(folder / "feature")
     payloads = {0: signer.envelope(bytes(Envelope(built.envelope).manifest)), **built.payloads}
-    (folder / "config.json").write_text(json.dumps(_config(folder, signer, payloads)))
-    host = "import sys, pathlib; from evergrow_sim import rom_host as rom; rom.main(*sys.argv[1:4], pathlib.Path(sys.argv[4]))"
-    arguments = [folder / "image", HEAP, folder / "config.json", folder / "program.py"]
-    done = subprocess.run(
-        [sys.executable, "-c", host, *map(str, arguments)], capture_output=True, text=True, timeout=LIMIT_S, check=False
-    )
-    if "report 4 0" not in done.stdout:
-        raise BenchError((done.stderr or done.stdout)[-2000:])
-    return _read(done.stdout) | {"body_bytes": len(payloads[1]), "envelope_bytes": len(payloads[0])}
+    said = bench_micropython.run_in_rom(_PROGRAM, _config(folder, signer, payloads), folder / "mpy", HEAP)
+    if "report 4 0" not in said:
+        raise BenchError(f"the install did not end as it should: {said[-2000:]}")
+    return _read(said) | {"body_bytes": len(payloads[1]), "envelope_bytes": len(payloads[0])}
 
 
 def format(result: Mapping[str, Any]) -> str:

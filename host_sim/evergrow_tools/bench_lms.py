@@ -5,19 +5,16 @@ costs: as many bare `sha256` calls in the same process, over 55 bytes (one step 
 the interpreter.
 """
 
-import json
 import shutil
-import subprocess
-import sysconfig
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from evergrow_tools import bench_ed25519, ed25519_keys, keys, mpy
+from evergrow_tools import bench_ed25519, bench_micropython, ed25519_keys, keys, mpy
+from evergrow_tools.bench_micropython import BenchError
 
 ROUNDS = 20
 MESSAGE = b"the encoded digest of a manifest"
-_LIMIT_S = 120
 
 # Runs inside MicroPython, given JSON with the signature; prints JSON.
 _PROGRAM = """
@@ -67,16 +64,11 @@ print(json.dumps({
 """
 
 
-class BenchError(Exception):
-    """The benchmark could not run; the text is what MicroPython said."""
-
-
-EXPECTED = (BenchError, mpy.MpyError, keys.KeyFileError)
+EXPECTED = (*bench_micropython.EXPECTED, keys.KeyFileError)
 
 
 def run() -> dict[str, Any]:
     """Verify one signature on MicroPython, as it ships (.mpy). Times are the best of ROUNDS, in ms; sizes in bytes."""
-    launcher = Path(sysconfig.get_path("scripts")) / "micropython"
     with TemporaryDirectory() as name:
         folder = Path(name)
         key = keys.new_key(folder, "bench", 1, "bench")
@@ -99,16 +91,7 @@ def run() -> dict[str, Any]:
             },
             "rounds": ROUNDS,
         }
-        (folder / "case.json").write_text(json.dumps(case))
-        (folder / "program.py").write_text(_PROGRAM)
-        command = [str(launcher), str(folder / "program.py"), str(folder / "case.json")]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise BenchError(f"cannot run {launcher.name}: {error}") from None
-        if done.returncode:
-            raise BenchError(f"{launcher.name} failed: {done.stderr or done.stdout}")
-        result: dict[str, Any] = json.loads(done.stdout)
+        result: dict[str, Any] = bench_micropython.run(_PROGRAM, case)
         if not result["verified"]:
             raise BenchError("a signature that should verify did not, or one that should not did")
         size = next(module.size for module in compiled if module.module.name == "evergrow_protocol.lms")
