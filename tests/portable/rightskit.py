@@ -5,7 +5,6 @@ from evergrow_agent.cycle import Cycle
 from evergrow_agent.entitlements import Entitlements
 from evergrow_agent.grants import Grants
 from evergrow_agent.guard import Guard
-from evergrow_agent.journal import RECORD_MAX
 from evergrow_agent.ledger import Ledger
 from evergrow_agent.rights import Rights
 from evergrow_agent.runner import IDLE, Runner
@@ -15,6 +14,7 @@ from evergrow_protocol.cbor import dumps, loads
 from evergrow_protocol.errors import ProtocolError
 from evergrow_protocol.grant import GRANT, REVOCATIONS
 from installkit import World, signed, unlock
+from ledgerkit import pending
 from stillclock import Clock
 from tinyappliance import DRUM, TinyAppliance, programme
 from trustkit import NOW, PUBLISHER, SUBJECT, SUBKEY, claims_of, grant_of, provisioned, root, token_of
@@ -111,14 +111,7 @@ class Washer:
 
     def records(self):
         """[body] of what is in the ledger."""
-        buf = memoryview(bytearray(RECORD_MAX))
-        found = []
-        self.ledger.rewind()
-        size = self.ledger.next_into(buf)
-        while size:
-            found.append(loads(buf[:size])[3])
-            size = self.ledger.next_into(buf)
-        return found
+        return [record[3] for record in pending(self.ledger)]
 
     def reboot(self, utc=NOW):
         return Washer(self.flash, utc)

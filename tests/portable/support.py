@@ -18,6 +18,15 @@ def raises_code(code, fn, *args):
     assert exc.code == code, (exc.code, exc.text)
 
 
+def finish(steps):
+    """What a generator of steps returns."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value
+
+
 async def raises_async(exc_type, awaitable):
     """Await `awaitable`; it must raise `exc_type`. Returns the exception for a look at its attributes."""
     try:

@@ -5,15 +5,14 @@ from chainproof import KEY, break_of
 from evergrow_agent import devicekey
 from evergrow_agent.cycle import Cycle
 from evergrow_agent.guard import Guard
-from evergrow_agent.journal import RECORD_MAX, Journal
-from evergrow_agent.ledger import Ledger
 from evergrow_agent.runner import Runner
 from evergrow_agent.timebase import Timebase
 from evergrow_protocol.cbor import dumps, loads
 from evergrow_protocol.errors import BUSY
 from evergrow_protocol.messages import FLAG_FRESH, VOICE_RATING, with_boot
 from evergrow_protocol.registry_common import OUTCOME_POWER_LOST, USAGE_MERGED
-from faultyflash import MODES, FaultyFlash, PowerCut
+from faultyflash import FaultyFlash, PowerCut, cut_everywhere
+from ledgerkit import announce, loaded
 from stillclock import Clock
 from support import raises_code
 from tinyappliance import TinyAppliance
@@ -22,24 +21,8 @@ HEAP = "512K"
 SIZES = {"segment_bytes": 70, "cap_bytes": 150, "reserve_bytes": 0}
 
 
-def opened(flash, **sizes):
-    ledger = Ledger(flash, Journal(flash, **sizes))
-    ledger.load()
-    return ledger
-
-
 def run_cycle(ledger, boot, number):
     ledger.append(boot, ledger.begin(boot), [1000 * number], {0: 1, 2: 60, 4: number, 5: 10 * number}, number)
-
-
-def announced(ledger):
-    buf = memoryview(bytearray(RECORD_MAX))
-    found = []
-    size = ledger.next_into(buf)
-    while size:
-        found.append(bytes(buf[:size]))
-        size = ledger.next_into(buf)
-    return found
 
 
 async def test_a_new_flash_says_birth_and_state_until_it_is_welcomed_and_keeps_its_number():
@@ -150,14 +133,14 @@ def test_records_keep_their_times_and_order_and_are_one_chain():
     flash = FaultyFlash()
     devicekey.provision(flash, KEY)
     for boot in (1, 3, 4):
-        ledger = opened(flash, segment_bytes=130)
+        ledger = loaded(flash, segment_bytes=130)
         for number in range(3):
             run_cycle(ledger, boot, 10 * boot + number)
-    ledger = opened(flash, segment_bytes=130)
-    assert ledger.lowest(5) == 1 and announced(ledger) == []
+    ledger = loaded(flash, segment_bytes=130)
+    assert ledger.lowest(5) == 1 and announce(ledger) == []
     assert ledger.adopt(70000)
     run_cycle(ledger, 70005, 50)
-    envelopes = announced(ledger)
+    envelopes = announce(ledger)
     found = [loads(envelope) for envelope in envelopes]
     boots = [70001] * 3 + [70003] * 3 + [70004] * 3 + [70005]
     assert [record[0] for record in found] == boots
@@ -165,43 +148,39 @@ def test_records_keep_their_times_and_order_and_are_one_chain():
     assert [record[2] for record in found] == [[1000 * record[3][4]] for record in found]
     assert [record[3][4] for record in found] == [10, 11, 12, 30, 31, 32, 40, 41, 42, 50]
     assert break_of(envelopes) is None
-    again = opened(FaultyFlash(flash.files), segment_bytes=130)
-    assert announced(again) == envelopes and again.newest_boot == 70005
+    again = loaded(FaultyFlash(flash.files), segment_bytes=130)
+    assert announce(again) == envelopes and again.newest_boot == 70005
 
 
 def test_a_boot_number_that_is_drawn_later_is_above_those_that_stand_for_others():
     """EG-ENV-001, EG-ENV-006: also on a flash without any record."""
     flash = FaultyFlash()
-    assert opened(flash).adopt(3_000_000_000)
-    assert opened(FaultyFlash(flash.files)).newest_boot == 3_000_000_000
+    assert loaded(flash).adopt(3_000_000_000)
+    assert loaded(FaultyFlash(flash.files)).newest_boot == 3_000_000_000
 
 
 def test_power_cut_at_every_operation_leaves_one_number_to_each_record():
     """EG-ENV-006, EG-ENV-003: sums of cycles, and the checkpoint of one that lost power, are called by it, too."""
-    for mode in MODES:
-        cut_at = 1
-        while _rise(mode, cut_at):
-            cut_at += 1
-        assert cut_at > 8
+    assert cut_everywhere(_rise) > 8
 
 
 def _rise(mode, cut_at):
     """False: the operation was not reached."""
     before = FaultyFlash()
-    ledger = opened(before, **SIZES)
+    ledger = loaded(before, **SIZES)
     for number in range(9):
         run_cycle(ledger, 2, number)
     assert ledger.merged_cycles > 1 and len(ledger.journal.segments) > 1
     flash = FaultyFlash(before.files, cut_at, mode)
-    ledger = opened(flash, **SIZES)
+    ledger = loaded(flash, **SIZES)
     cut = False
     try:
         ledger.adopt(9)
     except PowerCut:
         cut = True
-    ledger = opened(FaultyFlash(flash.files), **SIZES)
+    ledger = loaded(FaultyFlash(flash.files), **SIZES)
     if ledger.fresh:
-        assert announced(ledger) == [] and ledger.number(2) == 2
+        assert announce(ledger) == [] and ledger.number(2) == 2
         assert ledger.adopt(12)
     base = ledger.number(2) - 2
     assert base in (9, 12)
@@ -209,7 +188,7 @@ def _rise(mode, cut_at):
     records = {}
     for _ in range(4):
         ledger.settle()
-        for envelope in announced(ledger):
+        for envelope in announce(ledger):
             boot, seq, _, body = loads(envelope)
             records.setdefault((boot, seq), body)
         ledger.ack(2 + base, 0xFFFFFFFF)
@@ -227,11 +206,7 @@ def test_an_envelope_under_another_number_is_the_same_but_for_it():
 
 def test_a_continuous_programme_goes_on_under_the_new_number_whenever_power_fails():
     """EG-ENV-006, EG-USE-003: the checkpoint names the old number or the new, and the record the new one."""
-    for mode in MODES:
-        cut_at = 1
-        while _renumber_running(mode, cut_at):
-            cut_at += 1
-        assert cut_at > 2
+    assert cut_everywhere(_renumber_running) > 2
 
 
 def _renumber_running(mode, cut_at):
@@ -246,12 +221,12 @@ def _renumber_running(mode, cut_at):
     except PowerCut:
         cut = True
     again = FaultyFlash(flash.files)
-    ledger = opened(again)
+    ledger = loaded(again)
     guard = Guard(TinyAppliance())
     Cycle(Runner(guard), guard, ledger, again, Timebase(Clock(None, 0))).recover()
     if ledger.fresh:
         assert ledger.adopt(9)
-    ((boot, seq, _, body),) = [loads(envelope) for envelope in announced(ledger)]
+    ((boot, seq, _, body),) = [loads(envelope) for envelope in announce(ledger)]
     assert (boot, seq, body[1]) == (10, 1, OUTCOME_POWER_LOST), (mode, cut_at)
     return cut
 
@@ -259,7 +234,7 @@ def _renumber_running(mode, cut_at):
 def running(flash):
     """A cycle of boot 1, on a new flash."""
     guard = Guard(TinyAppliance())
-    ledger = opened(flash)
+    ledger = loaded(flash)
     cycle = Cycle(Runner(guard), guard, ledger, flash, Timebase(Clock(None, 1000)))
     cycle.boot = 1
     cycle.tick(1000)

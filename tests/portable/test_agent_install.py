@@ -3,7 +3,6 @@
 import asyncio
 
 from evergrow_agent.features import Features
-from evergrow_agent.fsflash import FsFlash
 from evergrow_agent.transfer import MAX_SILENT_REQUESTS
 from evergrow_protocol.cbor import dumps
 from evergrow_protocol.errors import (
@@ -26,6 +25,7 @@ from evergrow_sim import lfs
 from evergrow_sim.publisher import manifest
 from faultyflash import AFTER, BEFORE, MODES, TORN, FaultyFlash, PowerCut
 from installkit import CLASS, DRUM, PUBLISHER, VENDOR, World, digest_of, manifest_of, programme, signed, signer, unlock
+from lfskit import booted
 
 HEAP = "512K"
 
@@ -567,13 +567,6 @@ async def test_a_power_cut_at_any_moment_leaves_the_old_or_the_new_whole():
                     assert world.features.active() == allowed[1]
     print(f"{cuts} cut points")
     assert cuts > 40
-
-
-def booted(blocks):
-    """Power on: (chip, flash) on the real LittleFS2."""
-    chip = lfs.Chip(blocks)
-    lfs.mount(chip, "/chip")
-    return chip, FsFlash("/chip")
 
 
 async def test_a_power_cut_of_real_littlefs_leaves_the_old_or_the_new_whole():

@@ -8,6 +8,7 @@ from evergrow_sim import lfs
 from evergrow_sim.publisher import manifest
 from faultyflash import MODES, FaultyFlash, PowerCut
 from installkit import CLASS, PUBLISHER, World, digest_of, programme, signed, signer, unlock
+from lfskit import booted
 from support import raises
 
 HEAP = "512K"
@@ -40,6 +41,17 @@ async def outcome(world, payloads, transfer):
 async def with_spin(sequence=5, **more):
     world = World(**more)
     assert await outcome(world, signed(unlock(), sequence=sequence), 1) == (OK, CONFIRMED)
+    return world
+
+
+async def with_waiting_removal():
+    """The removal of what is there is transfer 2, and no safe point comes."""
+    world = await with_spin()
+    world.busy = 1 << 30
+    world.payloads[2] = removal(6)
+    world.installer.on_offer(2, len(world.payloads[2][0]))
+    world.stop_when = lambda: [1 for report in world.passing if report[0] == 2]
+    await world.run(9)
     return world
 
 
@@ -107,12 +119,7 @@ async def test_the_removal_of_what_never_was_there_is_done():
 
 async def test_a_removal_waits_for_a_safe_point_and_survives_a_power_cut():
     """EG-FEAT-018, EG-SUIT-005"""
-    world = await with_spin()
-    world.busy = 1 << 30
-    world.payloads[2] = removal(6)
-    world.installer.on_offer(2, len(world.payloads[2][0]))
-    world.stop_when = lambda: [1 for report in world.passing if report[0] == 2]
-    await world.run(9)
+    world = await with_waiting_removal()
     assert world.passing[-1][2] == STAGED and world.features.active() == [(PUBLISHER, 1001, 5)]
     world = World(FaultyFlash(world.flash.files))
     assert world.features.active() == [(PUBLISHER, 1001, 5)]
@@ -123,12 +130,7 @@ async def test_a_removal_waits_for_a_safe_point_and_survives_a_power_cut():
 
 async def test_a_removal_that_waits_is_cancelled():
     """EG-FEAT-023"""
-    world = await with_spin()
-    world.busy = 1 << 30
-    world.payloads[2] = removal(6)
-    world.installer.on_offer(2, len(world.payloads[2][0]))
-    world.stop_when = lambda: [1 for report in world.passing if report[0] == 2]
-    await world.run(9)
+    world = await with_waiting_removal()
     world.installer.on_cancel(2)
     world.busy = 0
     world.stop_when = None
@@ -308,11 +310,3 @@ async def test_power_cuts_leave_all_of_a_bundle_or_nothing():
             assert len(Features(flash).active()) in (0, 2), (how, at)
     print(f"{cuts} cut points")
     assert cuts > 30
-
-
-def booted(blocks):
-    from evergrow_agent.fsflash import FsFlash
-
-    chip = lfs.Chip(blocks)
-    lfs.mount(chip, "/chip")
-    return chip, FsFlash("/chip")

@@ -141,7 +141,7 @@ async def test_at_install_a_programme_and_an_unlock_are_held_to_the_grant():
         ({"k10": 20}, wash(), TOO_LARGE),
         ({"k13": NOW - 1000}, wash(), NOT_AUTHORISED),  # such a grant is not taken at all, and the one before grants too little
     ):
-        sequence = (device.grants.sequences() or [(0, 0)])[0][1] + 1 if device.grants.sequences() else 1
+        sequence = (device.grants.sequences() or [(0, 0)])[0][1] + 1
         await device.grant(grant_of(sequence=sequence, **rights))
         if "k13" in rights:
             await device.grant(grant_of(sequence=sequence, k8=[INLET, DRAIN]))

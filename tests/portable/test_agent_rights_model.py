@@ -7,13 +7,12 @@ one more for each power cut; what was taken back stays so; the appliance's own p
 from hashlib import sha256
 
 from evergrow_agent.features import Record
-from evergrow_agent.journal import RECORD_MAX
 from evergrow_agent.runner import IDLE
-from evergrow_protocol.cbor import loads
 from evergrow_protocol.errors import NOT_AUTHORISED, NOT_ENTITLED, OK, ProtocolError
 from evergrow_sim.lfs import PowerCut
 from faultyflash import MODES, FaultyFlash
 from flashtruth import Rand
+from ledgerkit import pending
 from rightskit import WASH, Washer, wash
 from tinyappliance import DRAIN, DRUM, INLET
 from trustkit import DAY, NOW, PUBLISHER, accept, claims_of, grant_of, list_of, provisioned, token_of
@@ -183,13 +182,7 @@ class Run:
     def told(self):
         """Records of the feature since the last look; the cloud has them then."""
         ledger = self.device.ledger
-        buf = memoryview(bytearray(RECORD_MAX))
-        found = []
-        ledger.rewind()
-        size = ledger.next_into(buf)
-        while size:
-            found.append(loads(buf[:size]))
-            size = ledger.next_into(buf)
+        found = pending(ledger)
         for boot, seq, _, _ in found:
             ledger.ack(boot, seq)
         return len([row for row in found if row[3].get(3, [])[:2] == list(WASH)])

@@ -7,28 +7,23 @@ from evergrow_agent import devicekey
 from evergrow_agent.features import Features, Record
 from evergrow_agent.grants import Grants
 from evergrow_protocol.cbor import dumps
-from evergrow_protocol.grant import GRANT, REVOCATIONS
+from evergrow_protocol.grant import REVOCATIONS
 from faultyflash import FaultyFlash
 from rightskit import wash
 from sensekit import METER, RIGHTS, sense
 from tinyappliance import TinyAppliance
-from trustkit import KEY, PUBLISHER, claims_of, grant_of, list_of, provisioned, root, token_of
+from trustkit import KEY, PUBLISHER, accept, claims_of, grant_of, list_of, provisioned, root, token_of
 
 HEAP = "2M"
 SENSE = (PUBLISHER, 1001)
 BLOCK = 512
 
 
-def accepted(flash, content, payload):
-    for _ in Grants(flash).accept_steps(content, root().message(payload), 0):
-        pass
-
-
 def sold(*bodies):
     """The flash of a device that was sold with these features, a root key and a device key."""
     flash = provisioned()
     devicekey.provision(flash, KEY)
-    accepted(flash, GRANT, grant_of(**RIGHTS))
+    accept(Grants(flash), grant_of(**RIGHTS))
     features = Features(flash)
     for number, body in enumerate(bodies):
         file = features.staging_file()
@@ -174,6 +169,7 @@ async def test_a_programme_that_runs_without_end_gives_way_when_it_is_revoked():
     """EG-TRUST-012: the next safe point of what has no end is not its end."""
     cloud = TrustCloud()
     endless = wash(needs=0, more={5: [1001, [{0: 4, 1: {4: 45}, 4: 30, 5: 60}], {0: 60, 1: 3600}]})
+
     async def story(device):
         await device.until(lambda: cloud.of("birth"))
         device.agent.start_programme(1001)

@@ -9,6 +9,7 @@ from evergrow_agent.grants import root_key
 from evergrow_agent.programme import Programme
 from evergrow_protocol import cose, entitlement, feature, feature_code, grant, hmac, suit
 from evergrow_protocol.errors import NOT_AUTHORISED, ProtocolError
+from support import finish
 
 HEAP = "1M"
 FOLDER = "protocol/vectors/contents/"
@@ -18,15 +19,6 @@ IDS = range(1, 65536)
 def load(name):
     with open(FOLDER + name + ".json") as file:
         return json.load(file)
-
-
-def run(steps):
-    """What a generator of steps returns."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
 
 
 def judged(name, read):
@@ -68,12 +60,12 @@ def test_envelopes():
     about = load("envelope")
     kid, public = bytes.fromhex(about["publisher_kid"]), bytes.fromhex(about["publisher_public"])
     key = cose.Key(kid, cose.ALG_HSS_LMS, public, 1, about["prefix"].encode())
-    judged("envelope", lambda data: run(suit.open_steps(data, [key])))
+    judged("envelope", lambda data: finish(suit.open_steps(data, [key])))
 
 
 def signed(name, parse):
     root = root_key(cose.ALG_HSS_LMS, bytes.fromhex(load(name)["root_public"]))
-    judged(name, lambda data: parse(bytes(run(grant.open_steps(data, root)))))
+    judged(name, lambda data: parse(bytes(finish(grant.open_steps(data, root)))))
 
 
 def test_grants():

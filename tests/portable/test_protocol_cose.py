@@ -4,7 +4,7 @@ from evergrow_protocol import cose, lms
 from evergrow_protocol.cbor import Tag, dumps
 from evergrow_protocol.errors import MALFORMED, NOT_AUTHORISED, NOT_DETERMINISTIC, UNSUPPORTED, ProtocolError
 from evergrow_sim.publisher import Signer
-from support import raises
+from support import finish, raises
 
 SIGNER = Signer("acme", b"acme")
 OTHER = Signer("other", b"other")
@@ -13,12 +13,7 @@ BLOCK = SIGNER.block(PAYLOAD)
 
 
 def verify(buf, payload=PAYLOAD, key=SIGNER.key):
-    steps = cose.verify_steps(cose.Sign1(buf), payload, key)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
+    return finish(cose.verify_steps(cose.Sign1(buf), payload, key))
 
 
 def encoded(protected, unprotected=None, payload=None, signature=b"", tag=18):

@@ -14,8 +14,8 @@ from evergrow_protocol.errors import (
     UNSUPPORTED,
     ProtocolError,
 )
-from support import raises
-from trustkit import grant_of, list_of, root, run
+from support import finish, raises
+from trustkit import grant_of, list_of, root
 
 HEAP = "1M"
 # The examples of SPEC section 12.
@@ -35,7 +35,7 @@ def trusted():
 
 
 def opened(data):
-    return bytes(run(grant.open_steps(data, trusted())))
+    return bytes(finish(grant.open_steps(data, trusted())))
 
 
 def test_the_examples_of_the_specification_are_read():

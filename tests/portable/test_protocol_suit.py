@@ -22,7 +22,7 @@ from evergrow_protocol.errors import (
 from evergrow_protocol.suit_manifest import INSTALL, INVOKE, LOAD, PAYLOAD_FETCH, SECTIONS, VALIDATE
 from evergrow_sim.publisher import Signer, manifest
 from suitexamples import DRAFT_CLASS, DRAFT_VENDOR, EXAMPLES
-from support import raises
+from support import finish, raises
 
 VENDOR = bytes(range(16))
 CLASS = bytes(range(16, 32))
@@ -43,14 +43,6 @@ ENVELOPE = ACME.envelope(MANIFEST, {"#feature": BODY})
 
 def example(number):
     return suit_envelope.Envelope(binascii.unhexlify(EXAMPLES[number]))
-
-
-def finish(steps):
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
 
 
 def open_envelope(buf, keys=KEYS):

@@ -16,7 +16,7 @@ from evergrow_protocol.errors import (
 from evergrow_protocol.suit_manifest import INSTALL, INVOKE, RESOLUTION, UNINSTALL, VALIDATE
 from evergrow_sim.publisher import Signer, manifest
 from suitexamples import TRUST_DOMAINS
-from support import raises
+from support import finish, raises
 
 VENDOR = bytes(range(16))
 CLASS = bytes(range(16, 32))
@@ -32,12 +32,7 @@ NEEDED = MAKER.envelope(manifest(FITS, {VALIDATE: [20, {5: 1}, 5, 15], INSTALL: 
 
 
 def opened(envelope):
-    steps = suit.open_steps(envelope, KEYS)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value[1]
+    return finish(suit.open_steps(envelope, KEYS))[1]
 
 
 def named(envelope):

@@ -2,18 +2,9 @@
 
 import os
 
-from evergrow_agent.fsflash import FsFlash
 from evergrow_sim import lfs
+from lfskit import POINT, booted
 from support import raises
-
-POINT = "/chip"
-
-
-def booted(blocks):
-    """Power on: a new chip on the same blocks, mounted."""
-    chip = lfs.Chip(blocks)
-    lfs.mount(chip, POINT)
-    return chip, FsFlash(POINT)
 
 
 def test_content_outlives_a_boot():

@@ -10,6 +10,7 @@ from evergrow_protocol.grant import GRANT, REVOCATIONS
 from faultyflash import FaultyFlash
 from installkit import signer
 from stillclock import Clock
+from support import finish
 
 NOW = 1_795_339_200
 DAY = 86_400
@@ -59,20 +60,11 @@ def token_of(content, key=SUBKEY, alg=5, tag=None, unprotected=None):
     return dumps(Tag(17, [header, unprotected or {}, content, right if tag is None else tag]))
 
 
-def run(steps):
-    """A generator to its end; returns its value."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
-
-
 def accept(store, payload, content=None, now_s=NOW, by=None):
     """Hand a payload, signed by the root, to `Grants`; what announces it is right unless said otherwise."""
     if content is None:
         content = GRANT if payload[2] == 1 else REVOCATIONS
-    return run(store.accept_steps(content, (by or root()).message(payload), now_s))
+    return finish(store.accept_steps(content, (by or root()).message(payload), now_s))
 
 
 def provisioned(flash=None):
