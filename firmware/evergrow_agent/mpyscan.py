@@ -139,21 +139,27 @@ class Scan:
             for _ in range(self._uint()):
                 self._code(depth + 1)
 
-    def _operations(self, end: int) -> None:
-        data = self._data
-        while data[self._at] & 0x80:  # the signature
+    def _skip(self) -> None:
+        while self._data[self._at] & 0x80:
             self._at += 1
         self._at += 1
+
+    def _body(self) -> int:
+        """Read the sizes at the head of a function, behind its signature; where its operations begin."""
         info = cells = shift = 0
         while True:
-            byte = data[self._at]
+            byte = self._data[self._at]
             self._at += 1
             cells |= (byte & 1) << shift
             info |= (byte >> 1 & 0x3F) << 6 * shift
             shift += 1
             if not byte & 0x80:
-                break
-        self._at += info + cells
+                return self._at + info + cells
+
+    def _operations(self, end: int) -> None:
+        data = self._data
+        self._skip()  # the signature
+        self._at = self._body()
         if self._at > end:
             raise ProtocolError(MALFORMED, "a function whose head is longer than itself", self._at)
         while self._at < end:
@@ -166,9 +172,7 @@ class Scan:
                     self.imports.append(self._all[number])
                 continue
             if kind == _VARUINT:
-                while data[self._at] & 0x80:
-                    self._at += 1
-                self._at += 1
+                self._skip()
             elif kind == _OFFSET:
                 self._at += 2 if data[self._at] & 0x80 else 1
             if not operation & _EXTRA_BYTE_MASK:

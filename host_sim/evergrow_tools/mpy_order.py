@@ -134,16 +134,7 @@ class _Reader(mpyscan.Scan):
         self._at = start
         data = self._data
         names = self._signature()
-        info = cells = shift = 0
-        while True:
-            byte = data[self._at]
-            self._at += 1
-            cells |= (byte & 1) << shift
-            info |= (byte >> 1 & 0x3F) << 6 * shift
-            shift += 1
-            if not byte & 0x80:
-                break
-        body = self._at + info + cells
+        body = self._body()
         for _ in range(names):
             self._use(self._names)
         self._at = body
@@ -181,8 +172,3 @@ class _Reader(mpyscan.Scan):
         before = self._at
         number = self._uint()
         table.uses.append((before, self._at - before, number))
-
-    def _skip(self) -> None:
-        while self._data[self._at] & 0x80:
-            self._at += 1
-        self._at += 1
