@@ -8,6 +8,7 @@ share a seq.
 """
 
 from evergrow_agent import checked
+from evergrow_agent.grants import follows
 from evergrow_protocol.cbor import dumps, loads
 from evergrow_protocol.errors import BAD_DIGEST, NOT_AUTHORISED, NOT_ENTITLED, OK, STALE, STORAGE, TOO_LARGE, ProtocolError
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 PREFIX = "ent."
 MAX_HELD = 24
-MAX_JUMP = 1 << 26  # as that of grants
 
 
 class Held:
@@ -109,8 +109,10 @@ class Entitlements:
 
     def use(self, publisher: int, feature: int, boot: int, start_ms: int) -> None:
         """Count a use by the cycle of that boot and start, once, durably (EG-ENT-009). Raises OSError: it is not counted."""
-        held = self._held.get((publisher, feature))
-        if held is None or held.what.uses < 0 or (held.boot, held.start_ms) == (boot, start_ms):
+        if not self.counts(publisher, feature):
+            return
+        held = self._held[(publisher, feature)]
+        if (held.boot, held.start_ms) == (boot, start_ms):
             return
         checked.replace(self._flash, _name(publisher, feature), dumps([held.claims, held.used + 1, boot, start_ms]))
         held.used += 1
@@ -127,7 +129,7 @@ class Entitlements:
             if new.sequence == old.what.sequence and claims == old.claims:
                 return
             known = old.what.sequence
-            if not known < new.sequence <= max(known, self._seen.now_s) + MAX_JUMP:
+            if not follows(known, new.sequence, self._seen.now_s):
                 raise ProtocolError(STALE, f"sequence {new.sequence} does not follow {known}")
         elif len(self._held) >= MAX_HELD:
             raise ProtocolError(STORAGE, f"{MAX_HELD} entitlements are the limit")

@@ -39,7 +39,7 @@ ROOT = "root"
 LIST = "revoked"
 PREFIX = "grant."
 MAX_GRANTS = 16
-MAX_JUMP = 1 << 26  # two years of seconds beyond the last one and beyond now: a slip must not use the numbers up (EG-TRUST-003)
+MAX_JUMP = 1 << 26  # two years of seconds
 
 
 class _Nothing:
@@ -248,11 +248,16 @@ class Grants:
         return self._doubt or key.kid in self.revocations.kids or key.publisher in self.revocations.publishers
 
 
+def follows(old: int, new: int, now_s: int) -> bool:
+    """Whether a sequence number, perhaps a time, may come after another: a slip must not use the numbers up (EG-TRUST-003)."""
+    return old < new <= max(old, now_s) + MAX_JUMP
+
+
 def _same(flash: "Any", name: str, old: int, new: int, payload: "Buffer", now_s: int) -> bool:
     """Whether it is what is there. Raises ProtocolError STALE for a sequence that does not follow (EG-TRUST-003)."""
     if new == old and checked.load(flash, name) == bytes(payload):
         return True
-    if not old < new <= max(old, now_s) + MAX_JUMP:
+    if not follows(old, new, now_s):
         raise ProtocolError(STALE, f"sequence {new} does not follow {old}")
     return False
 

@@ -10,6 +10,7 @@ from hashlib import sha256
 from evergrow_agent import contents, delta, forms, reports
 from evergrow_agent.features import Features
 from evergrow_agent.fetch import Fetcher
+from evergrow_agent.grants import follows
 from evergrow_agent.parts import Part, of, version
 from evergrow_agent.progress import Progress
 from evergrow_agent.records import REMOVED, STAGED, Record
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 RESUME_BYTES = 4096  # a payload larger than this is not begun anew after a power cut
 
-_MAX_SEQUENCE_JUMP = 1 << 26  # two years of seconds, for publishers who count in time; a slip must not use the numbers up
 _ENVELOPE_BYTES = 3072  # what a feature takes with one signature (LMS W4, H10) and a body beside it; a larger one is possible
 _SECTIONS = (suit_manifest.PAYLOAD_FETCH, suit_manifest.INSTALL, suit_manifest.VALIDATE)
 
@@ -204,7 +204,7 @@ class Stager:
 
     def _check_sequence(self, new: Record) -> None:
         newest = self._features.sequence(new.publisher, new.component)
-        if newest >= 0 and not newest <= new.sequence <= max(newest, self._utc_s() or 0) + _MAX_SEQUENCE_JUMP:
+        if newest >= 0 and new.sequence != newest and not follows(newest, new.sequence, self._utc_s() or 0):
             raise ProtocolError(STALE, f"sequence {new.sequence} does not follow the installed {newest}")
 
     def _is_in_force(self, new: Record) -> bool:
