@@ -34,7 +34,7 @@ from evergrow_protocol.registry_common import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Sequence
+    from collections.abc import Callable, Container
     from typing import Any
 
     from evergrow_agent.codefeatures import CodeFeatures
@@ -242,11 +242,10 @@ class Cycle:
         if rights is None:
             return None
         granted = rights.admit(owner, programme)
-        if rights.counts(owner):
-            try:
-                rights.use(owner, self.boot, now_ms)
-            except Exception:
-                raise ProtocolError(STORAGE, "the use of a feature cannot be counted")
+        try:
+            rights.use(owner, self.boot, now_ms)
+        except Exception:
+            raise ProtocolError(STORAGE, "the use of a feature cannot be counted")
         return granted
 
     def count_code(self, now_ms: int) -> None:
@@ -306,11 +305,14 @@ class Cycle:
             pass  # Not something that this appliance can do.
 
     def _record(self, outcome: "int | None" = None) -> "dict[int, Any]":
-        """The runner's record, with the features whose unlock the cycle really used beside that of the programme."""
+        """The runner's record, with the unlocks and the code features that the cycle really used beside the programme's."""
         record = self._runner.record(outcome)
         if record[USAGE_OUTCOME] == OUTCOME_FINISHED:
             del record[USAGE_OUTCOME]  # What is not said is that.
-        used = self._used(record.get(USAGE_FEATURES, ()))
+        used = list(record.get(USAGE_FEATURES, ()))
+        for actuator, owner in self._owners:
+            if actuator in self._guard.over_base and owner not in used:
+                used.append(owner)
         meters = 0
         for owner, counted in self.code.runtime.used() if self.code and self.code.runtime else ():
             if owner not in used:
@@ -319,22 +321,15 @@ class Cycle:
                 if meters < _METERS_MAX:
                     record[meter] = amount
                     meters += 1
+        used = used[:_FEATURES_MAX]
         if used:
-            record[USAGE_FEATURES] = [number for owner in used[:_FEATURES_MAX] for number in owner]
+            record[USAGE_FEATURES] = [number for owner in used for number in owner]
             if used[0][1] == record[USAGE_PROGRAMME]:
                 del record[USAGE_PROGRAMME]  # EG-USE-010
-        trials = sum([1 << i for i, owner in enumerate(used[:_FEATURES_MAX]) if owner in self._trials])
+        trials = sum([1 << i for i, owner in enumerate(used) if owner in self._trials])
         if trials:
             record[USAGE_TRIALS] = trials
         return record
-
-    def _used(self, owners: "Sequence[tuple[int, int]]") -> "list[tuple[int, int]]":
-        """`owners` of the programme, and those of the unlocks that the cycle went beyond the base limit with."""
-        used = list(owners)
-        for actuator, owner in self._owners:
-            if actuator in self._guard.over_base and owner not in used:
-                used.append(owner)
-        return used
 
     def _checkpoint(self, now_ms: int) -> None:
         self._saved_ms = now_ms

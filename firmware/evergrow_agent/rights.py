@@ -110,12 +110,8 @@ class Rights:
         """The others: installed, and out of use (EG-TRUST-012)."""
         return [row for row in self._features.active() if self._grants.revoked(*row)]
 
-    def counts(self, owner: "Owner") -> bool:
-        """Whether the uses of a feature are counted."""
-        return self._entitlements.counts(*owner)
-
     def use(self, owner: "Owner", boot: int, start_ms: int) -> None:
-        """The cycle that started then uses a feature: count it, once, durably. OSError: it is not counted."""
+        """The cycle that started then uses a feature: count it, once, durably, if its uses count. OSError: it is not."""
         self._entitlements.use(owner[0], owner[1], boot, start_ms)
 
     def trial(self, owner: "Owner") -> bool:
