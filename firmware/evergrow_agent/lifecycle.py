@@ -123,9 +123,7 @@ class Lifecycle:
             for record in self._features.in_state(STAGED):
                 if record.state == STAGED:
                     self._activate_staged(record.transfer, safe)
-        except OSError:
-            self._pause_until_ms = now_ms + RETRY_MS
-        except ProtocolError:
+        except (OSError, ProtocolError):
             self._pause_until_ms = now_ms + RETRY_MS
 
     # -- what others tell
@@ -139,7 +137,8 @@ class Lifecycle:
             self._activate(news)
         else:
             self._features.stage(news)
-            self._waiting.append(news[0].transfer)
+            still = [record.transfer for record in self._features.in_state(STAGED)]  # the others were given up
+            self._waiting = [transfer for transfer in self._waiting if transfer in still] + [news[0].transfer]
         return news[0].state
 
     def cancel(self, transfer: int) -> bool:
@@ -190,7 +189,7 @@ class Lifecycle:
     def on_cycle(self, used: "list[tuple[int, int]]", fault: bool) -> None:
         """A cycle has ended that used these features."""
         for record in self._features.in_state(TRIAL):
-            if (record.publisher, record.feature) in [tuple(owner[:2]) for owner in used]:
+            if (record.publisher, record.feature) in used:
                 record.good += not fault
                 record.bad += fault
                 self._counted = True
