@@ -2,6 +2,7 @@
 
     segment  frame*                            file `use.00000001`, in the order of its number
     frame    length (2) | SHA-256(record)[:4] | record (1..RECORD_MAX, a CBOR array of 4 or 5)
+    file `use.new`   what `rewrite` makes of a segment, before it takes its place
 
 Nothing is ever rewritten in place. A frame that is torn or has decayed is skipped, with whatever lies between it and the next
 good one. RAM holds three numbers for each segment and one chunk of bytes.
