@@ -103,7 +103,7 @@ def _edits() -> Iterator[Edit]:
         texts = [_git("cat-file", "blob", blob) for blob in (old, new)]
         forms = {"source": texts}
         with suppress(mpy.MpyError):  # a version that was not for boards
-            forms["byte code"] = [_compile(text) for text in texts]
+            forms["byte code"] = [mpy.compile_text(text.decode()) for text in texts]
             forms["ordered"] = [forms["byte code"][0], mpy_order.like(*forms["byte code"])]
         for form, (before, after) in forms.items():
             if before != after and 0 < len(before) <= _LARGEST and 0 < len(after) <= _LARGEST:
@@ -118,14 +118,6 @@ def _git(*arguments: str) -> bytes:
         return subprocess.run(["git", "-C", str(_SOURCES), *arguments], capture_output=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         raise BenchError("the edits are taken from this repository's history, and git cannot read it here") from None
-
-
-def _compile(text: bytes) -> bytes:
-    with TemporaryDirectory() as folder:
-        source = Path(folder) / "module.py"
-        source.write_bytes(text)
-        unit = mpy.Module("module", source, "module.mpy")
-        return mpy.compile_all(Path(folder) / "out", [unit])[0].path.read_bytes()
 
 
 def _detools(detools: Any, edit: Edit, window: int, ahead: int) -> int:

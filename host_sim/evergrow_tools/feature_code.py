@@ -19,7 +19,6 @@ from `evergrow_protocol.registry_*`, and becomes its number.
 """
 
 import ast
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -163,18 +162,11 @@ def _compare(name: str, kind: str, declared: Mapping[str, int], used: set[int]) 
 
 
 def _byte_code(name: str, source: str) -> bytes:
-    with tempfile.TemporaryDirectory(prefix="evergrow-feature-") as folder:
-        path = Path(folder, name)
-        path.write_text(source, encoding="utf-8")
-        try:
-            (unit,) = mpy.compile_all(Path(folder, "out"), [mpy.Module(path.stem, path, f"{path.stem}.mpy")])
-        except mpy.MpyError as error:
-            raise FeatureError(f"{name}: {error}") from None
-        data = unit.path.read_bytes()
     try:
+        data = mpy.compile_text(source, Path(name).stem)
         codecheck.check_source(source)
         codecheck.check_byte_code(data)
-    except ProtocolError as error:
+    except (mpy.MpyError, ProtocolError) as error:
         raise FeatureError(f"{name}: {error}") from None
     return data
 

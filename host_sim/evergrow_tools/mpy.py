@@ -169,6 +169,11 @@ def compile_all(
     return result
 
 
+def compile_text(text: str, name: str = "module") -> bytes:
+    """The .mpy of a module that is in no file of its own. Raises MpyError."""
+    return _compile(Module(name, Path(f"{name}.py"), f"{name}.mpy"), SHIPPED_OPT, text)
+
+
 def compiler_version() -> str:
     """What `mpy-cross --version` says. Raises MpyError when it is not installed."""
     return _run(None, "--version").decode().strip()

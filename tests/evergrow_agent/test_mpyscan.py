@@ -11,13 +11,6 @@ from evergrow_protocol.errors import NOT_AUTHORISED, ProtocolError
 from evergrow_tools import mpy
 
 
-def compiled(folder: Path, text: str, name: str = "feature") -> bytes:
-    source = folder / f"{name}.py"
-    source.write_text(text)
-    (unit,) = mpy.compile_all(folder / "out", [mpy.Module(name, source, f"{name}.mpy")])
-    return unit.path.read_bytes()
-
-
 def test_every_import_of_every_portable_module_is_found(tmp_path: Path) -> None:
     """EG-CODE-003"""
     modules = mpy.modules()
@@ -49,9 +42,9 @@ def test_every_import_of_every_portable_module_is_found(tmp_path: Path) -> None:
         "async def f():\n  import gc\n",
     ],
 )
-def test_what_leads_out_of_the_api_is_refused_in_both_forms(tmp_path: Path, text: str) -> None:
+def test_what_leads_out_of_the_api_is_refused_in_both_forms(text: str) -> None:
     """EG-CODE-003"""
-    for check in (lambda: codecheck.check_byte_code(compiled(tmp_path, text)), lambda: codecheck.check_source(text)):
+    for check in (lambda: codecheck.check_byte_code(mpy.compile_text(text)), lambda: codecheck.check_source(text)):
         with pytest.raises(ProtocolError) as caught:
             check()
         assert caught.value.code == NOT_AUTHORISED
@@ -61,14 +54,14 @@ DUNDERS = ("__class__", "__dict__", "__globals__", "__new__", "__self__", "__bas
 
 
 @pytest.mark.parametrize("name", [*codecheck.FORBIDDEN, *DUNDERS])
-def test_a_forbidden_name_is_found_however_the_byte_code_says_it(tmp_path: Path, name: str) -> None:
+def test_a_forbidden_name_is_found_however_the_byte_code_says_it(name: str) -> None:
     """EG-CODE-003: a name, or the number of one that the interpreter has anyway."""
     with pytest.raises(ProtocolError) as caught:
-        codecheck.check_byte_code(compiled(tmp_path, f"def f(x):\n  return x.{name}\n"))
+        codecheck.check_byte_code(mpy.compile_text(f"def f(x):\n  return x.{name}\n"))
     assert caught.value.code == NOT_AUTHORISED
 
 
-def test_both_forms_of_a_plain_feature_are_accepted(tmp_path: Path) -> None:
+def test_both_forms_of_a_plain_feature_are_accepted() -> None:
     text = "import math\nLIMIT = 5\ndef start(api):\n  api.every(60, lambda: api.event(1007, math.floor(api.read(3) / LIMIT)))\n"
     codecheck.check_source(text)
-    codecheck.check_byte_code(compiled(tmp_path, text))
+    codecheck.check_byte_code(mpy.compile_text(text))
