@@ -77,15 +77,11 @@ def of_device(store: Store, device: Device) -> list[Settable]:
     for transfer in reversed(offers.transfers(store, device.id)):
         if transfer.state not in (offers.TRIAL, offers.CONFIRMED) or transfer.report is None or transfer.report.feature is None:
             continue
-        publisher, feature = transfer.report.feature[:2]
-        if not isinstance(publisher, int):
-            continue
-        owner = publisher, feature
+        owner = publisher, feature = transfer.report.feature[:2]
         if owner in found or (present is not None and owner not in present):
             continue
-        rows = store.rows("SELECT data FROM transfer_payloads JOIN blobs USING (sha256) WHERE transfer = ?", transfer.transfer)
-        for body in bodies.bodies((data for (data,) in rows), owner[1]):
-            if (settable := _settable(*owner, body)) is not None:
+        for body in bodies.of_transfer(store, transfer.transfer, feature):
+            if (settable := _settable(publisher, feature, body)) is not None:
                 found[owner] = settable
                 break
     return sorted(found.values(), key=lambda one: (one.publisher, one.feature))

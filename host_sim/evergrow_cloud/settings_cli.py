@@ -37,15 +37,12 @@ def set_feature(
         row = devices.find(store, device)
         known = feature_settings.of_device(store, row)
         chosen = feature_settings.find(known, feature) if feature is not None else None
-        desired = configs.get(store, row.id)
-        config = {} if desired is None else desired.values
-        version = None if desired is None else desired.version
         if chosen is not None and values:
             changes = dict(_change(chosen, text) for text in values)
-            with store.transaction():
-                version = configs.change_features(store, row.id, lambda rows: feature_settings.merged(rows, chosen, changes))
-            found = configs.get(store, row.id)
-            config = found.values if found else {}
+            configs.change_features(store, row.id, lambda rows: feature_settings.merged(rows, chosen, changes))
+        desired = configs.get(store, row.id)
+    config = {} if desired is None else desired.values
+    version = None if desired is None else desired.version
     told = _told(known if chosen is None else [chosen], config.get(configs.FEATURES, []))
     if as_json:
         print_json({"device": row.name, "version": version, "settings": told})

@@ -35,9 +35,9 @@ class Document:
 
 def read(data: bytes) -> Document:
     """What a signed file says it is; nothing is verified. Raises CloudError."""
+    if len(data) > MAX_BYTES:
+        raise WireError(codes.TOO_LARGE, f"{len(data)} bytes, {MAX_BYTES} at most")
     try:
-        if len(data) > MAX_BYTES:
-            raise WireError(codes.TOO_LARGE, f"{len(data)} bytes, {MAX_BYTES} at most")
         signed = cbor2.loads(data)
         value: Any = signed.value if isinstance(signed, cbor2.CBORTag) and signed.tag == _TAG_SIGN1 else signed
         fields = cbor2.loads(value[2])
@@ -45,8 +45,6 @@ def read(data: bytes) -> Document:
         publisher, sequence = (fields[1], fields[2]) if content == GRANT else (0, fields[1])
         if content not in (GRANT, REVOCATIONS) or type(publisher) is not int or type(sequence) is not int:
             raise ValueError
-    except WireError:
-        raise
     except Exception:  # cbor2 raises much for what is no such file
         raise CloudError("it is neither a grant nor a revocation list: `evergrow key grant` makes one", codes.MALFORMED) from None
     return Document(content, publisher, sequence, data)
@@ -97,9 +95,7 @@ def born(store: Store, tenant: str, device: str, birth: Birth) -> None:
 
 def of_tenant(store: Store, tenant: str) -> list[Document]:
     """The newest of each kind and publisher."""
-    rows = store.rows(
-        "SELECT content, publisher, sequence, data FROM trust WHERE tenant = ? ORDER BY content, publisher", tenant
-    )
+    rows = store.rows("SELECT content, publisher, sequence, data FROM trust WHERE tenant = ? ORDER BY content, publisher", tenant)
     return [Document(*row) for row in rows]
 
 

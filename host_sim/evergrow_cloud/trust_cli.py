@@ -29,10 +29,7 @@ def push(
     as_json: Json = False,
 ) -> None:
     """Offer it to every device of the tenant that is behind, now and after each birth, until the device has it."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        fail(f"cannot read {path}: {error.strerror}")
+    data = _content(path)
     with sentences(), existing(db) as store:
         document = trust.read(data)
         count = trust.put(store, tenant, document)
@@ -47,9 +44,7 @@ def inspect(path: Annotated[Path, typer.Argument(metavar="FILE", help="A signed 
     """Show what a grant allows, or what a list revokes. Who signed it is not looked at: each device does that."""
     with sentences():
         try:
-            shown = view.trusted(path.read_bytes(), registry.load())
-        except OSError as error:
-            fail(f"cannot read {path}: {error.strerror}")
+            shown = view.trusted(_content(path), registry.load())
         except ProtocolError as error:
             fail(f"{path} is neither a grant nor a revocation list: {error.text}")
     if as_json:
@@ -70,6 +65,13 @@ def show(tenant: Tenant, db: Database = DEFAULT_DATABASE, as_json: Json = False)
         print_json(rows)
     else:
         print_table(("kind", "publisher", "sequence"), rows)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        fail(f"cannot read {path}: {error.strerror}")
 
 
 def _described(document: trust.Document) -> dict[str, object]:

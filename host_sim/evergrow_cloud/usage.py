@@ -12,6 +12,12 @@ from evergrow_cloud.store import Store
 ACK_WINDOW = 1024
 """How far beyond the contiguous records an ack reaches, in records: 128 bytes of bitmap."""
 
+_FEATURES_OF_PERIOD = (  # parameters: tenant or None, the same again, first_s, end_s
+    "FROM usage_features AS f JOIN usage USING (device_id, boot, seq) JOIN devices ON devices.id = f.device_id"
+    " WHERE (? IS NULL OR tenant = ?) AND received_s >= ? AND received_s < ?"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """A stored record. `utc_s`: when it was made, as `time_source` says; None while nothing is known but `bounds`."""
@@ -138,9 +144,7 @@ def records(store: Store, device_id: int, limit: int = 1000) -> Iterator[Record]
         (usage,) = cast(tuple[Usage], wire.decode("usage", raw))
         utc_s, source = date(usage.header, pairs)
         known = source in ("device", "sync")
-        yield Record(
-            usage, utc_s, source, received_s, None if known else bounds(store, device_id, usage.header.boot, received_s)
-        )
+        yield Record(usage, utc_s, source, received_s, None if known else bounds(store, device_id, usage.header.boot, received_s))
 
 
 def ledger(store: Store, tenant: str | None = None, first_s: int = 0, end_s: int = 1 << 62) -> list[Share]:
@@ -149,9 +153,7 @@ def ledger(store: Store, tenant: str | None = None, first_s: int = 0, end_s: int
     """
     rows = store.rows(
         "SELECT publisher, feature, sum(f.cycles), sum(finished), sum(f.energy_wh), sum(f.water_ml), sum(trials)"
-        " FROM usage_features AS f JOIN usage USING (device_id, boot, seq) JOIN devices ON devices.id = f.device_id"
-        " WHERE (? IS NULL OR tenant = ?) AND received_s >= ? AND received_s < ?"
-        " GROUP BY publisher, feature ORDER BY publisher, feature",
+        f" {_FEATURES_OF_PERIOD} GROUP BY publisher, feature ORDER BY publisher, feature",
         tenant,
         tenant,
         first_s,
@@ -163,9 +165,7 @@ def ledger(store: Store, tenant: str | None = None, first_s: int = 0, end_s: int
 def unproven(store: Store, tenant: str | None, first_s: int, end_s: int) -> int:
     """How many records with features came in from `first_s` to before `end_s` whose tag does not prove them (EG-CHAIN-001)."""
     row = store.row(
-        "SELECT count(DISTINCT f.device_id || '/' || f.boot || '/' || f.seq)"
-        " FROM usage_features AS f JOIN usage USING (device_id, boot, seq) JOIN devices ON devices.id = f.device_id"
-        " WHERE (? IS NULL OR tenant = ?) AND received_s >= ? AND received_s < ? AND chained IS NOT 1",
+        f"SELECT count(DISTINCT f.device_id || '/' || f.boot || '/' || f.seq) {_FEATURES_OF_PERIOD} AND chained IS NOT 1",
         tenant,
         tenant,
         first_s,

@@ -221,14 +221,13 @@ def _birth(row: Device, registry: Registry) -> dict[str, Any] | None:
     birth = row.birth
     if birth is None:
         return None
-    known = isinstance(birth.device_class, int)
     return {
         "boot": birth.header.boot,
         "boot_is_random": birth.boot_is_random,
         "storage_fails": birth.storage_fails,
         "flash_is_new": birth.is_fresh,
         "registry_version": birth.registry_version,
-        "class": registry.classes.name(birth.device_class) if known else birth.device_class,  # type: ignore[arg-type]
+        "class": registry.classes.name(birth.device_class),
         "model": birth.model,
         "firmware": birth.firmware,
         "interpreter": list(birth.interpreter),

@@ -283,26 +283,29 @@ def _usage_record(item: Any, raw: bytes) -> Usage:
     header, body, behind = _envelope(item)
     _counted(header)
     fields = mapping(body, "usage", range(19))
-    temp_max = fields.get(6)
-    merged = fields.get(9)
     features = _features(fields[3]) if 3 in fields else ()
     if 0 in fields and 9 in fields:
         raise WireError(codes.MALFORMED, "usage has either a programme (key 0) or stands for several cycles (key 9)")
-    if 0 not in fields and 9 not in fields and not features:
+    if 0 in fields:
+        programme = uint(fields[0], "programme", MAX_UINT32)
+    elif 9 in fields:
+        programme = 0
+    elif features:
+        programme = features[0].feature  # EG-USE-010
+    else:
         raise WireError(codes.MALFORMED, "usage has no programme (key 0), and no feature that it could be of (key 3)")
-    programme = fields[0] if 0 in fields else features[0].feature if features else 0  # EG-USE-010
     return Usage(
         header,
-        programme=0 if 9 in fields else uint(programme, "programme", MAX_UINT32),
+        programme=programme,
         outcome=uint(fields.get(1, 0), "outcome", MAX_UINT32),
         duration_s=uint(need(fields, 2, "duration_s"), "duration_s", MAX_UINT32),
         features=features,
         energy_wh=maybe(fields, 4, "energy_wh", MAX_UINT32),
         water_ml=maybe(fields, 5, "water_ml", MAX_UINT32),
-        temp_max=None if 6 not in fields else integer(temp_max, "temp_max", -MAX_UINT32, MAX_UINT32),
+        temp_max=integer(fields[6], "temp_max", -MAX_UINT32, MAX_UINT32) if 6 in fields else None,
         spin_max_rpm=maybe(fields, 7, "spin_max_rpm", MAX_UINT32),
         error=maybe(fields, 8, "error", MAX_UINT32),
-        merged_cycles=None if 9 not in fields else uint(merged, "merged cycles", MAX_UINT32),
+        merged_cycles=maybe(fields, 9, "merged cycles", MAX_UINT32),
         uses=_uses(fields[16]) if 16 in fields else (),
         unlisted=uint(fields.get(17, 0), "unlisted", MAX_UINT32),
         trials=uint(fields.get(18, 0), "trials", MAX_UINT32),

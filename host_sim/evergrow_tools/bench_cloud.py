@@ -52,7 +52,8 @@ def run(records: int = 10_000, single_records: int = 300) -> dict[str, Any]:
 
 def format(result: dict[str, Any]) -> str:
     """The figures of `run` as lines of text."""
-    services = ["no mosquitto here" if rate is None else f"{rate:,} records/s" for rate in _services(result)]
+    rates = (result["service_per_s"], result["bundles_per_s"])
+    services = ["no mosquitto here" if rate is None else f"{rate:,} records/s" for rate in rates]
     profile = ", ".join(f"{what} {us:.0f}" for what, us in result["profile_us"].items())
     return "\n".join(
         [
@@ -67,15 +68,11 @@ def format(result: dict[str, Any]) -> str:
     )
 
 
-def _services(result: dict[str, Any]) -> list[int | None]:
-    return [result["service_per_s"], result["bundles_per_s"]]
-
-
 def _messages(records: int) -> list[tuple[str, bytes]]:
     """(topic, payload), all devices in turn, each with a chain under its key."""
     body = {0: 1, 2: 7265, 3: [1, 1001], 4: 941, 5: 51240, 6: 602, 7: 1000}
     tags = [chain.START] * DEVICES
-    keys = [hmac.digest(_key(number), devicekeys.USAGE, "sha256") for number in range(DEVICES)]
+    keys = _usage_keys()
     found = []
     for number in range(records):
         device = number % DEVICES
@@ -87,6 +84,10 @@ def _messages(records: int) -> list[tuple[str, bytes]]:
 
 def _key(device: int) -> bytes:
     return device.to_bytes(devicekeys.SIZE, "big")
+
+
+def _usage_keys() -> list[bytes]:
+    return [hmac.digest(_key(device), devicekeys.USAGE, "sha256") for device in range(DEVICES)]
 
 
 def _enrol(store: Store) -> None:
@@ -127,7 +128,7 @@ def _profile(path: Path, records: int) -> dict[str, float]:
         started_s = time.perf_counter()
         decoded = [wire.decode("usage", payload) for _, payload in messages]
         found["decode"] = time.perf_counter() - started_s
-        keys = [hmac.digest(_key(number), devicekeys.USAGE, "sha256") for number in range(DEVICES)]
+        keys = _usage_keys()
         started_s = time.perf_counter()
         for number, (record,) in enumerate(cast(list[tuple[Usage]], decoded)):
             chain.follows(record, chain.START, keys[number % DEVICES : number % DEVICES + 1])

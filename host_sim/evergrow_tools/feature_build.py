@@ -75,7 +75,7 @@ def build(directory: Path, registry: Registry | None = None, older: Built | None
     `older`: a released version; devices that have it may fetch a patch instead of the body, if that is smaller.
     """
     path = directory / SOURCE
-    table = _load(path)
+    table = read(path)
     try:
         return _compile(table, directory, registry or load(), older)
     except (FeatureError, ProgrammeSourceError, ProtocolError, RegistryError) as error:
@@ -85,7 +85,7 @@ def build(directory: Path, registry: Registry | None = None, older: Built | None
 def removal(directory: Path) -> Built:
     """A manifest that takes the feature of DIR/feature.toml out (EG-SUIT-005); not signed yet. Raises FeatureError."""
     path = directory / SOURCE
-    table = _load(path)
+    table = read(path)
     try:
         head, target = _checked(table, "feature"), _checked(table, "target")
     except FeatureError as error:
@@ -97,7 +97,8 @@ def removal(directory: Path) -> Built:
     return Built(head["name"] + "-removal", suit_build.build_envelope(manifest, {}), {})
 
 
-def _load(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """The tables of a feature.toml as they stand there. Raises FeatureError."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -127,9 +128,10 @@ def _compile(table: Mapping[str, Any], directory: Path, registry: Registry, olde
         raise FeatureError(f"[target] registry_version {target['registry_version']} is outside 1..{registry.version}")
     body: dict[int, Any] = {0: _KINDS[kind], 1: head["id"], 2: head["name"], 3: head["version"]}
     requirements: dict[int, Any] = {6: [needs.id, target["registry_version"]]}
-    if head.get("entitlement", _FREE) not in (_FREE, _REQUIRED):
-        raise FeatureError(f"[feature] entitlement {head['entitlement']!r} is neither {_REQUIRED!r} nor {_FREE!r}")
-    if head.get("entitlement") == _REQUIRED:
+    entitlement = head.get("entitlement", _FREE)
+    if entitlement not in (_FREE, _REQUIRED):
+        raise FeatureError(f"[feature] entitlement {entitlement!r} is neither {_REQUIRED!r} nor {_FREE!r}")
+    if entitlement == _REQUIRED:
         requirements[12] = 1
     requirements |= _trial(table.get("trial", {}))
     if kind == "unlock":

@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from evergrow_agent.programme import Programme
 from evergrow_protocol import feature, feature_code
-from evergrow_tools import suit_inspect
+from evergrow_tools import programmes, suit_inspect
 from evergrow_tools.feature_files import Built
 
 _KIB = 1024
@@ -33,7 +32,7 @@ def of(features: Iterable[Built]) -> Needs:
             parsed = feature.parse(body)
             needs.actuators |= set(parsed.unlocks)
             if parsed.programme is not None:
-                for step in Programme(parsed.programme, _Every(), _Every()).steps():
+                for step in programmes.read(parsed.programme).steps():
                     needs.signals |= set(step.signals())
                     needs.actuators |= set(step.actuators())
             if parsed.needs is not None:
@@ -44,10 +43,3 @@ def of(features: Iterable[Built]) -> Needs:
                 heap_bytes = max(heap_bytes, code.heap_bytes)
         needs.heap_bytes += heap_bytes
     return needs
-
-
-class _Every:
-    """Holds every id."""
-
-    def __contains__(self, number: object) -> bool:
-        return True

@@ -7,7 +7,6 @@ Then the appliance is used: the programme that the feature brings, or one that t
 
 import asyncio
 import tempfile
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
@@ -26,7 +25,7 @@ from evergrow_protocol.suit_envelope import Envelope
 from evergrow_protocol.suit_manifest import Manifest
 from evergrow_sim.appliances import catalogue
 from evergrow_sim.launch import DeviceProcess, DeviceTask
-from evergrow_tools import feature_build, keys, mpy, signing, suit_build
+from evergrow_tools import feature_build, keys, mpy, programmes, signing, suit_build
 from evergrow_tools.brokers import HOST, IotCore
 from evergrow_tools.feature_files import Built, FeatureError
 
@@ -81,7 +80,7 @@ def run(
     Raises FeatureError, as `feature_build.build`, and for a setting that it has not.
     """
     built = feature_build.build(directory)
-    source = tomllib.loads((directory / feature_build.SOURCE).read_text(encoding="utf-8"))
+    source = feature_build.read(directory / feature_build.SOURCE)
     with tempfile.TemporaryDirectory(prefix="evergrow-test-") as folder:
         prefix = bytes(Manifest(Envelope(built.envelope)).components[0][0]).decode()
         key = keys.new_key(Path(folder), "test", PUBLISHER, prefix)
@@ -123,7 +122,7 @@ class _Trial:
         self._sold = body.entitlement
         self._names = load()
         self._base: int = getattr(catalogue.make(klass), "base_programme", 0)  # runs by itself
-        own = None if body.programme is None else Programme(body.programme, _Any(), _Any())
+        own = None if body.programme is None else programmes.read(body.programme)
         self._programme = programme or (own.id if own else self._base or self._first_programme())
         self._continuous = bool((own if own and own.id == self._programme else self._appliances(self._programme)).period_s)
 
@@ -245,7 +244,7 @@ class _Trial:
         data = catalogue.make(self._klass).programmes.get(number)
         if data is None:
             raise FeatureError(f"this {self._klass} has no programme {number}")
-        return Programme(data, _Any(), _Any())
+        return programmes.read(data)
 
     def _first_programme(self) -> int:
         """The quick one of the appliance, or its first."""
@@ -272,13 +271,6 @@ class _Trial:
 
 def _first(found: Sequence[dict[str, Any]], *names: str) -> dict[str, Any] | None:
     return next((event for event in found if event["event"] in names), None)
-
-
-class _Any:
-    """Holds every id: whether a programme may name it is for the device to judge."""
-
-    def __contains__(self, number: object) -> bool:
-        return True
 
 
 async def _until(look: Callable[[], T | None], what: str, patience_s: float = _PATIENCE_S) -> T:

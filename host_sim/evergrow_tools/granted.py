@@ -6,20 +6,12 @@ from tempfile import TemporaryDirectory
 from evergrow_agent import checked
 from evergrow_agent.fsflash import FsFlash
 from evergrow_agent.grants import PREFIX, Grants
-from evergrow_agent.programme import Programme
 from evergrow_protocol import feature, feature_code
 from evergrow_protocol.cose import Key
 from evergrow_protocol.errors import NOT_AUTHORISED, TOO_LARGE, ProtocolError
 from evergrow_protocol.grant import parse_grant
-from evergrow_tools import suit_inspect, trust_build
+from evergrow_tools import programmes, suit_inspect, trust_build
 from evergrow_tools.feature_files import Built
-
-
-class _Any:
-    """Holds every id: whether the appliance has it is another question."""
-
-    def __contains__(self, number: object) -> bool:
-        return True
 
 
 def check(built: Built, key: Key, signed: bytes) -> None:
@@ -43,4 +35,4 @@ def check(built: Built, key: Key, signed: bytes) -> None:
         if body.needs is not None:
             grants.check_needs(grant.publisher, feature_code.parse(body.needs))
         if body.programme is not None:
-            grants.check_programme(grant.publisher, Programme(body.programme, _Any(), _Any()))
+            grants.check_programme(grant.publisher, programmes.read(body.programme))
