@@ -199,7 +199,7 @@ def test_merged_records_bring_their_sums_by_feature(store: Store) -> None:
 
 
 def evergrow(*args: object) -> Result:
-    return CliRunner().invoke(app, ["audit", *(str(arg) for arg in args)])
+    return CliRunner().invoke(app, ["audit", *(str(arg) for arg in args)], catch_exceptions=False)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from evergrow_tools.brokers import Mosquitto
 
 
 def evergrow(*args: object) -> Result:
-    return CliRunner().invoke(app, [str(arg) for arg in args])
+    return CliRunner().invoke(app, [str(arg) for arg in args], catch_exceptions=False)
 
 
 @pytest.fixture

@@ -153,12 +153,12 @@ def test_the_command_sets_and_shows(tmp_path: Path, capsys: pytest.CaptureFixtur
     with Store(db):
         pass
     run = CliRunner()
-    done = run.invoke(app, ["config", "set", "acme/w1", str(file), "--db", str(db), "--json"])
+    done = run.invoke(app, ["config", "set", "acme/w1", str(file), "--db", str(db), "--json"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    shown = run.invoke(app, ["config", "show", "w1", "--db", str(db), "--json"])
+    shown = run.invoke(app, ["config", "show", "w1", "--db", str(db), "--json"], catch_exceptions=False)
     told = json.loads(shown.stdout)
     assert told["version"] == json.loads(done.stdout)["version"] and told["in_force"] is False
     assert told["values"]["home"] == "home-1"
-    assert run.invoke(app, ["config", "show", "w1", "--db", str(db)]).exit_code == 0
+    assert run.invoke(app, ["config", "show", "w1", "--db", str(db)], catch_exceptions=False).exit_code == 0
     for bad in (["set", "acme/w1", str(tmp_path)], ["show", "w2"]):
-        assert run.invoke(app, ["config", *bad, "--db", str(db)]).exit_code == 1
+        assert run.invoke(app, ["config", *bad, "--db", str(db)], catch_exceptions=False).exit_code == 1

@@ -164,7 +164,7 @@ def test_people_read_events_and_sayings(service: Ingest, store: Store, tmp_path:
     take(service, "voice", {0: 1, 2: [2, 1001], 3: 4}, seq=2)
 
     def run(*args: str) -> str:
-        result = CliRunner().invoke(app, [*args, "--db", str(tmp_path / "cloud.db")])
+        result = CliRunner().invoke(app, [*args, "--db", str(tmp_path / "cloud.db")], catch_exceptions=False)
         assert result.exit_code == 0, result.output
         return result.output
 

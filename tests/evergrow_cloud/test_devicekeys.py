@@ -19,7 +19,7 @@ KEY, OTHER = bytes(range(32)), bytes(32)
 
 
 def evergrow(*args: object) -> Result:
-    return CliRunner().invoke(app, [str(arg) for arg in args])
+    return CliRunner().invoke(app, [str(arg) for arg in args], catch_exceptions=False)
 
 
 def subkey(key: bytes) -> bytes:

@@ -112,7 +112,7 @@ app.command()(main)
 
 
 def entitle(db: Path, *args: object) -> Result:
-    return CliRunner().invoke(app, [*(str(arg) for arg in args), "--db", str(db)])
+    return CliRunner().invoke(app, [*(str(arg) for arg in args), "--db", str(db)], catch_exceptions=False)
 
 
 def test_the_command_issues_revokes_and_lists(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_status_shows_it(tmp_path: Path) -> None:
     db = tmp_path / "cloud.db"
     with Store(db) as store:
         Talk(store).say(0, codes.REVERT, offers.REVERTED)
-    done = CliRunner().invoke(app, ["status", "f1", "--db", str(db), "--json"])
+    done = CliRunner().invoke(app, ["status", "f1", "--db", str(db), "--json"], catch_exceptions=False)
     (row,) = json.loads(done.stdout)["out_of_use"]
     assert (row["feature"], row["code_name"], row["text"]) == (1020, "revert", "it raised")
-    assert "out of use" in CliRunner().invoke(app, ["status", "f1", "--db", str(db)]).stdout
+    assert "out of use" in CliRunner().invoke(app, ["status", "f1", "--db", str(db)], catch_exceptions=False).stdout

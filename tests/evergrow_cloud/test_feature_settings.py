@@ -94,7 +94,9 @@ def test_the_command_shows_sets_takes_back_and_leaves_the_rest(tmp_path: Path) -
         configs.put(store, devices.find(store, "fridge-1").id, {2: 120, 4: [[9, 1001, {7: 1}]]})
 
     def run(*words: str, code: int = 0) -> Any:
-        done = CliRunner().invoke(app, ["config", "feature", "fridge-1", *words, "--db", str(db), "--json"])
+        done = CliRunner().invoke(
+            app, ["config", "feature", "fridge-1", *words, "--db", str(db), "--json"], catch_exceptions=False
+        )
         assert done.exit_code == code, done.output
         if code:
             return None

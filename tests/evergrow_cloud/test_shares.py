@@ -111,7 +111,7 @@ def test_the_command_prints_shares_and_says_what_is_not_proven(tmp_path: Path) -
     with Store(db) as store:
         put(store, 1, {3: [2, 1001]})
     args = ["shares", str(written(tmp_path)), "--db", str(db)]
-    told = json.loads(CliRunner().invoke(app, [*args, "--json"]).stdout)
+    told = json.loads(CliRunner().invoke(app, [*args, "--json"], catch_exceptions=False).stdout)
     assert told["features"] == [
         {
             "publisher": 2,
@@ -124,21 +124,21 @@ def test_the_command_prints_shares_and_says_what_is_not_proven(tmp_path: Path) -
         }
     ]
     assert told["unproven_records"] == 1
-    printed = CliRunner().invoke(app, args).stdout
+    printed = CliRunner().invoke(app, args, catch_exceptions=False).stdout
     assert "amounts in EUR" in printed and "ledger audit" in printed
-    assert "no feature was used" in CliRunner().invoke(app, [*args, "--to", "2001-01-01"]).stdout
-    assert CliRunner().invoke(app, [*args, "--from", "2026-01-02", "--to", "2026-01-02"]).exit_code == 2
+    assert "no feature was used" in CliRunner().invoke(app, [*args, "--to", "2001-01-01"], catch_exceptions=False).stdout
+    assert CliRunner().invoke(app, [*args, "--from", "2026-01-02", "--to", "2026-01-02"], catch_exceptions=False).exit_code == 2
 
 
 def test_a_tariff_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     db = tmp_path / "cloud.db"
     Store(db).__enter__().close()
-    result = CliRunner().invoke(app, ["shares", str(tmp_path / "none.toml"), "--db", str(db)])
+    result = CliRunner().invoke(app, ["shares", str(tmp_path / "none.toml"), "--db", str(db)], catch_exceptions=False)
     assert result.exit_code == 1 and "none.toml" in result.stderr
 
 
 def test_help_shows_a_tariff_that_can_be_copied(tmp_path: Path) -> None:
-    text = CliRunner().invoke(app, ["shares", "--help"]).stdout
+    text = CliRunner().invoke(app, ["shares", "--help"], catch_exceptions=False).stdout
     lines = [line.strip() for line in text.splitlines()]
     example = lines[lines.index('currency = "EUR"') : lines.index('share = "70"') + 1]
     file = tmp_path / "tariff.toml"

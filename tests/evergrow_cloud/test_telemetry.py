@@ -42,7 +42,7 @@ def batch(columns: dict[int, list[int]], gaps: list[int] | None = None, lost: in
 
 
 def shown(db: Path, *options: str) -> str:
-    result = CliRunner().invoke(app, ["telemetry", "washer-1", "--db", str(db), *options])
+    result = CliRunner().invoke(app, ["telemetry", "washer-1", "--db", str(db), *options], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout
 
@@ -106,10 +106,10 @@ def test_since_is_a_time_or_how_long_ago(db: Path, say: Any, monkeypatch: pytest
 )
 def test_what_cannot_be_asked_is_a_usage_error(db: Path, say: Any, options: list[str]) -> None:
     say("tele", 1, batch({DRUM: [1]}), NOW_S)
-    result = CliRunner().invoke(app, ["telemetry", "washer-1", "--db", str(db), *options])
+    result = CliRunner().invoke(app, ["telemetry", "washer-1", "--db", str(db), *options], catch_exceptions=False)
     assert result.exit_code == 2 and "Traceback" not in result.output
 
 
 def test_a_database_that_is_not_there_is_told(tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["telemetry", "washer-1", "--db", str(tmp_path / "none.db")])
+    result = CliRunner().invoke(app, ["telemetry", "washer-1", "--db", str(tmp_path / "none.db")], catch_exceptions=False)
     assert result.exit_code == 1 and "there is no database" in result.output

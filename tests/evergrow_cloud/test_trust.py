@@ -115,7 +115,7 @@ def test_what_is_no_such_file_is_refused(data: bytes) -> None:
 
 
 def evergrow(*args: object) -> Result:
-    return CliRunner().invoke(app, [str(arg) for arg in args])
+    return CliRunner().invoke(app, [str(arg) for arg in args], catch_exceptions=False)
 
 
 def test_the_command_pushes_and_lists(tmp_path: Path) -> None:
