@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import cast
 
-from evergrow_cloud import offers, wire
+from evergrow_cloud import offers, wire, wire_down
 from evergrow_cloud.limits import Buckets, Limits
 from evergrow_cloud.messages import Birth, BlockRequest
 from evergrow_cloud.store import Store
@@ -32,7 +32,7 @@ class BlockService:
             data = offers.read(self._store, device_id, request.transfer, request.payload, number * size, size)
             if not data:
                 return
-            message = wire.block(request.transfer, request.payload, number, data)
+            message = wire_down.block(request.transfer, request.payload, number, data)
             budget -= len(message)
             if budget < 0 or packet_bytes(topic, message) > max_packet_bytes:
                 return

@@ -3,7 +3,7 @@
 import math
 from collections import OrderedDict
 
-from evergrow_cloud import wire
+from evergrow_cloud import wire_down
 
 KINDS = {"tele": 1, "usage": 2, "get": 3}
 """What a device can hold back, and its number in dn/busy. Everything else is small, or needed to recover."""
@@ -28,4 +28,4 @@ class BusySigns:
         self._until_s.move_to_end(key)
         if len(self._until_s) > self._max_keys:
             self._until_s.popitem(last=False)
-        return wire.busy(KINDS[kind], retry_s)
+        return wire_down.busy(KINDS[kind], retry_s)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, cast
 
-from evergrow_cloud import wire
+from evergrow_cloud import wire, wire_down
 from evergrow_cloud.messages import Response
 from evergrow_cloud.store import Store
 
@@ -29,7 +29,7 @@ def add(store: Store, device_id: int, command: int, args: dict[int, Any], deadli
     with store.transaction():
         number = store.new_id("command")
         now_s = store.utc_s()
-        message = wire.command(number, command, args, deadline_utc_s)
+        message = wire_down.command(number, command, args, deadline_utc_s)
         store.execute("UPDATE commands SET due = 0 WHERE due = 1 AND expires_s < ?", now_s)
         store.execute("DELETE FROM commands WHERE expires_s < ?", now_s - KEEP_S)
         store.execute(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
-from evergrow_cloud import strict, wire
+from evergrow_cloud import strict, wire_down
 from evergrow_cloud.messages import State
 from evergrow_cloud.store import Store
 from evergrow_protocol import errors as codes
@@ -56,7 +56,7 @@ def put(store: Store, device_id: int, values: dict[int, Any]) -> int:
             " DO UPDATE SET version = excluded.version, message = excluded.message, set_s = excluded.set_s, due = 1",
             device_id,
             version,
-            wire.config(version, values),
+            wire_down.config(version, values),
             store.utc_s(),
         )
     return version

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import cbor2
 
-from evergrow_cloud import devicekeys, devices, strict, wire
+from evergrow_cloud import devicekeys, devices, strict, wire_down
 from evergrow_cloud.errors import CloudError
 from evergrow_cloud.messages import EntitlementAnswer
 from evergrow_cloud.store import Store
@@ -94,7 +94,7 @@ def issue(store: Store, tenant: str, device: str, terms: Terms) -> int:
             terms.expires_utc_s,
             int(terms.trial),
             terms.tier,
-            wire.entitlement(token),
+            wire_down.entitlement(token),
             now_s,
         )
     return sequence

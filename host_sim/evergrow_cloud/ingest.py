@@ -26,6 +26,7 @@ from evergrow_cloud import (
     view,
     voices,
     wire,
+    wire_down,
 )
 from evergrow_cloud.blocks import BlockService
 from evergrow_cloud.busy import BusySigns
@@ -163,7 +164,7 @@ class Ingest:
                 budget = self._apply(item, now_s, outcome, acks, budget)
             for (device_id, boot), (tenant, device) in acks.items():
                 watermark, later = usage.acknowledge(self._store, device_id, boot)
-                outcome.outgoing.append(Outgoing(topics.dn(tenant, device, "ack"), wire.ack(boot, watermark, later), 1))
+                outcome.outgoing.append(Outgoing(topics.dn(tenant, device, "ack"), wire_down.ack(boot, watermark, later), 1))
             for (tenant, device), reasons in rejections.items():
                 devices.reject(self._store, tenant, device, len(reasons), reasons[-1])
         return outcome
@@ -201,7 +202,7 @@ class Ingest:
                 soundness.note(store, device_id, message)
                 if not item.retained:  # EG-BIRTH-002
                     credits = (self._limits.telemetry_burst, self._limits.telemetry_per_hour)
-                    welcome = wire.welcome(header.boot, header.seq, int(now_s), credits, least)
+                    welcome = wire_down.welcome(header.boot, header.seq, int(now_s), credits, least)
                     outcome.outgoing.append(Outgoing(topics.dn(item.tenant, item.device, "welcome"), welcome, 1))
                     offers.repeat_open(store, device_id, header.boot)
                     configs.born(store, device_id)
@@ -222,7 +223,7 @@ class Ingest:
                 events.add(store, device_id, message, item.raw, self._limits.events_per_device)
             case Voice(header=header):
                 voices.add(store, device_id, message, item.raw)
-                heard = wire.heard(header.boot, header.seq)
+                heard = wire_down.heard(header.boot, header.seq)
                 outcome.outgoing.append(Outgoing(topics.dn(item.tenant, item.device, "heard"), heard, 1))
             case FeatureReport(transfer=0):  # EG-FEAT-014, EG-FEAT-022, EG-CODE-009
                 failures.told(store, device_id, message)

@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import cast
 
-from evergrow_cloud import devices, manifests, naming, wire
+from evergrow_cloud import devices, manifests, naming, wire, wire_down
 from evergrow_cloud.errors import CloudError, WireError
 from evergrow_cloud.messages import FeatureReport
 from evergrow_cloud.store import Store
@@ -62,8 +62,8 @@ class DueOffer:
     def message(self) -> tuple[str, bytes]:
         """(kind, payload) of what the device is told."""
         if self.cancelled:
-            return "cancel", wire.cancel(self.transfer)
-        return "offer", wire.offer(self.transfer, self.envelope_bytes, self.content)
+            return "cancel", wire_down.cancel(self.transfer)
+        return "offer", wire_down.offer(self.transfer, self.envelope_bytes, self.content)
 
 
 def offer(store: Store, tenant: str, device: str, envelope: bytes, payloads: dict[int, bytes], content: int = 0) -> int:

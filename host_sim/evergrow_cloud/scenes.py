@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from evergrow_cloud import wire
+from evergrow_cloud import wire_down
 from evergrow_cloud.store import Store
 from evergrow_protocol import topics
 
@@ -25,7 +25,7 @@ def set(store: Store, tenant: str, home: str, scene: int) -> int:
     with store.transaction():
         now_s = store.utc_s()
         store.execute("DELETE FROM scenes WHERE created_s < ?", now_s - KEEP_S)
-        message = wire.scene(scene, now_s)
+        message = wire_down.scene(scene, now_s)
         row = store.execute("INSERT INTO scenes (topic, message, created_s) VALUES (?, ?, ?) RETURNING id", topic, message, now_s)
         return int(row.fetchone()[0])
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import aiomqtt
 
-from evergrow_cloud import commands, configs, devices, entitlements, link, offers, scenes, wire
+from evergrow_cloud import commands, configs, devices, entitlements, link, offers, scenes, wire_down
 from evergrow_cloud.errors import BrokerError, CloudError, CommandTimeout
 from evergrow_cloud.ingest import Incoming, Ingest, Outgoing
 from evergrow_cloud.limits import Limits
@@ -224,7 +224,7 @@ class Cloud:
             for _, tenant, device in found:
                 if self._tenant in (None, tenant):
                     number = await self._in_database(commands.fresh_id, self._store)
-                    message = wire.command(number, commands.REBIRTH, {})
+                    message = wire_down.command(number, commands.REBIRTH, {})
                     await _publish(client, [Outgoing(topics.dn(tenant, device, "cmd"), message, 1)])
             after = found[-1][0]
             await asyncio.sleep(1)

@@ -7,7 +7,7 @@ publishes with QoS 0, as it demands, and so acknowledges nothing. Keepalive is t
 
 from typing import Any
 
-from evergrow_cloud import wire
+from evergrow_cloud import wire, wire_down
 from evergrow_tools import bench_wire_link as line
 from evergrow_tools.bench_wire_data import BATCHES, DayError, busiest, day
 from evergrow_tools.bench_wire_peers import ENCODINGS, Encoding
@@ -58,7 +58,7 @@ def _day(encoding: Encoding, batches: list[bytes], records: list[bytes]) -> int:
         if encoding.qos_record:
             packets.append(line.PUBACK_BYTES)
         if encoding is ENCODINGS[0]:
-            packets += [line.publish_bytes("eg1/acme/washer-1/dn/ack", wire.ack(1, number), 1), line.PUBACK_BYTES]
+            packets += [line.publish_bytes("eg1/acme/washer-1/dn/ack", wire_down.ack(1, number), 1), line.PUBACK_BYTES]
     return sum(line.on_the_line(packet) for packet in packets)
 
 

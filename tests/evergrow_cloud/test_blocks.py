@@ -4,7 +4,7 @@ import cbor2
 import pytest
 from scripted_device import BIRTH, envelope
 
-from evergrow_cloud import devices, offers, wire
+from evergrow_cloud import devices, offers, wire, wire_down
 from evergrow_cloud.blocks import BlockService, packet_bytes
 from evergrow_cloud.limits import Limits
 from evergrow_cloud.messages import BlockRequest, Header
@@ -61,7 +61,7 @@ def test_a_request_is_answered_with_a_bounded_window(store: Store, transfer: int
 
 def test_no_packet_is_larger_than_the_device_takes(store: Store, transfer: int) -> None:
     """EG-LIM-001"""
-    largest = packet_bytes(TOPIC, wire.block(transfer, 1, 0, BODY[:512]))
+    largest = packet_bytes(TOPIC, wire_down.block(transfer, 1, 0, BODY[:512]))
     for limit, served in ((largest, 3), (largest - 1, 0)):
         raw = envelope(7, 2, BIRTH | {7: limit})
         with store.transaction():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from scripted_device import acked, envelope, usage_body
 
-from evergrow_cloud import devices, usage, wire
+from evergrow_cloud import devices, usage, wire, wire_down
 from evergrow_cloud.messages import Header, Sync, Usage
 from evergrow_cloud.store import Store
 from evergrow_cloud.usage import Share
@@ -29,7 +29,7 @@ def put(store: Store, *records: Usage, device: str = "washer-1", tenant: str = "
 def ack_of(store: Store, boot: int = 7, device_id: int = 1) -> list[Any]:
     with store.transaction():
         seq, later = usage.acknowledge(store, device_id, boot)
-    return cbor2.loads(wire.ack(boot, seq, later))
+    return cbor2.loads(wire_down.ack(boot, seq, later))
 
 
 def test_a_record_counts_once_however_often_it_arrives(store: Store) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evergrow_agent.columns import Columns
-from evergrow_cloud import strict, wire
+from evergrow_cloud import strict, wire, wire_down
 from evergrow_cloud.errors import WireError
 from evergrow_cloud.messages import (
     Birth,
@@ -300,13 +300,13 @@ def test_bitmaps_are_sets_of_offsets(offsets: set[int]) -> None:
 
 def test_what_the_cloud_sends_is_what_the_specification_shows() -> None:
     """EG-ENC-001"""
-    assert cbor2.loads(wire.welcome(7, 1, 1_795_339_200)) == [7, 1, 1_795_339_200]
-    assert wire.ack(7, 3).hex() == "820703"
-    assert wire.ack(7, 3, b"\x02").hex() == "8307034102"
-    assert cbor2.loads(wire.command(1, 2, {})) == [1, 2, {}]
-    assert cbor2.loads(wire.command(1, 1, {0: 3}, 99)) == [1, 1, {0: 3}, 99]
-    assert cbor2.loads(wire.offer(5, 3000)) == [5, 3000]
-    assert cbor2.loads(wire.block(5, 0, 2, b"abc")) == [5, 0, 2, b"abc"]
+    assert cbor2.loads(wire_down.welcome(7, 1, 1_795_339_200)) == [7, 1, 1_795_339_200]
+    assert wire_down.ack(7, 3).hex() == "820703"
+    assert wire_down.ack(7, 3, b"\x02").hex() == "8307034102"
+    assert cbor2.loads(wire_down.command(1, 2, {})) == [1, 2, {}]
+    assert cbor2.loads(wire_down.command(1, 1, {0: 3}, 99)) == [1, 1, {0: 3}, 99]
+    assert cbor2.loads(wire_down.offer(5, 3000)) == [5, 3000]
+    assert cbor2.loads(wire_down.block(5, 0, 2, b"abc")) == [5, 0, 2, b"abc"]
 
 
 # The device's own codec is the other implementation: each must read what the other writes.
@@ -329,17 +329,17 @@ def test_the_cloud_reads_what_the_device_writes() -> None:
 
 
 def test_the_device_reads_what_the_cloud_writes() -> None:
-    assert messages.parse_welcome(wire.welcome(7, 1, 1_795_339_200)) == (7, 1, 1_795_339_200, {})
-    assert messages.parse_welcome(wire.welcome(7, 1, 1_795_339_200, (9, 60))) == (7, 1, 1_795_339_200, {1: (9, 60)})
-    assert messages.parse_busy(wire.busy(2, 60)) == (2, 60)
-    assert messages.parse_ack(wire.ack(7, 3)) == (7, 3, b"")
-    boot, seq, bitmap = messages.parse_ack(wire.ack(7, 3, b"\x02"))
+    assert messages.parse_welcome(wire_down.welcome(7, 1, 1_795_339_200)) == (7, 1, 1_795_339_200, {})
+    assert messages.parse_welcome(wire_down.welcome(7, 1, 1_795_339_200, (9, 60))) == (7, 1, 1_795_339_200, {1: (9, 60)})
+    assert messages.parse_busy(wire_down.busy(2, 60)) == (2, 60)
+    assert messages.parse_ack(wire_down.ack(7, 3)) == (7, 3, b"")
+    boot, seq, bitmap = messages.parse_ack(wire_down.ack(7, 3, b"\x02"))
     assert (boot, seq, bytes(bitmap)) == (7, 3, b"\x02")
-    number, fields = messages.parse_command(wire.command(2**32 - 1, 1, {0: 3}, 1_795_339_200))
+    number, fields = messages.parse_command(wire_down.command(2**32 - 1, 1, {0: 3}, 1_795_339_200))
     assert (number, *messages.command_fields(fields)) == (2**32 - 1, 1, {0: 3}, 1_795_339_200)
-    assert messages.parse_config(wire.config(7, {2: 60})) == (7, {2: 60})
-    assert messages.parse_offer(wire.offer(1_795_339_200, 16_384)) == (1_795_339_200, 16_384, 0)
-    assert messages.parse_offer(wire.offer(6, 2680, messages.CONTENT_GRANT)) == (6, 2680, 1)
-    assert bytes(messages.parse_entitlement(wire.entitlement(b"abc"))) == b"abc"
-    transfer, item, block, data = messages.parse_block(wire.block(5, 1, 2, b"abc"))
+    assert messages.parse_config(wire_down.config(7, {2: 60})) == (7, {2: 60})
+    assert messages.parse_offer(wire_down.offer(1_795_339_200, 16_384)) == (1_795_339_200, 16_384, 0)
+    assert messages.parse_offer(wire_down.offer(6, 2680, messages.CONTENT_GRANT)) == (6, 2680, 1)
+    assert bytes(messages.parse_entitlement(wire_down.entitlement(b"abc"))) == b"abc"
+    transfer, item, block, data = messages.parse_block(wire_down.block(5, 1, 2, b"abc"))
     assert (transfer, item, block, bytes(data)) == (5, 1, 2, b"abc")

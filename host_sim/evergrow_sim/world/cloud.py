@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from typing import Any
 
-from evergrow_cloud import commands, configs, devices, entitlements, offers, wire
+from evergrow_cloud import commands, configs, devices, entitlements, offers, wire_down
 from evergrow_cloud.ingest import Incoming, Ingest, Outgoing
 from evergrow_cloud.limits import Limits
 from evergrow_cloud.store import Store
@@ -270,7 +270,7 @@ class CloudEnd:
         after = 0
         while found := devices.ungreeted(self.store, since_ms, after, _REBIRTHS_PER_S):
             for _, tenant, device in found:
-                message = wire.command(commands.fresh_id(self.store), commands.REBIRTH, {})
+                message = wire_down.command(commands.fresh_id(self.store), commands.REBIRTH, {})
                 await self._publish(client, [Outgoing(topics.dn(tenant, device, "cmd"), message, 1)])
             after = found[-1][0]
             await asyncio.sleep(1)
