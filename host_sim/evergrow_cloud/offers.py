@@ -18,6 +18,7 @@ MAX_ENVELOPE_BYTES = 16_384  # EG-LIM-003
 MAX_PAYLOAD_BYTES = 1 << 20
 MAX_PAYLOADS = 32
 ENVELOPE = 0  # the envelope's number among the payloads
+FEATURE = 0  # what is in it; `trust` has what else there is
 
 FETCHING, STAGED, TRIAL, CONFIRMED, REVERTED, REFUSED, REMOVED = range(1, 8)
 STATE_NAMES = {
@@ -29,7 +30,7 @@ STATE_NAMES = {
     REFUSED: "refused",
     REMOVED: "removed",
 }
-_JUST_S = 10
+_JUST_S = 10  # an activation is followed by a birth within that time
 _FINAL = (CONFIRMED, REVERTED, REFUSED, REMOVED)
 
 
@@ -57,7 +58,7 @@ class DueOffer:
     device: str
     envelope_bytes: int
     cancelled: bool = False
-    content: int = 0
+    content: int = FEATURE
 
     def message(self) -> tuple[str, bytes]:
         """(kind, payload) of what the device is told."""
@@ -66,7 +67,7 @@ class DueOffer:
         return "offer", wire_down.offer(self.transfer, self.envelope_bytes, self.content)
 
 
-def offer(store: Store, tenant: str, device: str, envelope: bytes, payloads: dict[int, bytes], content: int = 0) -> int:
+def offer(store: Store, tenant: str, device: str, envelope: bytes, payloads: dict[int, bytes], content: int = FEATURE) -> int:
     """Offer an envelope and its payloads, {N of `evergrow:N`: bytes}, to a device. Returns the transfer id. `content`: 1 and 2
     for what is no feature (see `trust`).
 
@@ -95,7 +96,7 @@ def offer(store: Store, tenant: str, device: str, envelope: bytes, payloads: dic
         )
         for number, digest in contents.items():
             store.execute("INSERT INTO transfer_payloads VALUES (?, ?, ?)", transfer, number, digest)
-        if not content:
+        if content == FEATURE:
             _supersede(store, device_id, transfer, envelope)
     return transfer
 
