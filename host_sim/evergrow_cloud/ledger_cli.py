@@ -23,12 +23,12 @@ from evergrow_cloud.cli_common import (
     sentences,
 )
 
-app = typer.Typer(help="Audit what the cloud counts.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Audit what the cloud counts, and share what it earns.", no_args_is_help=True, add_completion=False)
 
 
 @app.callback()
 def _group() -> None:
-    """Audit what the cloud counts."""
+    """Audit what the cloud counts, and share what it earns."""
 
 
 @app.command(epilog="Examples: evergrow ledger audit acme/washer-1; evergrow ledger audit washer-1 --export washer-1.jsonl")

@@ -29,7 +29,7 @@ COMMANDS = (
     Command("demo", "evergrow_tools.demo", "A washer, a broker and a cloud: features arrive over the air.", "cloud,sim"),
     Command("sim", "evergrow_sim.cli", "Run simulated appliances.", "sim"),
     Command("cloud", "evergrow_cloud.cli", "Run the reference cloud and ask it questions.", "cloud"),
-    Command("ledger", "evergrow_cloud.ledger_cli", "Audit the usage that the cloud counts.", "cloud"),
+    Command("ledger", "evergrow_cloud.ledger_cli", "Audit the usage that the cloud counts, and share what it earns.", "cloud"),
     Command("trust", "evergrow_cloud.trust_cli", "Deliver grants and revocation lists.", "cloud"),
     Command("entitle", "evergrow_cloud.entitle_cli", "Let a device use a feature, or no longer.", "cloud"),
     Command("broker", "evergrow_tools.broker_cli", "Run an embedded MQTT broker on this machine.", "sim"),
