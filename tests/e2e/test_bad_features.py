@@ -1,12 +1,11 @@
 """Features that do what they must not, on both interpreters: what is at fault is stopped and told, and the appliance washes."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from washhouse import FINISHED, NAME, Device, assert_sound, decided, offered, power_cycle, until, wash
+from washhouse import FINISHED, NAME, Device, assert_sound, connected, power_cycle, shipped, until, wash
 
 from evergrow_agent.records import MAX_FAILED_BOOTS
 from evergrow_cloud import devices, failures, offers
@@ -14,7 +13,7 @@ from evergrow_cloud.service import Cloud
 from evergrow_cloud.store import Store
 from evergrow_protocol.errors import REVERT
 from evergrow_sim import cli
-from evergrow_tools import feature_build, keys, signing
+from evergrow_tools import keys
 from evergrow_tools.brokers import Mosquitto
 
 HEAP = "320K"  # of 64-bit words; what code needs beside an agent that installs the next version
@@ -74,10 +73,7 @@ class Maker:
     async def offer(self, cloud: Cloud, store: Store, source: str, sequence: int = 1, call_ms: int = 50) -> offers.Transfer:
         (self._folder / "feature.toml").write_text(TOML.format(sequence=sequence, call_ms=call_ms))
         (self._folder / "bad.py").write_text(source)
-        unsigned = feature_build.build(self._folder)
-        await until(lambda: store.rows("SELECT 1 FROM devices WHERE birth IS NOT NULL"), "birth")
-        signed = replace(unsigned, envelope=signing.sign_envelope(unsigned.envelope, self._key))
-        return await decided(store, await offered(cloud, signed))
+        return await shipped(cloud, store, self._key, self._folder)
 
 
 @pytest.fixture
@@ -106,9 +102,7 @@ async def test_code_that_raises_and_raises_is_out_of_use_after_three_boots_until
 ) -> None:
     """EG-CODE-009, EG-CODE-006"""
     device = make_device(mosquitto.port, HEAP, **maker.config)
-    async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}") as cloud, device:
-        await cloud.connected()
-        await device.wait_for("connected")
+    async with connected(device, store, mosquitto.port) as cloud:
         assert (await maker.offer(cloud, store, STORM)).state == offers.CONFIRMED
         for _ in range(MAX_FAILED_BOOTS):
             await until(lambda: failed(store), "the report of the failure")
@@ -135,9 +129,7 @@ async def test_code_that_takes_too_long_is_stopped(
 ) -> None:
     """EG-CODE-006"""
     device = make_device(mosquitto.port, HEAP, **maker.config)
-    async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}") as cloud, device:
-        await cloud.connected()
-        await device.wait_for("connected")
+    async with connected(device, store, mosquitto.port) as cloud:
         assert (await maker.offer(cloud, store, SLOW, call_ms=5)).state == offers.CONFIRMED
         await until(lambda: failed(store), "the report of the failure")
         assert "declared 5" in (failed(store) or "")
@@ -150,9 +142,7 @@ async def test_code_that_takes_more_heap_than_it_says_is_reverted(
 ) -> None:
     """EG-CODE-001, EG-FEAT-024: on MicroPython; CPython's heap has no bound that could be held."""
     device = make_device(mosquitto.port, HEAP, **maker.config)
-    async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}") as cloud, device:
-        await cloud.connected()
-        await device.wait_for("connected")
+    async with connected(device, store, mosquitto.port) as cloud:
         found = await maker.offer(cloud, store, GREEDY)
         assert (found.state, found.code) == (offers.REVERTED, REVERT)
         assert found.report is not None and "declared 4096" in (found.report.text or "")
@@ -167,9 +157,7 @@ async def test_code_that_keeps_more_and_more_is_stopped_when_the_heap_is_full(
 ) -> None:
     """EG-CODE-006: a MemoryError of its call is a failure like any other; with it goes what it kept, and nothing else fails."""
     device = make_device(mosquitto.port, HEAP, **maker.config)
-    async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}") as cloud, device:
-        await cloud.connected()
-        await device.wait_for("connected")
+    async with connected(device, store, mosquitto.port) as cloud:
         assert (await maker.offer(cloud, store, LEAK.format(size=size))).state == offers.CONFIRMED
         assert (await wash(device))["outcome"] == FINISHED
         await until(lambda: failed(store), "the report of the failure")

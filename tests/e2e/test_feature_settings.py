@@ -1,19 +1,17 @@
 """A setting of a code feature on its way: from the command to what the appliance does, across a power cut."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
-from washhouse import FEATURES, NAME, TENANT, Device, assert_sound, decided, offered, until
+from washhouse import FEATURES, NAME, TENANT, Device, assert_sound, connected, shipped, until
 
 from evergrow_cloud import configs, devices, events, offers
 from evergrow_cloud.cli import app
-from evergrow_cloud.service import Cloud
 from evergrow_cloud.store import Store
 from evergrow_sim import cli
-from evergrow_tools import feature_build, keys, signing
+from evergrow_tools import keys
 from evergrow_tools.brokers import Mosquitto
 
 REMINDED = 1023
@@ -27,18 +25,12 @@ async def test_the_coach_is_as_patient_as_its_cloud_wants(
 ) -> None:
     """EG-CFG-009, EG-CODE-007, EG-CFG-002, EG-CFG-001"""
     key = keys.new_key(tmp_path, "northwash", NUMBER, "northwash", height=5)
-    public = key.public
-    trust = [[public.kid.hex(), public.alg, public.public.hex(), public.publisher, public.prefix]]
+    trust = [cli.trusted_key(tmp_path / "northwash.pub")]
     device = make_device(
         mosquitto.port, "320K", appliance="refrigerator", trust=trust, **cli.manifest_ids("evergrow.example", "refrigerator")
     )
-    async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}") as cloud, device:
-        await cloud.connected()
-        await device.wait_for("connected")
-        await until(lambda: store.rows("SELECT 1 FROM devices WHERE birth IS NOT NULL"), "birth")
-        unsigned = feature_build.build(FEATURES / "door-coach")
-        signed = replace(unsigned, envelope=signing.sign_envelope(unsigned.envelope, key))
-        assert (await decided(store, await offered(cloud, signed))).state == offers.CONFIRMED
+    async with connected(device, store, mosquitto.port) as cloud:
+        assert (await shipped(cloud, store, key, FEATURES / "door-coach")).state == offers.CONFIRMED
 
         def command(*words: str) -> int:
             database = ["--db", str(tmp_path / "cloud.db")]

@@ -1,18 +1,17 @@
 """A refrigerator: it cools by itself, gets a feature over the air while it runs, and is metered for it; on both interpreters."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from washhouse import FEATURES, Device, assert_sound, decided, offered, records, until
+from washhouse import FEATURES, Device, assert_sound, records, shipped, until
 
 from evergrow_cloud import offers, usage
 from evergrow_cloud.service import Cloud
 from evergrow_cloud.store import Store
 from evergrow_sim import cli
-from evergrow_tools import feature_build, keys, signing
+from evergrow_tools import keys
 from evergrow_tools.brokers import Mosquitto
 
 FRIDGE_NORMAL, SUPER_COOL, HOLIDAY = 12, 13, 1010
@@ -35,13 +34,6 @@ def born(key: keys.SigningKey, **more: Any) -> dict[str, Any]:
     return {"appliance": "refrigerator", "trust": trust, **cli.manifest_ids("evergrow.example", "refrigerator"), **more}
 
 
-async def offer(cloud: Cloud, store: Store, key: keys.SigningKey, folder: Path) -> offers.Transfer:
-    unsigned = feature_build.build(folder)
-    await until(lambda: store.rows("SELECT 1 FROM devices WHERE birth IS NOT NULL"), "birth")
-    signed = replace(unsigned, envelope=signing.sign_envelope(unsigned.envelope, key))
-    return await decided(store, await offered(cloud, signed))
-
-
 @pytest.mark.parametrize("make_device", ["micropython", "cpython"], indirect=True)
 async def test_holiday_arrives_over_the_air_while_it_cools_runs_and_is_metered(
     make_device: Callable[..., Device], mosquitto: Mosquitto, store: Store, publisher: keys.SigningKey
@@ -54,7 +46,7 @@ async def test_holiday_arrives_over_the_air_while_it_cools_runs_and_is_metered(
         await device.wait_for("connected")
         device.command("door 0")
         device.command("door 1")
-        found = await offer(cloud, store, publisher, FEATURES / "holiday")
+        found = await shipped(cloud, store, publisher, FEATURES / "holiday")
         assert (found.code, found.state) == (0, offers.CONFIRMED)
 
         device.command(f"start {HOLIDAY}")
@@ -111,5 +103,5 @@ async def test_feature_that_grasps_for_the_compressor_is_refused(
     device = make_device(mosquitto.port, **born(publisher))
     async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}") as cloud, device:
         await cloud.connected()
-        found = await offer(cloud, store, publisher, tmp_path)
+        found = await shipped(cloud, store, publisher, tmp_path)
         assert (found.code, found.state) == (OUT_OF_RANGE, offers.REFUSED)

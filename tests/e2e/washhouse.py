@@ -113,6 +113,15 @@ def assert_sound(device: Device) -> None:
     assert not device.output
 
 
+@asynccontextmanager
+async def connected(device: Device, store: Store, port: int) -> AsyncIterator[Cloud]:
+    """The cloud, while it and the device, which is switched on for that, are on the broker."""
+    async with Cloud(store, f"mqtt://127.0.0.1:{port}") as cloud, device:
+        await cloud.connected()
+        await device.wait_for("connected")
+        yield cloud
+
+
 async def introduced(device: Device, store: Store, port: int) -> None:
     """A cloud welcomes the washer and goes away. Before the first welcome a new flash announces nothing (EG-ENV-005)."""
     async with Cloud(store, f"mqtt://127.0.0.1:{port}", rebirth_delay_s=0.3):
@@ -197,6 +206,14 @@ async def decided(store: Store, transfer: int) -> Transfer:
         return None if found is None or found.open else found
 
     return await until(look, f"a decision on transfer {transfer}", 2 * PATIENCE_S)
+
+
+async def shipped(cloud: Cloud, store: Store, key: keys.SigningKey, folder: Path) -> Transfer:
+    """What became of the feature in this folder, built, signed with the key and offered once the device is known."""
+    unsigned = feature_build.build(folder)
+    await until(lambda: store.rows("SELECT 1 FROM devices WHERE birth IS NOT NULL"), "birth")
+    signed = replace(unsigned, envelope=signing.sign_envelope(unsigned.envelope, key))
+    return await decided(store, await offered(cloud, signed))
 
 
 @asynccontextmanager
