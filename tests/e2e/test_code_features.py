@@ -87,7 +87,7 @@ def test_on_holiday_the_fridge_is_as_warm_as_is_safe(runtime: str) -> None:
 
 
 def test_what_has_to_be_paid_for_is_tried_on_trial(runtime: str) -> None:
-    """EG-ENT-005, EG-ENT-011: spin-1400, with the cotton programme, which spins as fast as the washer may."""
+    """EG-ENT-005: spin-1400, with the cotton programme, which spins as fast as the washer may."""
     (result,) = feature_trial.run(FEATURES / "spin-1400", [runtime], 1, [], 1, lambda text: None)
     (record,) = result.records
     assert record["spin_max_rpm"] == 1400
