@@ -34,7 +34,7 @@ from evergrow_protocol.registry_common import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Container, Sequence
     from typing import Any
 
     from evergrow_agent.codefeatures import CodeFeatures
@@ -309,10 +309,7 @@ class Cycle:
         record = self._runner.record(outcome)
         if record[USAGE_OUTCOME] == OUTCOME_FINISHED:
             del record[USAGE_OUTCOME]  # What is not said is that.
-        used = list(record.get(USAGE_FEATURES, ()))
-        for actuator, owner in self._owners:
-            if actuator in self._guard.over_base and owner not in used:
-                used.append(owner)
+        used = self._used(record.get(USAGE_FEATURES, ()))
         meters = 0
         for owner, counted in self.code.runtime.used() if self.code and self.code.runtime else ():
             if owner not in used:
@@ -330,6 +327,14 @@ class Cycle:
         if trials:
             record[USAGE_TRIALS] = trials
         return record
+
+    def _used(self, owners: "Sequence[tuple[int, int]]") -> "list[tuple[int, int]]":
+        """`owners` of the programme, and those of the unlocks that the cycle went beyond the base limit with."""
+        used = list(owners)
+        for actuator, owner in self._owners:
+            if actuator in self._guard.over_base and owner not in used:
+                used.append(owner)
+        return used
 
     def _checkpoint(self, now_ms: int) -> None:
         self._saved_ms = now_ms
