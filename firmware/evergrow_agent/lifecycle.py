@@ -137,8 +137,8 @@ class Lifecycle:
             self._activate(news)
         else:
             self._features.stage(news)
-            still = [record.transfer for record in self._features.in_state(STAGED)]  # the others were given up
-            self._waiting = [transfer for transfer in self._waiting if transfer in still] + [news[0].transfer]
+            known = self._waiting  # perhaps of some that were given up
+            self._waiting = [r.transfer for r in self._features.in_state(STAGED) if r.transfer in known] + [news[0].transfer]
         return news[0].state
 
     def cancel(self, transfer: int) -> bool:

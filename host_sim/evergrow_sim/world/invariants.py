@@ -340,6 +340,7 @@ def containers(agent: object) -> list[tuple[str, int, int]]:
         ("outcomes of transfers", len(get("features.outcomes")), 8),
         ("reports of features", len(get("installer._told._queue")), 16),
         ("problems of features", len(get("features.problems")), 32),
+        ("transfers that wait", len(get("lifecycle._waiting")), 25),
         ("steps of the drum over its limit", len(get("guard.over_base")), 8),
     ]
 
