@@ -7,6 +7,7 @@ from evergrow_agent.features import Features
 from evergrow_agent.progress import Progress
 from evergrow_agent.updates import Updates
 from evergrow_protocol.cbor import dumps
+from evergrow_sim.cutscenario_ports import DRUM, Clock
 from evergrow_sim.publisher import Signer
 
 TYPE_CHECKING = False
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 PUBLISHER = 7
-DRUM = 4
 VENDOR, CLASS = b"vendor-id-16byte", b"class-id--16byte"
 BLOCK_BYTES = 256
 
@@ -28,20 +28,6 @@ def signer() -> Signer:
     if "acme" not in _signers:
         _signers["acme"] = Signer("acme", b"acme", PUBLISHER)
     return _signers["acme"]
-
-
-class Clock:
-    """Time passes when somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now_ms = 0
-
-    def ticks_ms(self) -> int:
-        return self.now_ms
-
-    async def sleep_ms(self, ms: int) -> None:
-        await asyncio.sleep(0)
-        self.now_ms += ms
 
 
 class Appliance:

@@ -9,83 +9,32 @@ from evergrow_agent.entitlements import Entitlements
 from evergrow_agent.features import Features, Record
 from evergrow_agent.grants import Grants
 from evergrow_agent.guard import Guard
-from evergrow_agent.journal import RECORD_MAX
 from evergrow_agent.ledger import Ledger
 from evergrow_agent.rights import Rights
 from evergrow_agent.runner import IDLE, Runner
 from evergrow_agent.seentime import SeenTime
 from evergrow_agent.timebase import Timebase
 from evergrow_protocol import registry_common as common
-from evergrow_protocol.cbor import dumps, loads
+from evergrow_protocol.cbor import dumps
 from evergrow_protocol.errors import NOT_AUTHORISED, NOT_ENTITLED, OK, ProtocolError
 from evergrow_sim import cutscenario_trust as trust
+from evergrow_sim.cutscenario_ports import DRUM, PROGRAMME, Appliance, Clock, Random, programme, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_DRUM = 2
-_RPM, _ENERGY = 1, 7
-_PLAIN = 1
 _FEATURE = 1001
 _OWNER = (7, _FEATURE)
-
-
-def _programme(number: int) -> "list[Any]":
-    return [number, [{0: 4, 1: {_DRUM: 45}, 4: 2, 5: 9}, {0: 7, 1: {_DRUM: 800}, 4: 2, 5: 9}], {0: 60}]
-
-
-class _Drum:
-    """An appliance that turns: a programme takes 4 s."""
-
-    class_id = 1
-    signals = (_RPM, _ENERGY)
-    limits = {_DRUM: (0, 1000)}
-    unlockable: "dict[int, int]" = {}
-    interlocks = ()
-    safe_state = {_DRUM: 0}
-    rest_state: "dict[int, int]" = {}
-    meters = ((common.USAGE_ENERGY_WH, _ENERGY, 0),)
-    ending = dumps([0, [{0: 9, 4: 1, 5: 9}]])
-    programmes = {_PLAIN: dumps(_programme(_PLAIN))}
-
-    def __init__(self) -> None:
-        self.rpm = 0
-        self.turned = 0  # writes that turned it
-
-    def read(self, signal: int) -> int:
-        return self.rpm if signal == _RPM else 0
-
-    def write(self, actuator: int, value: int) -> None:
-        self.rpm = value
-        self.turned += value > 0
-
-
-class _Clock:
-    def __init__(self) -> None:
-        self.now_ms = 0
-
-    def ticks_ms(self) -> int:
-        return self.now_ms
-
-    def utc_s(self) -> "int | None":
-        return trust.NOW
-
-    def set_utc_s(self, utc_s: int) -> None:
-        pass
-
-    def bytes(self, count: int) -> bytes:
-        """The random port: not to be needed."""
-        return b"\x01" * count
 
 
 class _Boot:
     """One boot of the parts of an agent that know of rights."""
 
     def __init__(self, flash: "Any") -> None:
-        clock: "Any" = _Clock()
+        clock: "Any" = Clock(trust.NOW)
         self.clock = clock
-        self.appliance = _Drum()
+        self.appliance = Appliance()
         guard = Guard(self.appliance)
         self.runner = Runner(guard)
         timebase = Timebase(self.clock)
@@ -99,7 +48,7 @@ class _Boot:
         self.cycle = Cycle(self.runner, guard, self.ledger, flash, timebase, self.features)
         self.cycle.rights = Rights(self.features, self.grants, self.entitlements, seen)
         self.cycle.recover()
-        self.cycle.boot = bump(flash, self.clock, self.ledger.newest_boot)[0]
+        self.cycle.boot = bump(flash, Random(), self.ledger.newest_boot)[0]
         self.until_idle()
 
     def start(self, programme: int) -> int:
@@ -134,8 +83,8 @@ class EntitledCycles:
     def prepare(self, flash: "Any") -> None:
         root = trust.root()
         grants.provision(flash, root.key.public)
-        trust.accept(Grants(flash), trust.grant_of(_OWNER[0], 1, [_DRUM]))
-        body = dumps({0: 2, 1: _FEATURE, 2: "cut", 3: "1.0", 5: _programme(_FEATURE), 12: 1})
+        trust.accept(Grants(flash), trust.grant_of(_OWNER[0], 1, [DRUM]))
+        body = dumps({0: 2, 1: _FEATURE, 2: "cut", 3: "1.0", 5: programme(_FEATURE), 12: 1})
         features = Features(flash)
         file = features.staging_file()
         flash.append(file, body)
@@ -176,7 +125,7 @@ class EntitledCycles:
             return f"{found} after {self._done} changes"
         if code != OK and boot.appliance.turned:
             return "what may not be used turned the drum"
-        if boot.start(_PLAIN) != OK:
+        if boot.start(PROGRAMME) != OK:
             return "the appliance does not do what it could without the feature"
         boot.until_idle()
         last = self._records(flash)[-1]
@@ -190,14 +139,7 @@ class EntitledCycles:
     def _records(self, flash: "Any") -> "list[Any]":
         ledger = Ledger(flash)
         ledger.load()
-        ledger.rewind()
-        buf = memoryview(bytearray(RECORD_MAX))
-        found = []
-        size = ledger.next_into(buf)
-        while size:
-            found.append(loads(buf[:size])[3])
-            size = ledger.next_into(buf)
-        return found
+        return [record[3] for record in records(ledger)]
 
 
 SCENARIOS = {"rights": EntitledCycles}

@@ -9,6 +9,7 @@ from evergrow_protocol.cbor import Tag, dumps
 from evergrow_protocol.cose import ALG_HSS_LMS
 from evergrow_protocol.errors import ProtocolError
 from evergrow_protocol.grant import GRANT, REVOCATIONS
+from evergrow_sim.cutscenario_ports import Clock
 from evergrow_sim.publisher import Signer
 
 TYPE_CHECKING = False
@@ -124,17 +125,6 @@ class Trust:
                 raise
 
 
-class _Clock:
-    def __init__(self) -> None:
-        self.now_ms = 0
-
-    def ticks_ms(self) -> int:
-        return self.now_ms
-
-    def utc_s(self) -> "int | None":
-        return NOW
-
-
 class Entitled:
     """Entitlements and their uses: issued, used, renewed, ended; no use is free, none is eaten twice (EG-ENT-009, EG-ENT-010)."""
 
@@ -184,7 +174,7 @@ class Entitled:
         return None
 
     def _open(self, flash: "Any") -> Entitlements:
-        clock: "Any" = _Clock()
+        clock: "Any" = Clock(NOW)
         return Entitlements(flash, SUBKEY, SUBJECT, SeenTime(flash, clock, clock))
 
 

@@ -8,6 +8,7 @@ from evergrow_protocol import hmac
 from evergrow_protocol import registry_common as common
 from evergrow_protocol.cbor import dumps, loads
 from evergrow_protocol.registry_common import USAGE_MERGED
+from evergrow_sim.cutscenario_ports import Random
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,15 +78,16 @@ class Usage:
     segment_bytes = 140
     cap_bytes = 280
     bursts: "tuple[int, ...]" = (5, 5, 9)  # cycles before each delivery
-    prepared = 2  # cycles that `_durable` does not count
+    prepared = 2  # cycles
 
     def __init__(self) -> None:
         self._cloud = _Cloud()
-        self._durable = 0
+        self._durable = self.prepared  # cycles that must not be lost any more
 
     def prepare(self, flash: "Any") -> None:
         devicekey.provision(flash, _KEY)
-        self._cycles(self._open(flash), 3, 2)
+        self._durable = 0
+        self._cycles(self._open(flash), 3, self.prepared)
 
     def live(self, flash: "Any") -> None:
         ledger = self._open(flash)
@@ -113,7 +115,7 @@ class Usage:
             return f"two records of one id: {self._cloud.twice}"
         cycles = self._cloud.total(USAGE_MERGED, 1)
         energy = self._cloud.total(common.USAGE_ENERGY_WH)
-        least = self.prepared + self._durable  # the record under way when power failed may be there or not
+        least = self._durable  # the record under way when power failed may be there or not
         if not least <= cycles <= least + 1 or energy != _energy(cycles):
             return f"{cycles} cycles and {energy} Wh at the cloud, of {least} that were durable, {_energy(least)} Wh"
         for feature in (_FEATURE, _FEATURE + 1):
@@ -125,13 +127,12 @@ class Usage:
 
     def _cycles(self, ledger: Ledger, boot: int, count: int) -> None:
         for _ in range(count):
-            number = self._durable + 2 if boot > 3 else ledger.pending
-            seq = ledger.begin(boot)
+            number = self._durable
             body: "dict[int, Any]" = {0: 1, 2: 60, 4: 1 << number % 16, 5: 10, 6: 600, 7: 1000}
             if number % 3:
                 body[common.USAGE_FEATURES] = [_PUBLISHER, _FEATURE + number % 3 - 1]
-            ledger.append(boot, seq, _T, body, number)
-            self._durable += boot > 3
+            ledger.append(boot, ledger.begin(boot), _T, body, number)
+            self._durable += 1
 
     def _open(self, flash: "Any") -> Ledger:
         ledger = Ledger(flash, Journal(flash, self.segment_bytes, self.cap_bytes, 0))
@@ -159,12 +160,11 @@ class Erased(Usage):
     """
 
     cap_bytes = 420
-    prepared = 0
+    prepared = 6
     known = 7  # the largest boot number that the cloud knows
 
     def __init__(self) -> None:
         super().__init__()
-        self._durable = 6
         self._before = {(boot, seq): (_T, {4: 0, 9: 0}, b"") for boot in range(1, self.known + 1) for seq in (1, 2, 3)}
         self._cloud.records.update(self._before)
 
@@ -196,31 +196,18 @@ class Erased(Usage):
     def _life(self, flash: "Any", cycles: int = 0, online: bool = False, more: int = 0) -> None:
         """One boot, as the agent has it: `cycles`, then perhaps the welcome, and `more`."""
         ledger = self._open(flash)
-        boot, _ = bump(flash, self, ledger.newest_boot)
+        boot, _ = bump(flash, Random(), ledger.newest_boot)
         ledger.settle()
         self._cycles(ledger, boot, cycles)
         if not online:
             return
         if ledger.fresh:
-            number, _ = bump(flash, self, max(self.known, boot) + boot - 1)
+            number, _ = bump(flash, Random(), max(self.known, boot) + boot - 1)
             ledger.adopt(number - boot)
             boot = ledger.number(boot)
         self._cloud.deliver(ledger)
         self._cycles(ledger, boot, more)
         self._cloud.deliver(ledger)
-
-    def _cycles(self, ledger: Ledger, boot: int, count: int) -> None:
-        for _ in range(count):
-            number = self._durable
-            body: "dict[int, Any]" = {0: 1, 2: 60, 4: 1 << number % 16, 5: 10, 6: 600, 7: 1000}
-            if number % 3:
-                body[common.USAGE_FEATURES] = [_PUBLISHER, _FEATURE + number % 3 - 1]
-            ledger.append(boot, ledger.begin(boot), _T, body, number)
-            self._durable += 1
-
-    def bytes(self, count: int) -> bytes:
-        """The random port: not to be needed."""
-        return b"\x01" * count
 
 
 def _energy(cycles: int, feature: int = 0) -> int:

@@ -6,14 +6,14 @@ from evergrow_agent.bootcount import bump
 from evergrow_agent.cycle import Cycle
 from evergrow_agent.features import Features, Record
 from evergrow_agent.guard import Guard
-from evergrow_agent.journal import RECORD_MAX
 from evergrow_agent.ledger import Ledger
 from evergrow_agent.runner import IDLE, Runner
 from evergrow_agent.timebase import Timebase
 from evergrow_protocol import registry_common as common
-from evergrow_protocol.cbor import dumps, loads
+from evergrow_protocol.cbor import dumps
 from evergrow_sim import cutscenario_features, cutscenario_install, cutscenario_rights, cutscenario_trust
 from evergrow_sim.cutscenario_config import Configurations
+from evergrow_sim.cutscenario_ports import DRUM, PROGRAMME, Appliance, Clock, Random, records
 from evergrow_sim.cutscenario_usage import Erased, Usage, UsageBlocks
 from evergrow_sim.cutscenario_voice import Sayings
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 _PUBLISHER = 7
-_DRUM = 4
-_RPM, _ENERGY = 3, 7
 
 
 class Boot:
@@ -42,7 +40,7 @@ class Boot:
             self.recover(flash)
 
     def recover(self, flash: "Any") -> None:
-        number, drawn = bump(flash, self)
+        number, drawn = bump(flash, Random())
         if drawn or number <= self._used[-1]:
             self._wrong = f"boot number {number} after {self._used[-1]}, drawn: {drawn}"
         self._used.append(number)
@@ -52,49 +50,6 @@ class Boot:
 
     def check(self, flash: "Any") -> "str | None":
         return self._wrong or None
-
-    def bytes(self, count: int) -> "bytes":
-        """The random port: not to be needed."""
-        return b"\x01" * count
-
-
-class _Drum:
-    """An appliance that turns: programme 1 takes 4 s and uses 1 Wh a second."""
-
-    class_id = 1
-    signals = (_RPM, _ENERGY)
-    limits = {_DRUM: (0, 1000)}
-    unlockable: "dict[int, int]" = {}
-    interlocks = ()
-    safe_state = {_DRUM: 0}
-    rest_state: "dict[int, int]" = {}
-    meters = ((common.USAGE_ENERGY_WH, _ENERGY, 0),)
-    ending = dumps([0, [{0: 9, 4: 1, 5: 9}]])
-    programmes = {1: dumps([1, [{0: 4, 1: {_DRUM: 45}, 4: 2, 5: 9}, {0: 7, 1: {_DRUM: 800}, 4: 2, 5: 9}], {0: 60}])}
-
-    def __init__(self) -> None:
-        self._rpm = 0
-        self.energy_wh = 0
-
-    def read(self, signal: int) -> int:
-        return self._rpm if signal == _RPM else self.energy_wh
-
-    def write(self, actuator: int, value: int) -> None:
-        self._rpm = value
-
-
-class _Clock:
-    def __init__(self) -> None:
-        self.now_ms = 0
-
-    def ticks_ms(self) -> int:
-        return self.now_ms
-
-    def utc_s(self) -> "int | None":
-        return None
-
-    def set_utc_s(self, utc_s: int) -> None:
-        pass
 
 
 class Cycles:
@@ -112,7 +67,7 @@ class Cycles:
         runner, cycle, clock, appliance = self._boot(flash)
         self._until_idle(runner, cycle, clock, appliance)
         for _ in range(3):
-            cycle.start(1, clock.now_ms)
+            cycle.start(PROGRAMME, clock.now_ms)
             self._started += 1
             self._until_idle(runner, cycle, clock, appliance)
             self._finished += 1
@@ -121,12 +76,12 @@ class Cycles:
         self._boot(flash)
 
     def state(self, flash: "Any") -> "Any":
-        return [(boot, seq, body.get(common.USAGE_OUTCOME, 0)) for boot, seq, _, body in self._records()]
+        return [(boot, seq, body.get(common.USAGE_OUTCOME, 0)) for boot, seq, _, body in records(self._ledger)]
 
     def check(self, flash: "Any") -> "str | None":
-        records = self._records()
-        ids = [record[:2] for record in records]
-        outcomes = [record[3].get(common.USAGE_OUTCOME, 0) for record in records]
+        found = records(self._ledger)
+        ids = [(boot, seq) for boot, seq, _, _ in found]
+        outcomes = [body.get(common.USAGE_OUTCOME, 0) for _, _, _, body in found]
         whole = outcomes.count(common.OUTCOME_FINISHED)
         if len(set(ids)) != len(ids):
             return f"an id twice: {ids}"
@@ -138,9 +93,9 @@ class Cycles:
             return "a checkpoint is left"
         return None
 
-    def _boot(self, flash: "Any") -> "tuple[Runner, Cycle, _Clock, _Drum]":
-        clock = _Clock()
-        appliance = _Drum()
+    def _boot(self, flash: "Any") -> "tuple[Runner, Cycle, Clock, Appliance]":
+        clock = Clock()
+        appliance = Appliance()
         guard = Guard(appliance)
         runner = Runner(guard)
         self._ledger = Ledger(flash)
@@ -148,10 +103,10 @@ class Cycles:
         self._ledger.adopt(0)
         cycle = Cycle(runner, guard, self._ledger, flash, Timebase(clock))
         cycle.recover()
-        cycle.boot, _ = bump(flash, Boot(), self._ledger.newest_boot)
+        cycle.boot, _ = bump(flash, Random(), self._ledger.newest_boot)
         return runner, cycle, clock, appliance
 
-    def _until_idle(self, runner: Runner, cycle: Cycle, clock: _Clock, appliance: _Drum) -> None:
+    def _until_idle(self, runner: Runner, cycle: Cycle, clock: Clock, appliance: Appliance) -> None:
         """One tick at least: after a start, the runner first brings the appliance to rest."""
         while True:
             clock.now_ms += 1000
@@ -159,16 +114,6 @@ class Cycles:
             cycle.tick(clock.now_ms)
             if runner.state == IDLE:
                 return
-
-    def _records(self) -> "list[Any]":
-        buf = memoryview(bytearray(RECORD_MAX))
-        found = []
-        self._ledger.rewind()
-        size = self._ledger.next_into(buf)
-        while size:
-            found.append(tuple(loads(buf[:size])))
-            size = self._ledger.next_into(buf)
-        return found
 
 
 class FeatureChanges:
@@ -226,7 +171,7 @@ class ManyFeatures(FeatureChanges):
 
 def _install(flash: "Any", features: Features, feature: int, sequence: int, steps: int = 30) -> None:
     """As the installer does it, after its checks; a step is about 20 bytes."""
-    step = {0: 5, 1: {_DRUM: 45}, 4: 2, 5: 600, 6: 2}
+    step = {0: 5, 1: {DRUM: 45}, 4: 2, 5: 600, 6: 2}
     body = dumps({0: 2, 1: feature, 2: "cut", 3: f"{sequence}.0", 5: [feature, [step] * steps]})
     file = features.staging_file()
     for at in range(0, len(body), 256):
