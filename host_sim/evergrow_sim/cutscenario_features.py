@@ -1,19 +1,18 @@
-"""The life of a feature and its transfer as scenarios for `cutpoints` (SPEC section 9). Portable."""
+"""The life of a feature that is on flash, as scenarios for `cutpoints` (SPEC section 9). Portable."""
 
 from hashlib import sha256
 
 from evergrow_agent.features import Features, Record
 from evergrow_agent.lifecycle import Lifecycle
-from evergrow_agent.progress import Progress
-from evergrow_agent.records import CONFIRMED, MAX_FAILED_BOOTS, REVERTED, STAGED, TRIAL
+from evergrow_agent.records import MAX_FAILED_BOOTS, STAGED, TRIAL
 from evergrow_agent.reports import Reports
 from evergrow_protocol.cbor import dumps
-from evergrow_protocol.errors import REVERT
-from evergrow_sim.cutscenario_offer import BLOCK_BYTES, CLASS, DRUM, PUBLISHER, VENDOR, Clock, Cloud, boot, deaf, found, signer
-from evergrow_sim.publisher import feature_manifest
+from evergrow_sim.cutscenario_offer import PUBLISHER, deaf
+from evergrow_sim.cutscenario_ports import DRUM, Clock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 FEATURE = 1001
@@ -64,7 +63,7 @@ class Life:
         return sorted(features.active()), sorted(flash.names()), [record.row() for record in features.records]
 
     def check(self, flash: "Any") -> "str | None":
-        wrong = self._look(Features(flash), flash)
+        wrong = look(flash, Features(flash), self._allowed)
         if wrong:
             return wrong
         features, lifecycle = self._boot(flash)
@@ -72,31 +71,15 @@ class Life:
         lifecycle.consent(PUBLISHER, FEATURE, True)
         lifecycle.step()
         confirm(lifecycle)
-        wrong = self._look(features, flash)
+        wrong = look(flash, features, self._allowed)
         if wrong:
             return f"{wrong}, when all is at rest"
         if features.in_state(STAGED) or features.in_state(TRIAL) or flash.size("trial") >= 0:
             return f"it does not come to rest: {[record.row() for record in features.records]}, {flash.names()}"
         return None
 
-    def _look(self, features: Features, flash: "Any") -> "str | None":
-        found = {feature: sequence for _, feature, sequence in features.active()}
-        if features.problems:
-            return f"problems {features.problems}"
-        if found.pop(OTHER, 0) != 1:
-            return "the feature that nobody touched is gone"
-        if found.get(FEATURE, 0) not in self._allowed:
-            return f"version {found} is in force, not one of {self._allowed}"
-        bodies = sorted([name for name in flash.names() if name.startswith("feature.")])
-        if bodies != sorted([record.file for record in features.records if record.file]):
-            return f"bodies {bodies} of {[record.row() for record in features.records]}"
-        return None
-
     def _boot(self, flash: "Any") -> "tuple[Features, Lifecycle]":
-        features = Features(flash)
-        lifecycle = Lifecycle(features, Reports(features, deaf), flash, Clock(), lambda: self._safe, lambda: None)
-        lifecycle.boot()
-        return features, lifecycle
+        return _boot(flash, lambda: self._safe)
 
 
 class Failing:
@@ -152,57 +135,27 @@ class Failing:
         lifecycle.step()
 
 
-class Transfer:
-    """An upgrade of several erase blocks, from the offer to the report; after a cut it goes on where it was (EG-FEAT-016)."""
-
-    def __init__(self) -> None:
-        body = body_of(2, 2, {80: b"r" * 2000, 81: b"s" * 2000, 82: b"t" * 900})
-        component = (b"acme", b"cut")
-        envelope = signer().envelope(feature_manifest(body, component, VENDOR, CLASS, 2))
-        self._cloud = Cloud(2, [envelope, body], CONFIRMED)
-        self._component = dumps(component)
-
-    def prepare(self, flash: "Any") -> None:
-        features = Features(flash)
-        features.activate(write(flash, features, 1, component=self._component))
-        features.confirm(1)
-
-    def live(self, flash: "Any") -> None:
-        self._cloud.offer(flash)
-
-    def recover(self, flash: "Any") -> None:
-        boot(flash)
-
-    def state(self, flash: "Any") -> "Any":
-        return found(flash).active(), sorted(flash.names())
-
-    def check(self, flash: "Any") -> "str | None":
-        progress = Progress(flash)
-        features = Features(flash, progress.files)
-        if features.problems or features.active() not in ([(PUBLISHER, FEATURE, 1)], [(PUBLISHER, FEATURE, 2)]):
-            return f"active {features.active()}, problems {features.problems}"
-        pulled = features.active()[0][2] == 2  # then its envelope alone is asked for, to see whether it is whole
-        stored = 0 if pulled else max([0] + [flash.size(name) for name in progress.files])
-        cloud = self._cloud
-        cloud.offer(flash)
-        if stored and [1 for payload, block in cloud.asked if not payload or block < stored // BLOCK_BYTES]:
-            return f"{stored} bytes were there, and {cloud.asked} was asked for"
-        # Cut twice on trial and started twice more, it has started four times without a minute of good work: a crash loop.
-        expected = 1 if cloud.heard(REVERT, REVERTED) else 2
-        if Features(flash).active() != [(PUBLISHER, FEATURE, expected)]:
-            return f"offered again it ends with {Features(flash).active()}: {cloud.said}"
-        names = sorted(flash.names())
-        if len(names) != 2:
-            return f"files are left: {names}"
-        return None
-
-
-def _boot(flash: "Any") -> "tuple[Features, Lifecycle]":
-    """At a safe point, and without a link."""
+def _boot(flash: "Any", is_safe: "Callable[[], bool]" = lambda: True) -> "tuple[Features, Lifecycle]":
+    """Without a link."""
     features = Features(flash)
-    lifecycle = Lifecycle(features, Reports(features, deaf), flash, Clock(), lambda: True, lambda: None)
+    lifecycle = Lifecycle(features, Reports(features, deaf), flash, Clock(), is_safe, lambda: None)
     lifecycle.boot()
     return features, lifecycle
+
+
+def look(flash: "Any", features: Features, allowed: "Sequence[int]", pulled: "Sequence[str]" = ()) -> "str | None":
+    """What is wrong. `allowed`: versions of FEATURE that may be in force, 0 for none; OTHER is. `pulled`: files of a transfer."""
+    found = {feature: sequence for _, feature, sequence in features.active()}
+    if features.problems:
+        return f"problems {features.problems}"
+    if found.pop(OTHER, 0) != 1:
+        return "the feature that nobody touched is gone"
+    if found.get(FEATURE, 0) not in allowed:
+        return f"version {found} is in force, not one of {allowed}"
+    bodies = sorted([name for name in flash.names() if name.startswith("feature.") and name not in pulled])
+    if bodies != sorted([record.file for record in features.records if record.file]):
+        return f"bodies {bodies} of {[record.row() for record in features.records]}"
+    return None
 
 
 def confirm(lifecycle: Lifecycle) -> None:
@@ -238,4 +191,4 @@ def write(
     return record
 
 
-SCENARIOS = {"life": Life, "failing": Failing, "transfer": Transfer}
+SCENARIOS = {"life": Life, "failing": Failing}
