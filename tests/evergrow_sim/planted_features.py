@@ -30,7 +30,6 @@ def faults_of_a_trial_count_as_good() -> Iterator[None]:
 
 @contextmanager
 def cycles_of_a_trial_are_not_counted() -> Iterator[None]:
-
     with mock.patch.object(Lifecycle, "on_cycle", lambda self, used, fault: None):
         yield
 
