@@ -18,7 +18,6 @@ from evergrow_sim.world.net import Link
 _BALLAST = "ballast"
 _BOOT = "boot."
 _COMMANDS = "commands"
-_MARK = "use.ack"
 _CLOUD_DELAY_MS = 20
 _METERS = (ids.SIGNAL_ENERGY_WH, ids.SIGNAL_WATER_IN_ML)
 _SAFE_LEFT_BYTES = 8192
@@ -297,7 +296,7 @@ class Breaker:
         flash is not new, and that its records may have been told.
         """
         flash = resident.device.flash
-        stamps = flash.undoable(_BOOT, _MARK)[: fault["operations"]]
+        stamps = flash.undoable(_BOOT, stored.MARK)[: fault["operations"]]
         if not resident.device.on or not stamps:
             return
         resident.device.reboot(fault.for_ms)

@@ -297,7 +297,7 @@ class House:
         order = resident.orders.sent.get(response.id)
         if order is not None and order.command == commands.CONSENT and response.code == codes.OK:
             resident.lives.asked.add("asked")
-        self.residents[name].orders.answered(response.id, response.code, response.header.boot)
+        resident.orders.answered(response.id, response.code, response.header.boot)
 
     def _shown(self, name: str, state: State) -> None:
         if name in self.residents and state.config is not None:

@@ -294,11 +294,10 @@ class Watch:
                 broken = ledgercheck.chain(self._house.cloud.store, resident.name, resident.erasures, resident.rotten)
                 if broken and not resident.undone:
                     self.report("usage", resident.name, broken)
-                damaged = resident.may_rot or resident.undone
                 wrong = resident.lives.explain(self._house.cloud.store, resident.device.agent, resident.may_lose())
                 if wrong:
                     self.report("features", resident.name, wrong)
-                wrong = "" if damaged else resident.said.explain(self._house.heard(resident))
+                wrong = "" if resident.may_rot or resident.undone else resident.said.explain(self._house.heard(resident))
                 if wrong:
                     self.report("voice", resident.name, wrong)
             self._check_offers(resident)

@@ -11,14 +11,15 @@ from evergrow_cloud.messages import Usage
 _CHECK = 4
 _HEAD = 6
 _ENVELOPES = b"\x84\x85"
-_MARK = "use.ack"
+MARK = "use.ack"
+"""The file that says how far the cloud has acked."""
 UNNUMBERED = 1 << 24
 """As a base: of a flash that is new or erased, whose boots have no numbers yet that the cloud may hear. Above all others."""
 
 
 def base(files: dict[str, bytes]) -> int:
     """Boot numbers up to this one stand for others, larger by this much (EG-ENV-006)."""
-    data = files.get(_MARK)
+    data = files.get(MARK)
     if data is None:
         return UNNUMBERED
     return int.from_bytes(data[-4:], "big") if _whole(data) else 0

@@ -55,19 +55,22 @@ def catalogue() -> dict[str, Offer]:
 
 
 def _programme(name: str, sequence: int, steps: list[dict[int, object]], seconds: int = 0, cycles: int = 0) -> Offer:
-    head = {0: 2, 1: TRIED, 2: "tried", 3: f"{sequence}.0.0"}
-    data = b"\xa6" + dumps(head)[1:] + dumps(5) + programme(TRIED, steps, 60) + dumps(8) + dumps([seconds, cycles])
+    data = _body(TRIED, "tried", sequence, steps, 8, [seconds, cycles])
     return _offer(name, data, b"tried", TRIED, sequence, cycles=cycles)
 
 
 def _asked() -> Offer:
-    data = b"\xa6" + dumps({0: 2, 1: ASKED, 2: "asked", 3: "1.0.0"})[1:] + dumps(5) + programme(ASKED, [LOCK, spin(300, 5)], 60)
-    return _offer("asked", data + dumps(9) + dumps(1), b"asked", ASKED, 1, consent=True)
+    return _offer("asked", _body(ASKED, "asked", 1, [LOCK, spin(300, 5)], 9, 1), b"asked", ASKED, 1, consent=True)
 
 
 def _paid() -> Offer:
-    data = b"\xa6" + dumps({0: 2, 1: PAID, 2: "paid", 3: "1.0.0"})[1:] + dumps(5) + programme(PAID, [LOCK, spin(350, 5)], 60)
-    return _offer("paid", data + dumps(12) + dumps(1), b"paid", PAID, 1)
+    return _offer("paid", _body(PAID, "paid", 1, [LOCK, spin(350, 5)], 12, 1), b"paid", PAID, 1)
+
+
+def _body(feature: int, name: str, sequence: int, steps: list[dict[int, object]], key: int, value: object) -> bytes:
+    """A programme, and one more entry of the feature's map (SPEC section 9)."""
+    head = dumps({0: 2, 1: feature, 2: name, 3: f"{sequence}.0.0"})[1:]
+    return b"\xa6" + head + dumps(5) + programme(feature, steps, 60) + dumps(key) + dumps(value)
 
 
 def _code(name: str, sequence: int, then: str, broken: bool = False) -> Offer:
