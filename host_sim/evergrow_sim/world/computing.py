@@ -16,8 +16,7 @@ class Computing:
     def __init__(self, plant: Plant, hang: Callable[[], None]) -> None:
         self.spent_ms = 0
         self._hang = hang
-        self._watch = plant.watch
-        setattr(plant, "watch", self._watched)  # noqa: B010 - as CycleLog does it
+        plant.watchers.append(self._watched)
 
     def read(self) -> None:
         """Some code reads a sensor."""
@@ -28,7 +27,6 @@ class Computing:
         raise PowerCut("the watchdog bites")
 
     def _watched(self, agent: Any) -> None:
-        self._watch(agent)
         make = agent._make_runtime
 
         def made() -> Any:

@@ -52,15 +52,14 @@ class Lives:
         self._at_start: list[Version] = []
         self._phases: int | None = 0
         self._agent: Any = None
-        self._begin, self._end, self._watch = plant.begin, plant.end, plant.watch
+        self._begin, self._end = plant.begin, plant.end
         setattr(plant, "begin", self._begun)  # noqa: B010 - as CycleLog does it
         setattr(plant, "end", self._ended)  # noqa: B010
-        setattr(plant, "watch", self._watched)  # noqa: B010
+        plant.watchers.append(self._watched)
 
     # -- what is seen
 
     def _watched(self, agent: Any) -> None:
-        self._watch(agent)
         for counter in (self._good_here, self._bad_here, self._calls_here):
             counter.clear()
         self._phases = 0

@@ -45,8 +45,7 @@ class Orders:
         self._report = report
         self._may_forget = may_forget
         self._current = 0
-        self._watch = plant.watch
-        setattr(plant, "watch", self._watched)  # noqa: B010 - the plant is told by whoever owns it; this listens in
+        plant.watchers.append(self._watched)
 
     def send(self, number: int, command: int, args: dict[int, Any]) -> None:
         """A command was sent to it, under this id."""
@@ -66,7 +65,6 @@ class Orders:
             self._report(f"command {number} is answered with {code}, and had started programme {order.programme}")
 
     def _watched(self, agent: Any) -> None:
-        self._watch(agent)
         make_services, start, stop = agent._make_services, agent.cycle.start, agent.runner.stop
 
         def made() -> None:

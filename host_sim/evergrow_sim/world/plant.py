@@ -1,5 +1,6 @@
 """The appliance itself, in virtual time: physics that are there whether or not a board is, and its own count of what it did."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,12 +38,13 @@ class Plant:
     """Steps `appliance` (with `step(dt_ms)`) up to the present whenever somebody looks at it or acts on it.
 
     `at_us`: when it was last brought up to date. `cycles`: oldest first, the last one may be running; who has checked them may
-    remove them. `running`: that one, or None.
+    remove them. `running`: that one, or None. `watchers`: called with the agent of each boot before it runs.
     """
 
     def __init__(self, loop: VirtualLoop, appliance: Any) -> None:
         self.cycles: list[CycleTruth] = []
         self.running: CycleTruth | None = None
+        self.watchers: list[Callable[[Any], None]] = []
         self._loop = loop
         self._appliance = appliance
         self._at_ms = loop.now_ms
@@ -86,7 +88,7 @@ class Plant:
             self.running = None
 
     def watch(self, agent: Any) -> None:
-        """Learn from an agent when cycles start and end, and nothing else."""
+        """Learn from an agent when cycles start and end, and nothing else; then the watchers have it."""
         start, tick = agent.cycle.start, agent.cycle.tick
 
         def started(programme_id: int, now_ms: int, *more: Any) -> None:
@@ -108,6 +110,8 @@ class Plant:
             return event
 
         agent.cycle.start, agent.cycle.tick = started, ticked
+        for watcher in self.watchers:
+            watcher(agent)
 
 
 class AppliancePort:

@@ -18,12 +18,10 @@ class Quiet:
     def __init__(self, loop: VirtualLoop, plant: Plant, report: Callable[[str], None]) -> None:
         self._loop = loop
         self._report = report
-        self._watch = plant.watch
-        setattr(plant, "watch", self._watched)  # noqa: B010 - as CycleLog does it
+        plant.watchers.append(self._watched)
         self.signs = 0
 
     def _watched(self, agent: Any) -> None:
-        self._watch(agent)
         make = agent._make_services
 
         def made() -> None:

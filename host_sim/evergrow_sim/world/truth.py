@@ -78,10 +78,10 @@ class CycleLog:
         self._plant = plant
         self._washer = washer
         self._lives = lives
-        self._begin, self._end, self._watch = plant.begin, plant.end, plant.watch
+        self._begin, self._end = plant.begin, plant.end
         setattr(plant, "begin", self._begun)  # noqa: B010 - the plant is told by whoever owns it; this listens in
         setattr(plant, "end", self._ended)  # noqa: B010
-        setattr(plant, "watch", self._watched)  # noqa: B010
+        plant.watchers.append(self._watched)
 
     @property
     def running(self) -> Cycle | None:
@@ -144,7 +144,6 @@ class CycleLog:
             cycle.over_base, cycle.tallied = self._washer.over_base, self._lives.tallied
 
     def _watched(self, agent: object) -> None:
-        self._watch(agent)
         started: Callable[..., None] = agent.cycle.start  # type: ignore[attr-defined]
 
         def start(*args: object) -> None:
