@@ -8,7 +8,6 @@ The work is split over `jobs` processes by the number of the flash operation tha
 
 import json
 import subprocess
-import sys
 import sysconfig
 import time
 from collections.abc import Sequence
@@ -123,24 +122,3 @@ def _report(process: "subprocess.Popen[str]") -> dict[str, Any]:
         raise CutsError(f"the process ended with status {process.returncode}:\n{last}")
     report: dict[str, Any] = json.loads(line)
     return report
-
-
-def main(arguments: Sequence[str] = sys.argv[1:]) -> int:
-    """Run the named scenarios, or all; prints a line of each, and the sum. Returns 1 if anything failed."""
-    failed = total = 0
-    for name in arguments or SCENARIOS:
-        result = run(name)
-        print(
-            f"{name}: {result.operations} operations, {result.cut_points} cuts and {result.recovery_cut_points} in recovery, "
-            f"{len(result.failures)} failures, {result.seconds:.1f} s, {result.points_per_s:.0f} points/s"
-        )
-        for failure in result.failures:
-            print(f"  {failure}")
-        failed |= bool(result.failures)
-        total += result.cut_points + result.recovery_cut_points
-    print(f"{total} cut points in all")
-    return failed
-
-
-if __name__ == "__main__":
-    sys.exit(main())
