@@ -15,3 +15,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="compiled",
         help="what the MicroPython lane imports: compiled .mpy files, as a board does (default), or sources, for debugging",
     )
+    parser.addoption(
+        "--mpy-heap-percent",
+        type=int,
+        default=100,
+        help="how much of its heap each file of the MicroPython lane gets: the suite is to pass with 75, because what a "
+        "conservative collector keeps differs from run to run",
+    )

@@ -2,8 +2,9 @@
 
 A test is a plain function `test_*` without arguments, or a coroutine function. It is reported once per interpreter, as
 `test_x.py::test_y[cpython]` and `test_x.py::test_y[micropython]`. MicroPython gets one process per file, with a heap of the
-file's `HEAP` (default "256K"), and imports the compiled packages, as a board does (`--mpy=source` for the sources). Files here
-that are neither tests nor start with "_" are helpers that tests of both interpreters may import.
+file's `HEAP` (default "256K"; a third more than it takes, see `--mpy-heap-percent`), and imports the compiled packages, as a
+board does (`--mpy=source` for the sources). Files here that are neither tests nor start with "_" are helpers that tests of both
+interpreters may import.
 """
 
 import ast
@@ -84,17 +85,24 @@ class MicroPythonItem(PortableItem):
         if file.outcomes is None:
             mine = [item for item in self.session.items if isinstance(item, MicroPythonItem) and item.parent is file]
             names = [item.function_name for item in mine]
-            file.outcomes = run_on_micropython(file.path, names, file.heap, self.config.getoption("--mpy"))
+            file.outcomes = run_on_micropython(file.path, names, self._heap(file.heap), self.config.getoption("--mpy"))
         outcome, text = file.outcomes[self.function_name]
         if outcome != "pass":
             raise MicroPythonFailure(text)
         if text:
             self.add_report_section("call", "stdout", text)
 
+    def _heap(self, heap: str) -> str:
+        return f"{_kib(heap) * self.config.getoption('--mpy-heap-percent') // 100}K"
+
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         if isinstance(excinfo.value, MicroPythonFailure):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
+
+
+def _kib(heap: str) -> int:
+    return int(heap[:-1]) * {"K": 1, "M": 1024}[heap[-1]]
 
 
 def _heap(tree: ast.Module) -> str:

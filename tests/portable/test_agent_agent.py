@@ -12,7 +12,7 @@ from evergrow_protocol.messages import FLAG_FRESH
 from faultyflash import FaultyFlash
 from mqttworld import publish
 
-HEAP = "512K"
+HEAP = "1M"
 
 
 def segments(device):

@@ -6,6 +6,8 @@ from evergrow_protocol.cbor import dumps, loads
 from faultyflash import FaultyFlash, PowerCut, cut_everywhere
 from ledgerkit import announce, opened
 
+HEAP = "512K"
+
 SIZES = {"segment_bytes": 130, "cap_bytes": 400, "reserve_bytes": 100}
 
 

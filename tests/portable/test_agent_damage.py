@@ -3,7 +3,7 @@
 from agentworld import Cloud, Device
 from faultyflash import FaultyFlash
 
-HEAP = "512K"
+HEAP = "1M"
 
 
 async def test_damage_to_usage_records_is_told_in_birth_and_again_when_it_grows():

@@ -6,6 +6,8 @@ from faultyflash import MODES, FaultyFlash, PowerCut
 from support import raises
 from trustkit import DAY, NOW, PUBLISHER, Boot, claims_of, token_of
 
+HEAP = "512K"
+
 
 def give(boot, sequence=1, **more):
     return boot.take(token_of(claims_of(sequence, **more)))

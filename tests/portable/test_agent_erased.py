@@ -17,7 +17,7 @@ from stillclock import Clock
 from support import raises_code
 from tinyappliance import TinyAppliance
 
-HEAP = "512K"
+HEAP = "1M"
 SIZES = {"segment_bytes": 70, "cap_bytes": 150, "reserve_bytes": 0}
 
 

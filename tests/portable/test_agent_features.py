@@ -6,6 +6,8 @@ from faultyflash import AFTER, BEFORE, MODES, FaultyFlash, PowerCut
 from installkit import DRUM, PUBLISHER, programme, record, unlock
 from support import raises
 
+HEAP = "512K"
+
 OLD = unlock(maximum=1200)
 NEW = unlock(maximum=1400, version="1.1")
 

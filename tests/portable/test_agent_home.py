@@ -11,7 +11,7 @@ from stillclock import Clock
 from support import raises_code
 from tinyappliance import LEVEL, TinyAppliance
 
-HEAP = "512K"
+HEAP = "1M"
 LEAK = 20
 
 

@@ -27,7 +27,7 @@ from faultyflash import AFTER, BEFORE, MODES, TORN, FaultyFlash, PowerCut
 from installkit import CLASS, DRUM, PUBLISHER, VENDOR, World, digest_of, manifest_of, programme, signed, signer, unlock
 from lfskit import booted
 
-HEAP = "512K"
+HEAP = "1M"
 
 CONFIRMED = 4
 REFUSED = 6

@@ -6,7 +6,7 @@ from evergrow_protocol.cbor import dumps
 from evergrow_protocol.errors import BUSY
 from stillclock import Clock
 
-HEAP = "512K"
+HEAP = "1M"
 
 
 def bench():

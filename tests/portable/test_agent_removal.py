@@ -11,7 +11,7 @@ from installkit import CLASS, PUBLISHER, World, digest_of, programme, signed, si
 from lfskit import booted
 from support import raises
 
-HEAP = "512K"
+HEAP = "1M"
 
 STAGED, TRIAL, CONFIRMED, REVERTED, REFUSED, REMOVED = 2, 3, 4, 5, 6, 7
 SPIN = (b"acme", b"spin")

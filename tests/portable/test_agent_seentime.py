@@ -5,6 +5,8 @@ from faultyflash import FaultyFlash
 from stillclock import Clock
 from trustkit import DAY, NOW
 
+HEAP = "512K"
+
 
 def boot(flash, utc, needed=True):
     clock = Clock(utc)

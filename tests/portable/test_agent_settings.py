@@ -8,7 +8,7 @@ from evergrow_protocol.errors import BAD_TYPE, MALFORMED, OUT_OF_RANGE, STALE, S
 from faultyflash import FaultyFlash
 from support import raises
 
-HEAP = "512K"
+HEAP = "1M"
 
 GOOD = {1: [[5, 60, 1, {2: 10, 3: 0}], [10, 10, 0, {4: 0}, 20]], 2: 120, 3: "home-1"}
 

@@ -9,7 +9,7 @@ from faultyflash import FaultyFlash
 from installkit import CLASS, PUBLISHER, VENDOR, Appliance, World, digest_of, programme, signed, signer, unlock
 from patchkit import NEW, OLD, PATCH, upgrade
 
-HEAP = "512K"
+HEAP = "1M"
 
 BODY = unlock()
 CONFIRMED, REVERTED, REFUSED = 4, 5, 6

@@ -44,7 +44,7 @@ from evergrow_sim.publisher import Signer, manifest
 from installkit import CLASS, VENDOR, World, digest_of, manifest_of, signed, signer, unlock
 from support import raises
 
-HEAP = "768K"  # an enemy's tools need room
+HEAP = "1536K"  # an enemy's tools need room
 
 BODY = unlock()
 FITS = [20, {1: VENDOR, 2: CLASS}, 1, 15, 2, 15]

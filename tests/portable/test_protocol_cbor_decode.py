@@ -6,6 +6,8 @@ from evergrow_protocol.cbor import ARRAY, BYTES, MAP, NINT, OTHER, TAG, TEXT, UI
 from evergrow_protocol.errors import BAD_TYPE, MALFORMED, NOT_DETERMINISTIC, TOO_LARGE
 from support import raises
 
+HEAP = "352K"
+
 STRICT = {"deterministic": True}
 
 

@@ -15,6 +15,8 @@ from evergrow_protocol.errors import (
 from support import raises
 from trustkit import KEY, SUBKEY, claims_of, token_of
 
+HEAP = "512K"
+
 # The example of SPEC section 13.
 EXAMPLE = bytes.fromhex(
     "d18443a10105a05834a4026d61636d652f7761736865722d31041a6b36ec80061a6b02b3c03a00010000a60002011903e902040414051a00093a8006f5"
