@@ -1,6 +1,8 @@
 """`evergrow sim explore`, `replay` and `cuts`: looking for failures, and looking at them. See docs/testing.md."""
 
+import json
 import os
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -15,69 +17,62 @@ FaultLevel = StrEnum("FaultLevel", {"none": "none", "light": "light", "heavy": "
 Appliance = StrEnum("Appliance", {"washer": "washer", "refrigerator": "refrigerator", "air_conditioner": "air-conditioner"})
 
 _FAILURES_SHOWN = 5
-_FAULTS = {"none": 0, "light": 3, "heavy": 8}
-_DAYS_HOURS = 60
+_COUNTED = {"cuts": "power cuts"}
 
 Level = Annotated[FaultLevel, typer.Option("--fault-level", help="How much goes wrong.")]
 Hours = Annotated[float, typer.Option(min=0, max=24 * 366, help="Virtual hours per run; 0: as the seed says.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]
 
 
 def explore(
-    seeds: Annotated[int, typer.Option(min=1, help="How many.")] = 100,
+    seeds: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many.")] = 100,
     first: Annotated[int, typer.Option("--from", min=0, help="The first.")] = 0,
     fault_level: Level = FaultLevel.light,
-    jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")] = 0,
+    jobs: Annotated[int, typer.Option(min=0, max=256, help="Processes; 0: one per core.")] = 0,
     hours: Hours = 0,
     appliance: Annotated[Appliance, typer.Option(help="Homes with washers; or one that never ends a cycle.")] = Appliance.washer,
+    as_json: Json = False,
 ) -> None:
     """Run many seeds of the deterministic world and check everything that must always be so.
 
     Exit code 1 when something was not. What is printed then replays it, on any machine.
     """
-    if appliance != Appliance.washer:
-        _continuous(range(first, first + seeds), str(appliance).replace("-", " "), fault_level, int(hours))
-        return
-    from evergrow_sim.world.explore import explore as outcomes
+    from evergrow_sim.world import continuous
+    from evergrow_sim.world.explore import explore as homes
+    from evergrow_sim.world.explore import lives
 
-    console = Console(highlight=False)
+    chosen, level, kind = range(first, first + seeds), str(fault_level), str(appliance).replace("-", " ")
+    if appliance == Appliance.washer:
+        found = homes(chosen, level, jobs, hours)
+    elif 0 < hours < continuous.LEAST_HOURS:
+        raise typer.BadParameter(f"a life has {continuous.LEAST_HOURS:g} hours or more", param_hint="--hours")
+    else:
+        found = lives(chosen, kind, level, jobs, hours)
+    console = Console(highlight=False, quiet=as_json)
     failed = []
-    virtual_s = cycles = 0
+    virtual_s = 0
+    counts: Counter[str] = Counter()
     with Progress(console=console, transient=True) as progress:
         bar = progress.add_task(f"{seeds} seeds", total=seeds)
-        for outcome in outcomes(range(first, first + seeds), str(fault_level), jobs, hours):
+        for outcome in found:
             virtual_s += outcome.virtual_s
-            cycles += outcome.cycles
+            counts.update(outcome.counts)
             if outcome.violations:
-                failed.append(outcome.seed)
+                failed.append(outcome)
                 if len(failed) <= _FAILURES_SHOWN:
                     console.print(outcome.report, markup=False, soft_wrap=True)
             progress.update(bar, advance=1, description=f"{len(failed)} failed")
-    console.print(f"{seeds} seeds from {first}, faults {fault_level}: {virtual_s / 3600:.0f} virtual hours, {cycles} cycles")
+    failed.sort(key=lambda outcome: outcome.seed)
+    if as_json:
+        keys = ("seed", "violations", "replay")
+        failures = [{key: getattr(outcome, key) for key in keys} for outcome in failed]
+        report = {"appliance": str(appliance), "seeds": seeds, "from": first, "fault_level": level, "virtual_s": virtual_s}
+        print(json.dumps({**report, **counts, "failed": failures}))
+    what = "seeds" if appliance == Appliance.washer else f"lives of one {kind}"
+    counted = ", ".join(f"{count} {_COUNTED.get(name, name)}" for name, count in counts.items())
+    console.print(f"{seeds} {what} from {first}, faults {level}: {virtual_s / 3600:.0f} virtual hours, {counted}", soft_wrap=True)
     if failed:
-        console.print(f"{len(failed)} failed: {' '.join(map(str, sorted(failed)))}", soft_wrap=True)
-        raise typer.Exit(1)
-
-
-def _continuous(seeds: range, kind: str, fault_level: FaultLevel, hours: int) -> None:
-    """One after the other: they take seconds each. Exit 1 when something was not as it must be."""
-    from evergrow_sim.world.continuous import run
-
-    console = Console(highlight=False)
-    failed = records = cuts = 0
-    for seed in seeds:
-        outcome = run(seed, kind, hours or _DAYS_HOURS, _FAULTS[fault_level])
-        records += outcome.records
-        cuts += outcome.cuts
-        failed += bool(outcome.violations)
-        for what in outcome.violations:
-            console.print(f"seed {seed}: {what}", markup=False, soft_wrap=True)
-    virtual_h = len(seeds) * (hours or _DAYS_HOURS)
-    console.print(
-        f"{len(seeds)} lives of one {kind} from seed {seeds[0]}, faults {fault_level}: {virtual_h} virtual hours,"
-        f" {records} records, {cuts} power cuts, {failed} failed",
-        soft_wrap=True,
-    )
-    if failed:
+        console.print(f"{len(failed)} failed: {' '.join(str(outcome.seed) for outcome in failed)}", soft_wrap=True)
         raise typer.Exit(1)
 
 
@@ -147,7 +142,7 @@ def cuts(
         list[str] | None, typer.Argument(metavar="[SCENARIO]...", help="Which; `all` for all. Without one they are listed.")
     ] = None,
     every: Annotated[int, typer.Option(min=1, help="Cut at about one operation of so many.")] = 1,
-    jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")] = 0,
+    jobs: Annotated[int, typer.Option(min=0, max=256, help="Processes; 0: one per core.")] = 0,
 ) -> None:
     """Cut the power at every flash operation of the agent, on MicroPython with the real LittleFS2, and in the boot after it.
 

@@ -1,5 +1,6 @@
 """`evergrow sim explore` and `replay`: a few hundred seeds hold, and a failure is reported, replayed and made small."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,8 @@ from typer.testing import CliRunner
 
 from evergrow_agent import bootcount
 from evergrow_sim import cli
+from evergrow_sim.world.continuous import SETTLE_S
+from evergrow_sim.world.device import WorldDevice
 from evergrow_sim.world.explore import command, explore
 from evergrow_sim.world.run import run
 from evergrow_sim.world.shrink import minimal, shrink
@@ -28,7 +31,7 @@ def test_seeds_with_heavy_faults_hold() -> None:
     outcomes = list(explore(HEAVY, "heavy"))
     assert [outcome.report for outcome in outcomes if outcome.violations] == []
     assert {outcome.seed for outcome in outcomes} == set(HEAVY)
-    assert sum(outcome.cycles for outcome in outcomes) > 3 * len(HEAVY)
+    assert sum(outcome.counts["cycles"] for outcome in outcomes) > 3 * len(HEAVY)
 
 
 def test_seeds_with_light_faults_hold() -> None:
@@ -42,7 +45,7 @@ def test_a_result_does_not_depend_on_the_shards() -> None:
 
 
 def invoke(*args: str) -> Any:
-    return CliRunner().invoke(cli.app, args)
+    return CliRunner().invoke(cli.app, args, catch_exceptions=False)
 
 
 def test_explore_says_how_many_held() -> None:
@@ -82,6 +85,35 @@ def test_options_that_make_no_sense_are_refused() -> None:
     assert invoke("replay", "1", "--faults", "9999").exit_code == 2
     assert invoke("replay", "1", "--fault-level", "grim").exit_code == 2
     assert invoke("explore", "--seeds", "0").exit_code == 2
+    short = invoke("explore", "--appliance", "refrigerator", "--hours", "0.05")
+    assert short.exit_code == 2 and "a life has 0.1 hours or more" in short.output
+
+
+@pytest.mark.parametrize("appliance", ["refrigerator", "air-conditioner"])
+def test_a_life_is_as_long_as_is_said_on_as_many_processes_as_are_said(appliance: str) -> None:
+    args = ("--appliance", appliance, "--seeds", "2", "--from", "3", "--hours", "0.5", "--fault-level", "none", "--json")
+    results = [invoke("explore", *args, "--jobs", jobs) for jobs in "12"]
+    reports = [json.loads(result.output) for result in results]
+    assert reports[0] == reports[1] and results[0].exit_code == 0
+    assert (reports[0]["seeds"], reports[0]["from"], reports[0]["failed"], reports[0]["cuts"]) == (2, 3, [], 0)
+    assert 2 * 1800 < reports[0]["virtual_s"] < 2 * 3600 + 2 * SETTLE_S
+
+
+def test_a_failed_life_is_replayed_by_the_command_that_it_names() -> None:
+    with mock.patch.object(WorldDevice, "power_on"):
+        result = invoke("explore", "--appliance", "refrigerator", "--seeds", "1", "--hours", "0.5", "--jobs", "1", "--json")
+        assert result.exit_code == 1
+        (failure,) = json.loads(result.output)["failed"]
+        again = invoke(*failure["replay"].split()[2:], "--jobs", "1")
+    assert again.exit_code == 1 and f"replay: {failure['replay']}" in again.output
+
+
+def test_machines_read_what_was_found_in_homes() -> None:
+    with _same_boot():
+        report = json.loads(invoke("explore", "--seeds", "3", "--fault-level", "heavy", "--jobs", "1", "--json").output)
+    assert report["failed"] and all("grammar: w1" in " ".join(one["violations"]) for one in report["failed"][:1])
+    assert report["failed"][0]["replay"] == command(report["failed"][0]["seed"], "heavy")
+    assert report["cycles"] > 0
 
 
 def test_what_holds_cannot_be_shrunk() -> None:

@@ -32,6 +32,11 @@ DAY_S = 86_400
 CHECKPOINT_S = 3600
 """So much of its time a power cut may cost."""
 SETTLE_S = 900
+HOURS = 60
+"""How long a life is, if nobody says otherwise."""
+LEAST_HOURS = 0.1
+FAULTS = {"none": 0, "light": 3, "heavy": 8}
+"""How many, by level."""
 
 _MINUTE_MS = 60_000
 _HOUR_MS = 3_600_000
@@ -46,26 +51,35 @@ _NAME = "a1"
 
 @dataclass
 class Outcome:
-    """`cuts`: of power. `used_wh`: by the physics, while a programme ran; `told_wh`: what the records add up to."""
+    """`cuts`: of power. `used_wh`: by the physics, while a programme ran; `told_wh`: what the records add up to.
+
+    `digest`: of all that happened; `virtual_s`: how long it took in the world.
+    """
 
     violations: list[str] = field(default_factory=list)
     records: int = 0
     cuts: int = 0
     used_wh: int = 0
     told_wh: int = 0
+    digest: str = ""
+    virtual_s: int = 0
 
 
-def run(seed: int, kind: str, hours: int = 60, faults: int = 8) -> Outcome:
-    """The life of one appliance. `kind`: one of KINDS."""
+def run(seed: int, kind: str, hours: float = HOURS, faults: int = FAULTS["heavy"]) -> Outcome:
+    """The life of one appliance. `kind`: one of KINDS; `hours`: LEAST_HOURS or more, else ValueError."""
+    if hours < LEAST_HOURS:
+        raise ValueError(f"{hours:g} hours are too short for a life: it has {LEAST_HOURS:g} or more")
     with World(seed) as world:
-        return _Life(world, kind, hours, faults).live()
+        outcome = _Life(world, kind, hours, faults).live()
+        outcome.digest, outcome.virtual_s = world.trace.digest(), world.loop.now_ms // 1000
+        return outcome
 
 
 class _Life:
-    def __init__(self, world: World, kind: str, hours: int, faults: int) -> None:
+    def __init__(self, world: World, kind: str, hours: float, faults: int) -> None:
         self._world = world
         self._kind = kind
-        self._span_ms = hours * _HOUR_MS
+        self._span_ms = round(hours * _HOUR_MS)
         self._rand = world.rand("continuous", kind)
         self.outcome = Outcome()
         loop = world.loop
@@ -82,7 +96,7 @@ class _Life:
         loop.call_at_us(1_000_000, self._device.power_on)
         for at_ms in range(10 * _MINUTE_MS, self._span_ms, 10 * _MINUTE_MS):
             loop.call_at_us(1000 * at_ms, self._audit)
-        for _ in range(3 * hours // 4):
+        for _ in range(int(3 * hours / 4)):
             loop.call_at_us(1000 * self._rand.between(60_000, self._span_ms), self._person, self._rand.below(100))
         for _ in range(faults):
             loop.call_at_us(1000 * self._rand.between(60_000, self._span_ms), self._fault, self._rand.choice(_FAULTS))
