@@ -20,7 +20,7 @@ from typing import Annotated, Any, TypeVar, cast
 
 import typer
 
-from evergrow_cloud import commands, devices, entitlements, naming, offers, usage, view, wire
+from evergrow_cloud import commands, devices, entitlements, naming, offers, probe, usage, view, wire
 from evergrow_cloud.errors import CloudError, UnknownDevice
 from evergrow_cloud.link import BrokerUrl, TlsOptions, run
 from evergrow_cloud.messages import Birth, Telemetry
@@ -123,13 +123,15 @@ class Demo:
         self._installed: list[dict[str, Any]] = []
 
     async def run(self) -> dict[str, Any]:
+        tls = TlsOptions(ca=str(self._ca) if self._ca else None)
+        if self._broker is not None:
+            await self._check_broker(self._broker, tls)
         _empty(self._out)
         with ExitStack() as stack:
             url = self._start_broker(stack)
             await self._make_keys()
             await self._build_features()
             store = stack.enter_context(Store(self._database))
-            tls = TlsOptions(ca=str(self._ca) if self._ca else None)
             recorder = Recorder(url, topic_filter(TENANT), tls, self._out / TRAFFIC)
             cloud = Cloud(store, url, tenant=TENANT, tls=tls)
             async with recorder, cloud, self._device(url) as device:
@@ -172,6 +174,15 @@ class Demo:
     @property
     def _device_key(self) -> Path:
         return self._keys / f"{DEVICE}.device-key"
+
+    async def _check_broker(self, url: str, tls: TlsOptions) -> None:
+        """Before anything is made that nobody will talk to."""
+        if BrokerUrl.parse(url).tls and self._ca is None:
+            raise DemoError("mqtts needs --ca: the washer trusts nobody else's certificates")
+        try:
+            await probe.check(url, tls)
+        except CloudError as error:
+            raise DemoError(f"{error}. Start a broker there (see `evergrow broker --help`), or leave --broker out") from None
 
     def _start_broker(self, stack: ExitStack) -> str:
         self._show.step("A broker")
@@ -232,8 +243,6 @@ class Demo:
         if broker.username is not None:
             config |= {"username": broker.username, "password": broker.password}
         if broker.tls:
-            if self._ca is None:
-                raise DemoError("mqtts needs --ca: the washer trusts nobody else's certificates")
             config["tls"] = {"ca": str(self._ca), "hostname": broker.host}
         folder = self._out / DEVICE
         if self._runtime == "cpython":
