@@ -21,6 +21,7 @@ from evergrow_cloud.cli_common import (
     Tenant,
     existing,
     feature_names,
+    feature_owner,
     print_json,
     print_table,
     registry_id,
@@ -157,7 +158,7 @@ def command(
         str | None,
         typer.Argument(
             help="For start a programme, for acknowledge an alarm: its name, or its number. For consent, decline and "
-            "remove a feature: PUBLISHER:FEATURE."
+            "remove a feature: PUBLISHER/FEATURE, by number."
         ),
     ] = None,
     db: Database = DEFAULT_DATABASE,
@@ -190,10 +191,8 @@ def _parse_command(name: str, argument: str | None) -> tuple[int, dict[int, Any]
     if name not in COMMAND_IDS:
         raise typer.BadParameter(f"{name!r} is not one of {', '.join(COMMAND_IDS)}.", param_hint="COMMAND")
     if name in ("consent", "decline", "remove"):
-        publisher, _, feature = (argument or "").replace("/", ":", 1).partition(":")
-        if not publisher.isdigit() or not feature.isdigit():
-            raise typer.BadParameter(f"{name} needs a feature, PUBLISHER:FEATURE, for example 2:1001.", param_hint="ARGUMENT")
-        args: dict[int, Any] = {0: int(publisher), 1: int(feature)}
+        publisher, feature = feature_owner(argument or "", "ARGUMENT")
+        args: dict[int, Any] = {0: publisher, 1: feature}
         return COMMAND_IDS[name], args if name == "remove" else {**args, 2: name == "consent"}
     names = registry.load()
     table = {"start": names.programmes, "acknowledge": names.events}.get(name)

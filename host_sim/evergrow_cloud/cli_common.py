@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evergrow_cloud import view
+from evergrow_cloud import feature_id, view
 from evergrow_cloud.errors import CloudError
 from evergrow_cloud.fields import MAX_UINT32
 from evergrow_cloud.store import Store
@@ -62,6 +62,14 @@ def registry_id(table: registry.Table, name: str, hint: str) -> int:
         return table.by_name(name).id
     except registry.RegistryError as error:
         raise typer.BadParameter(f"{error}; or a number.", param_hint=hint) from None
+
+
+def feature_owner(text: str, hint: str) -> tuple[int, int]:
+    """Publisher and number of the feature that an argument names."""
+    try:
+        return feature_id.parse(text)
+    except CloudError as error:
+        raise typer.BadParameter(f"{error}.", param_hint=hint) from None
 
 
 def feature_names(items: list[dict[str, Any]]) -> str:

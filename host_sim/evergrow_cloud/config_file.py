@@ -10,7 +10,7 @@
     samples = 10                      # in a batch
     signals = { fridge_temp = 5, door_closed = 1 } # a change that is worth a sample, in the registry's scale; 0 for none
 
-    [features.door-coach]             # settings of a code feature; "2:1020", publisher and feature, for one that is not there yet
+    [features.door-coach]             # settings of a code feature; "2/1020", publisher and feature, for one that is not there yet
     patience_s = 60
 """
 

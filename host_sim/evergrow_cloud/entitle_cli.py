@@ -13,6 +13,7 @@ from evergrow_cloud.cli_common import (
     DeviceName,
     Json,
     existing,
+    feature_owner,
     print_json,
     print_table,
     sentences,
@@ -30,7 +31,7 @@ _UNITS = {"h": 3600, "d": 86_400}
 def main(
     device: DeviceName,
     feature: Annotated[
-        str | None, typer.Argument(help="publisher/feature, by number. Without it: show what was issued.", metavar="[FEATURE]")
+        str | None, typer.Argument(help="PUBLISHER/FEATURE, by number. Without it: show what was issued.", metavar="[FEATURE]")
     ] = None,
     uses: Annotated[int | None, typer.Option(help="So many cycles may use it; default: any number.", min=1)] = None,
     expires: Annotated[str | None, typer.Option(help="30d or 12h from now, or a UTC date such as 2027-01-31.")] = None,
@@ -55,7 +56,7 @@ def main(
                 columns = ("publisher", "feature", "sequence", "uses", "expires", "trial", "tier", "answer")
                 print_table(columns, found)
             return
-        publisher, number = _feature(feature)
+        publisher, number = feature_owner(feature, "FEATURE")
         first, last = _versions(versions)
         terms = Terms(
             publisher,
@@ -75,13 +76,6 @@ def main(
         print_json({"device": f"{tenant}/{name}", "publisher": publisher, "feature": number, "sequence": sequence})
     else:
         print(f"{tenant}/{name}: {publisher}/{number} {'revoked' if revoke else 'granted'}, sequence {sequence}")
-
-
-def _feature(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{1,5})[/:](\d{1,5})", text)
-    if match is None:
-        raise typer.BadParameter(f"{text!r} is not publisher/feature, for example 2/1001.", param_hint="FEATURE")
-    return int(match[1]), int(match[2])
 
 
 def _versions(text: str | None) -> tuple[int | None, int | None]:

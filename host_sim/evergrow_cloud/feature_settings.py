@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evergrow_cloud import bodies, offers
+from evergrow_cloud import bodies, feature_id, offers
 from evergrow_cloud.devices import Device
 from evergrow_cloud.errors import CloudError
 from evergrow_cloud.store import Store
@@ -16,7 +16,6 @@ from evergrow_protocol import errors as codes
 from evergrow_protocol.feature_code import MAX_SETTINGS
 
 NAME_CHARS = 24
-_MAX_ID = 0xFFFF
 _MAX_VALUE = 0x7FFFFFFF
 _SETTINGS, _NAMES = 4, 8  # of a declaration
 
@@ -44,14 +43,14 @@ class Settable:
 
     @property
     def label(self) -> str:
-        return self.name or f"{self.publisher}:{self.feature}"
+        return self.name or f"{self.publisher}/{self.feature}"
 
     def setting(self, name: str) -> int:
         """The id of a setting, by name or number. CloudError 5 if it has no such."""
         for setting in self.settings or ():
             if name in (setting.name, str(setting.id)):
                 return setting.id
-        if self.settings is None and name.isdecimal() and 0 < int(name) <= _MAX_ID:
+        if self.settings is None and name.isdecimal() and 0 < int(name) <= feature_id.MAX_ID:
             return int(name)
         known = ", ".join(setting.name for setting in self.settings or ()) or "none by name"
         raise CloudError(f"{self.label} has no setting {name!r}; there are {known}", codes.OUT_OF_RANGE)
@@ -88,17 +87,17 @@ def of_device(store: Store, device: Device) -> list[Settable]:
 
 
 def find(known: Sequence[Settable], text: str) -> Settable:
-    """A feature by its name, or as PUBLISHER:FEATURE, which need not be there yet. CloudError 5."""
+    """A feature by its name, or as PUBLISHER/FEATURE, which need not be there yet. CloudError 5."""
     named = [one for one in known if one.name == text]
     if len(named) == 1:
         return named[0]
     if named:
-        raise CloudError(f"{text!r} is a feature of several publishers: say PUBLISHER:FEATURE", codes.OUT_OF_RANGE)
-    publisher, _, feature = text.replace("/", ":", 1).partition(":")
-    if not (publisher.isdecimal() and feature.isdecimal() and int(publisher) <= _MAX_ID and 0 < int(feature) <= _MAX_ID):
+        raise CloudError(f"{text!r} is a feature of several publishers: say PUBLISHER/FEATURE", codes.OUT_OF_RANGE)
+    try:
+        return of(known, *feature_id.parse(text))
+    except CloudError as error:
         names = ", ".join(one.name for one in known) or "none with settings"
-        raise CloudError(f"no feature {text!r} on this device, there is {names}; or say PUBLISHER:FEATURE", codes.OUT_OF_RANGE)
-    return of(known, int(publisher), int(feature))
+        raise CloudError(f"no feature of this device has that name, there is {names}; and {error}", error.code) from None
 
 
 def of(known: Sequence[Settable], publisher: int, feature: int) -> Settable:

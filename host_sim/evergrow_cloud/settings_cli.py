@@ -25,7 +25,7 @@ _DEFAULT = "default"
 
 def set_feature(
     device: DeviceName,
-    feature: Annotated[str | None, typer.Argument(help="Its name, or PUBLISHER:FEATURE; all, if it is not said.")] = None,
+    feature: Annotated[str | None, typer.Argument(help="Its name, or PUBLISHER/FEATURE; all, if it is not said.")] = None,
     values: Annotated[
         list[str] | None, typer.Argument(help="NAME=VALUE, whole numbers; NAME=default takes it back.", metavar="[NAME=VALUE]...")
     ] = None,

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from evergrow_cloud.cli_common import feature_owner
 from evergrow_protocol import registry
 from evergrow_protocol.errors import ProtocolError
 from evergrow_tools import feature_files, feature_needs, keys, trust_build
@@ -187,10 +188,11 @@ def _names(table: registry.Table, ids: list[int]) -> list[str]:
 
 
 def _row(text: str) -> tuple[int, int, int, int]:
-    match = re.fullmatch(r"(\d{1,5})/(\d{1,5}):(\d{1,10})-(\d{1,10})", text)
-    if match is None:
+    owner, _, span = text.rpartition(":")
+    match = re.fullmatch(r"([0-9]{1,10})-([0-9]{1,10})", span)
+    if match is None or int(match[1]) > int(match[2]):
         raise typer.BadParameter(f"{text!r} is not PUBLISHER/FEATURE:FIRST-LAST, for example 2/1001:0-6.", param_hint="--feature")
-    return int(match[1]), int(match[2]), int(match[3]), int(match[4])
+    return *feature_owner(owner, "--feature"), int(match[1]), int(match[2])
 
 
 def _date(text: str | None) -> int | None:

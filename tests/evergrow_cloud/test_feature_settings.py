@@ -63,7 +63,7 @@ def test_values_are_held_to_their_bounds_and_of_what_is_unknown_to_numbers() -> 
             stranger.setting(name)
     with pytest.raises(CloudError):
         stranger.check(7, 1 << 31)
-    for text in ("coach", "2:", "2:0", "65536:1020"):
+    for text in ("coach", "2:", "2:0", "65536:1020", "2/٣", "-1/5"):
         with pytest.raises(CloudError, match="door-coach"):
             feature_settings.find([COACH], text)
     with pytest.raises(CloudError, match="several publishers"):
@@ -73,10 +73,10 @@ def test_values_are_held_to_their_bounds_and_of_what_is_unknown_to_numbers() -> 
 def test_a_file_names_them() -> None:
     """EG-CFG-009"""
     names = registry.load()
-    text = '[features.door-coach]\npatience_s = 60\n[features."9:1001"]\n7 = -5\n'
+    text = '[features.door-coach]\npatience_s = 60\n[features."9/1001"]\n7 = -5\n'
     values = config_file.parse(text, names, [COACH])
     assert values == {4: [[2, 1020, {1: 60}], [9, 1001, {7: -5}]]}
-    assert config_file.describe(values, names, [COACH]) == {"features": {"door-coach": {"patience_s": 60}, "9:1001": {"7": -5}}}
+    assert config_file.describe(values, names, [COACH]) == {"features": {"door-coach": {"patience_s": 60}, "9/1001": {"7": -5}}}
     table = "[features.door-coach]\n"
     page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
