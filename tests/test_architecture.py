@@ -237,6 +237,18 @@ def test_no_file_names_a_path_of_one_machine() -> None:
     assert not wrong
 
 
+def test_a_command_that_crashes_in_a_test_is_no_exit_code() -> None:
+    """A CliRunner makes exit code 1 of an exception, and a test that expects a refusal would be content with it."""
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "invoke"
+        if "catch_exceptions=False" not in [ast.unparse(keyword) for keyword in node.keywords]
+    ]
+    assert not wrong, "CliRunner().invoke(..., catch_exceptions=False)"
+
+
 def _is_docstring(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 

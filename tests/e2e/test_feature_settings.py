@@ -34,7 +34,8 @@ async def test_the_coach_is_as_patient_as_its_cloud_wants(
 
         def command(*words: str) -> int:
             database = ["--db", str(tmp_path / "cloud.db")]
-            return CliRunner().invoke(app, ["config", "feature", f"{TENANT}/{NAME}", *words, *database]).exit_code
+            args = ["config", "feature", f"{TENANT}/{NAME}", *words, *database]
+            return CliRunner().invoke(app, args, catch_exceptions=False).exit_code
 
         def desired() -> configs.Desired:
             found = configs.get(store, devices.find(store, NAME).id)

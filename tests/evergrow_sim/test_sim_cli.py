@@ -4,13 +4,17 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from evergrow_sim import cli, cuts
 
 
+def sim(*args: str) -> Result:
+    return CliRunner().invoke(cli.app, args, catch_exceptions=False)
+
+
 def invoke(*args: str) -> str:
-    result = CliRunner().invoke(cli.app, ["run", *args])
+    result = sim("run", *args)
     assert result.exit_code == 2, result.output
     return " ".join(result.output.replace("│", " ").split())
 
@@ -80,7 +84,7 @@ def test_manifest_ids_are_those_of_the_publishers_tools() -> None:
 
 
 def test_there_is_no_model_of_everything() -> None:
-    result = CliRunner().invoke(cli.app, ["run", "--device", "t1", "--appliance", "toaster"])
+    result = sim("run", "--device", "t1", "--appliance", "toaster")
     assert result.exit_code == 2 and "refrigerator" in result.output
 
 
@@ -89,7 +93,7 @@ def test_cuts_of_several_scenarios_are_added_up(monkeypatch: pytest.MonkeyPatch)
         return cuts.Result(scenario, 10, 40, 7, [{"text": "half"}] if scenario == "delta" else [], 1.0)
 
     monkeypatch.setattr(cuts, "run", run)
-    result = CliRunner().invoke(cli.app, ["cuts", "install", "uninstall"])
+    result = sim("cuts", "install", "uninstall")
     assert (result.exit_code, result.output.splitlines()[-1]) == (0, "2 scenarios: 94 cut points")
-    assert CliRunner().invoke(cli.app, ["cuts", "install", "delta"]).exit_code == 1
-    assert "cut points" not in CliRunner().invoke(cli.app, ["cuts", "install"]).output
+    assert sim("cuts", "install", "delta").exit_code == 1
+    assert "cut points" not in sim("cuts", "install").output
