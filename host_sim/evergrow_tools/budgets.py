@@ -86,15 +86,16 @@ def load(path: Path) -> list[Budget]:
 
 
 def measure(budget: Budget) -> Result:
-    """Make the measurement. Raises BudgetError when the function is missing or fails to measure."""
+    """Make the measurement. Raises BudgetError when the function is missing, or fails in a way that its module EXPECTs."""
     module_name, _, function_name = budget.measure.partition(":")
     try:
-        function = getattr(importlib.import_module(module_name), function_name)
+        module = importlib.import_module(module_name)
+        function = getattr(module, function_name)
     except (ImportError, AttributeError) as exc:
         raise BudgetError(f"{budget.name}: there is no {budget.measure} ({exc})") from None
     try:
         value = function() if budget.of is None else function(budget.of)
-    except mpy.MpyError as exc:
+    except (mpy.MpyError, *getattr(module, "EXPECTED", ())) as exc:
         raise BudgetError(f"{budget.name}: {exc}") from None
     return Result(budget, int(value))
 

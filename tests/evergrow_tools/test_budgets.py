@@ -1,6 +1,7 @@
 """Budgets: limits in a file, measured, lowered by the command and never raised by it."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,19 @@ def test_a_budget_file_that_is_wrong_is_refused_with_the_place(tmp_path: Path, t
 def test_a_measurement_that_does_not_exist_fails_the_budget_by_name(sample: Path, measure: str) -> None:
     with pytest.raises(BudgetError, match=f"a: there is no {measure}"):
         budgets.measure(budgets.Budget("a", 1, "B", measure, None))
+
+
+def test_a_measurement_that_fails_as_its_module_expects_is_told_in_a_sentence(sample: Path) -> None:
+    text = "class BenchError(Exception): ...\nEXPECTED = (BenchError,)\ndef slow():\n    raise BenchError('it did not boot')\n"
+    (sample.parent / "failing_measures.py").write_text(text)
+    with pytest.raises(BudgetError, match="heap: it did not boot"):
+        budgets.measure(budgets.Budget("heap", 1, "B", "failing_measures:slow", None))
+
+
+def test_the_measurements_of_the_project_say_what_may_fail() -> None:
+    modules = {budget.measure.partition(":")[0] for budget in budgets.load(ROOT / "budgets.toml")}
+    silent = [name for name in modules if not getattr(import_module(name), "EXPECTED", ())]
+    assert silent == []
 
 
 def test_the_file_is_found_from_a_folder_below(sample: Path) -> None:
