@@ -39,9 +39,10 @@ def device(row: Device, registry: Registry) -> dict[str, Any]:
 
 
 def soundness(found: Soundness) -> dict[str, Any]:
-    """`sound`: nothing is missing, broken or lost."""
+    """`sound`: nothing is missing, broken or lost, and nothing came under the number of another record."""
     return {
         "sound": found.sound,
+        "conflicts": found.conflicts,
         "missing": found.missing,
         "gaps": found.gaps,
         "missing_since": iso(found.since_s),

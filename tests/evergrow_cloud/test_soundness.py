@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from scripted_device import BIRTH, envelope, usage_body
 
-from evergrow_cloud import devices, soundness
+from evergrow_cloud import devices, soundness, view
 from evergrow_cloud.ingest import Incoming, Ingest
 from evergrow_cloud.limits import Limits
 from evergrow_cloud.soundness import Soundness
@@ -46,6 +46,7 @@ def test_a_gap_is_flagged_when_the_record_behind_it_comes_and_no_more_when_it_is
     assert found(store) == SOUND
     say(service, "usage", 8, 1, usage_body(energy_wh=1))
     assert (found(store).conflicts, found(store).sound) == (1, False)
+    assert {"sound": False, "conflicts": 1}.items() <= view.soundness(found(store)).items()
 
 
 def test_what_a_device_tells_of_damage_is_kept_by_boot(service: Ingest, store: Store) -> None:
