@@ -18,7 +18,7 @@ MAX_ENVELOPE_BYTES = 16_384  # EG-LIM-003
 MAX_PAYLOAD_BYTES = 1 << 20
 MAX_PAYLOADS = 32
 ENVELOPE = 0  # the envelope's number among the payloads
-FEATURE = 0  # what is in it; `trust` has what else there is
+FEATURE, GRANT, REVOCATIONS = range(3)  # what is in it; of the last two see `trust`
 
 FETCHING, STAGED, TRIAL, CONFIRMED, REVERTED, REFUSED, REMOVED = range(1, 8)
 STATE_NAMES = {
@@ -102,14 +102,22 @@ def offer(store: Store, tenant: str, device: str, envelope: bytes, payloads: dic
 
 
 def refused(store: Store, tenant: str, device: str, envelope: bytes) -> bool:
-    """Whether the device has refused this very content, which is no feature."""
+    """Whether the device has refused this very content, which is no feature, for what it is and not for want of room or time; and
+    has had no other revocation list since, by which it might judge otherwise."""
     row = store.row(
         "SELECT 1 FROM transfers JOIN devices ON devices.id = device_id"
-        " WHERE tenant = ? AND device = ? AND envelope = ? AND content > 0 AND open = 0 AND transfers.state = ?",
+        " WHERE tenant = ? AND device = ? AND envelope = ? AND content > 0 AND open = 0 AND transfers.state = ?"
+        " AND transfers.code NOT IN (?, ?, ?) AND NOT EXISTS (SELECT 1 FROM transfers AS later WHERE later.device_id = devices.id"
+        " AND later.transfer > transfers.transfer AND later.content > 0 AND later.content = ? AND later.state = ?)",
         tenant,
         device,
         hashlib.sha256(envelope).digest(),
         REFUSED,
+        codes.BUSY,
+        codes.EXPIRED,
+        codes.STORAGE,
+        REVOCATIONS,
+        CONFIRMED,
     )
     return row is not None
 

@@ -16,7 +16,7 @@ from evergrow_cloud.store import Store
 from evergrow_protocol import errors as codes
 from evergrow_protocol import topics
 
-GRANT, REVOCATIONS = 1, 2
+GRANT, REVOCATIONS = offers.GRANT, offers.REVOCATIONS
 MAX_BYTES = 8192
 
 _TAG_SIGN1 = 18

@@ -94,6 +94,35 @@ def test_what_a_device_refused_is_not_offered_again_but_the_next_one_is(store: S
     assert due(store) == [("acme/washer-1", 1)]
 
 
+@pytest.mark.parametrize("code", [7, 12, 13])
+def test_what_a_device_had_no_room_or_time_for_is_offered_again(store: Store, code: int) -> None:
+    """EG-TRUST-014: a full flash, or a line that stalls, must not keep a revocation from it for ever."""
+    trust.put(store, "acme", trust.read(revocations(5)))
+    born(store, grants=[])
+    assert due(store)
+    hear(store, "feat", {0: offers.transfers(store, 1)[0].transfer, 1: code, 2: 6})
+    born(store, grants=[])
+    assert due(store) == [("acme/washer-1", 2)]
+
+
+def test_a_grant_that_was_refused_is_offered_again_when_the_device_has_another_list(store: Store) -> None:
+    """EG-TRUST-014: its key was revoked, and is no more."""
+    trust.put(store, "acme", trust.read(grant(5)))
+    born(store, grants=[], revocations=1)
+    assert due(store)
+    hear(store, "feat", {0: offers.transfers(store, 1)[0].transfer, 1: 10, 2: 6})
+    trust.put(store, "acme", trust.read(revocations(2)))
+    assert due(store) == [("acme/washer-1", 2)]
+    born(store, grants=[], revocations=1)
+    assert due(store) == [("acme/washer-1", 2)]
+    hear(store, "feat", {0: offers.transfers(store, 1)[1].transfer, 1: 0, 2: 4})
+    born(store, grants=[], revocations=2)
+    assert due(store) == [("acme/washer-1", 1)]
+    hear(store, "feat", {0: offers.transfers(store, 1)[2].transfer, 1: 10, 2: 6})
+    born(store, grants=[], revocations=2)
+    assert due(store) == []
+
+
 def test_an_older_one_does_not_replace_the_newest(store: Store) -> None:
     """EG-TRUST-003, EG-TRUST-010"""
     for make in (grant, revocations):
@@ -151,16 +180,16 @@ def test_the_command_shows_what_is_in_a_file(tmp_path: Path) -> None:
 
 def test_what_each_birth_asks_is_answered_by_an_index(store: Store) -> None:
     """A scan of all transfers for each birth would be felt by a fleet that comes back at once."""
-    asked: list[str] = []
+    asked: list[tuple[Any, ...]] = []
     row = store.row
 
     def watch(sql: str, *parameters: Any) -> Any:
-        asked.append(sql)
+        asked.append((sql, *parameters))
         return row(sql, *parameters)
 
     trust.put(store, "acme", trust.read(grant(5)))
     store.row = watch  # type: ignore[method-assign]
     born(store, grants=[])
-    (sql,) = [sql for sql in asked if "transfers" in sql and "content > 0" in sql]
-    plan = store.rows("EXPLAIN QUERY PLAN " + sql, "acme", "washer-1", b"", offers.REFUSED)
+    ((sql, *parameters),) = [query for query in asked if "transfers" in query[0] and "content > 0" in query[0]]
+    plan = store.rows("EXPLAIN QUERY PLAN " + sql, *parameters)
     assert [line for *_, line in plan if line.startswith("SCAN")] == [], plan
