@@ -336,7 +336,7 @@ class Agent:
             board.clock,
             board.net.clock,
             board.appliance,
-            None,
+            lambda features: Rights(features, self.grants, entitlements, self.seen),
             (identity.vendor_id, identity.class_id),
             link.send_get,
             link.send_report,
@@ -346,10 +346,8 @@ class Agent:
             config.quiet,
             config.block_bytes,
             config.pull_bytes_per_s,
-            rights=lambda features: Rights(features, self.grants, entitlements, self.seen),
         )
         self.features = self.cycle.features = updates.features
-        assert updates.rights
         self.rights = self.cycle.rights = updates.rights
         self.lifecycle = updates.lifecycle
         self.installer = updates.installer
@@ -404,6 +402,8 @@ class Agent:
     def _features_changed(self) -> None:
         """Other features are in force than before."""
         self.code.sync(self.cycle.active)
+        self._trust_told = False  # A list may have come while what it names was staged.
+        self._review_ms = 0
         self.link.publish_birth()
 
     def _feature_failed(self) -> None:
@@ -446,12 +446,15 @@ class Agent:
     def _review(self, now_ms: int) -> None:
         """At a safe point, now and then and when rights have changed: code runs that may, and no other (EG-CODE-004)."""
         self._review_ms = now_ms + _REVIEW_MS
+        if not self.grants.readable and self.grants.load():
+            self._trust_told = False
+            self.link.publish_birth()
         self.code.sync(self.cycle.active, not self._trust_told)
         if not self._trust_told:
             self._tell_revoked(now_ms)
 
     def _tell_revoked(self, now_ms: int) -> None:
-        """Once a boot and after each change of trust: say what is out of use from now on (EG-TRUST-012)."""
+        """Once a boot and when trust or features have changed: say what is out of use from now on (EG-TRUST-012)."""
         self._trust_told = True
         for publisher, feature, sequence in self.rights.revoked():
             self.features.problems.append((NOT_AUTHORISED, publisher, feature, sequence))

@@ -66,15 +66,20 @@ def root_key(alg: int, public: bytes) -> Key:
 class Grants:
     """Reads what is on `flash`. Never raises for what it finds there.
 
-    `readable`: whether the flash answered; while it does not, nobody is trusted and nothing refused for good. `problems`: codes
-    of what was found damaged. Keys that were provisioned as a ring (see `trust`) may do everything, unless they are revoked.
+    `readable`: whether the flash answered; while it does not, nobody is trusted and nothing refused for good, and `load` tries
+    again. `problems`: codes of what was found damaged. Keys that were provisioned as a ring (see `trust`) may do everything,
+    unless they are revoked.
     """
 
     def __init__(self, flash: "Any") -> None:
+        self._flash = flash
+        self.load()
+
+    def load(self) -> bool:
+        """Read all of it; whether the flash answered."""
         self.readable = True
         self.problems: "list[int]" = []
         self.revocations: "Revocations | _Nothing" = _Nothing()
-        self._flash = flash
         self._root: "Key | None" = None
         self._ring: "list[Key]" = []
         self._grants: "dict[int, Grant]" = {}
@@ -86,6 +91,7 @@ class Grants:
                 self.readable = False
             except ProtocolError as exc:  # As when a newer firmware, which took it, was replaced by an older one.
                 self.problems.append(exc.code)
+        return self.readable
 
     # -- what counts
 

@@ -14,7 +14,7 @@ from evergrow_agent.progress import Progress
 from evergrow_agent.records import CONFIRMED, REFUSED, REMOVED, STAGED, TRIAL
 from evergrow_agent.reports import Reports
 from evergrow_agent.staging import Stager
-from evergrow_protocol.errors import EXPIRED, INVALID_STATE, OK, STORAGE, TOO_LARGE, UNKNOWN_KIND, ProtocolError
+from evergrow_protocol.errors import EXPIRED, INVALID_STATE, NOT_AUTHORISED, OK, STORAGE, TOO_LARGE, UNKNOWN_KIND, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -143,8 +143,9 @@ class Installer:
         if report[reports.CODE] != OK:
             report[reports.STATE] = REFUSED
         self._features.clean()
-        if report[reports.CODE] in (EXPIRED, STORAGE) and self._is_installed(transfer) and self._repeat(transfer, True):
-            return  # It was pulled again since its outcome was lost, and that failed: it is there all the same.
+        again = report[reports.CODE] in (EXPIRED, STORAGE, NOT_AUTHORISED) and self._is_installed(transfer)
+        if again and self._repeat(transfer, True):
+            return  # It was pulled again since its outcome was lost, and that failed: it is there all the same, revoked or not.
         self._told.remember_costs(report)
         if report[reports.STATE] != REMOVED or not self._features.outcome(transfer):
             self._told.add(report)

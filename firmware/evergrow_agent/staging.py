@@ -39,9 +39,8 @@ _SECTIONS = (suit_manifest.PAYLOAD_FETCH, suit_manifest.INSTALL, suit_manifest.V
 
 
 class Stager:
-    """`keyring`: the trusted keys, None while they cannot be read. `identity`: (vendor id, class id), 16 bytes each. `clock`:
-    the network's clock. `utc_s()`: seconds or None. `reserve_bytes`: flash that features leave alone, for usage records.
-    `rights`: who is asked what publishers may, in place of `keyring`; None: who is in the key ring may everything.
+    """`rights`: who is asked what publishers may. `identity`: (vendor id, class id), 16 bytes each. `clock`: the network's
+    clock. `utc_s()`: seconds or None. `reserve_bytes`: flash that features leave alone, for usage records.
     """
 
     def __init__(
@@ -50,25 +49,23 @@ class Stager:
         progress: Progress,
         fetcher: Fetcher,
         flash: "Any",
-        keyring: "Sequence[Key] | None",
+        rights: "Rights",
         identity: "tuple[bytes, bytes]",
         appliance: "Any",
         clock: "Any",
         utc_s: "Callable[[], int | None]",
         reserve_bytes: int,
-        rights: "Rights | None" = None,
     ) -> None:
         self._features = features
         self._progress = progress
         self._fetcher = fetcher
         self._flash = flash
-        self._keyring = keyring
+        self._rights = rights
         self._identity = identity
         self._appliance = appliance
         self._clock = clock
         self._utc_s = utc_s
         self._reserve_bytes = reserve_bytes
-        self._rights = rights
         self._left: "dict[int, int | None]" = {}  # of each publisher's quota of flash, None for no limit
         self._room = memoryview(bytearray(_ENVELOPE_BYTES))  # taken now: later there may be no hole of this size
         self._data = self._room[:0]
@@ -113,8 +110,7 @@ class Stager:
         if not beside:
             self._report[reports.FEATURE] = [new.publisher, body.id, new.sequence]
         contents.check(body, self._appliance)
-        if self._rights:
-            self._rights.check_body(new, body, self._appliance)
+        self._rights.check_body(new, body, self._appliance)
         new.feature = body.id
         new.kind = body.kind
         new.brings(body)
@@ -176,7 +172,7 @@ class Stager:
         self._report = report
 
     def _keys(self) -> "Sequence[Key]":
-        keys = self._rights.keys() if self._rights else self._keyring
+        keys = self._rights.keys()
         if keys is None:
             raise ProtocolError(STORAGE, "the trusted keys could not be read at boot")
         return keys
@@ -191,7 +187,7 @@ class Stager:
             if new and not (data and self._is_in_force(new)):
                 self._check_sequence(new)
             part.news.append(new)
-        if self._rights and part.publisher not in self._left:
+        if part.publisher not in self._left:
             self._left[part.publisher] = self._rights.check_offer(part.publisher, part.versions())
         return part
 

@@ -7,6 +7,7 @@ from evergrow_agent.features import Features
 from evergrow_agent.progress import Progress
 from evergrow_agent.updates import Updates
 from evergrow_protocol.cbor import dumps
+from evergrow_sim.anyrights import AnyRights
 from evergrow_sim.cutscenario_ports import DRUM, Clock
 from evergrow_sim.publisher import Signer
 
@@ -110,7 +111,7 @@ def boot(flash: "Any", clock: "Any" = None, get: "Any" = None, report: "Any" = N
         clock,
         clock,
         Appliance(),
-        [signer().key],
+        _rights,
         (VENDOR, CLASS),
         get or _no_link,
         report or deaf,
@@ -122,6 +123,10 @@ def boot(flash: "Any", clock: "Any" = None, get: "Any" = None, report: "Any" = N
         0,
         1024,
     )
+
+
+def _rights(_: Features) -> "Any":
+    return AnyRights([signer().key])
 
 
 def digest_of(content: bytes) -> bytes:

@@ -28,6 +28,7 @@ PORTABLE = (
     "evergrow_sim.cutscenario_features",
     "evergrow_sim.cutscenario_install",
     "evergrow_sim.cutscenario_offer",
+    "evergrow_sim.anyrights",
     "evergrow_sim.cutscenario_ports",
     "evergrow_sim.cutscenario_usage",
     "evergrow_sim.cutscenario_voice",

@@ -6,6 +6,7 @@ from hashlib import sha256
 from evergrow_agent.features import Record
 from evergrow_agent.updates import Updates
 from evergrow_protocol.cbor import dumps
+from evergrow_sim.anyrights import AnyRights
 from evergrow_sim.publisher import Signer, manifest
 from faultyflash import FaultyFlash
 
@@ -120,12 +121,13 @@ class World:
         self.online = True
         self.busy = 0
         self.awaited = 0
+        self._keys = [signer().key] if keys is None else keys
         updates = Updates(
             self.flash,
             self.clock,
             self.clock,
             appliance or Appliance(),
-            [signer().key] if keys is None else keys,
+            rights or self._anyone,
             (VENDOR, CLASS),
             self._send_get,
             self._send_report,
@@ -136,7 +138,6 @@ class World:
             block_bytes,
             rate,
             reserve_bytes,
-            rights=rights,
         )
         self.rights = updates.rights
         self.features = updates.features
@@ -146,6 +147,9 @@ class World:
         self._told = updates.installer._told
         self._flush = self._told.flush
         self._told.flush = self.flush
+
+    def _anyone(self, features):
+        return AnyRights(self._keys)
 
     async def _send_get(self, *request):
         if not self.online:

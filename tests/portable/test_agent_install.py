@@ -191,7 +191,7 @@ async def test_an_unknown_key_is_refused():
 async def test_a_key_ring_that_cannot_be_read_is_no_reason_to_distrust_a_publisher():
     """EG-FEAT-015: code 10 would be for ever."""
     world = World()
-    world.installer._stager._keyring = None
+    world.rights.held = None
     await refusal(signed(unlock()), STORAGE, world)
 
 

@@ -1,6 +1,7 @@
 """What features may, on a device: evergrow_agent.rights with the installer, the cycle and the guard."""
 
 from evergrow_agent.guard import Guard, GuardError
+from evergrow_agent.records import CONFIRMED, REFUSED
 from evergrow_agent.rights import Rights
 from evergrow_agent.runner import IDLE
 from evergrow_protocol.errors import (
@@ -11,7 +12,7 @@ from evergrow_protocol.errors import (
     STORAGE,
     TOO_LARGE,
 )
-from installkit import unlock
+from installkit import signed, unlock
 from rightskit import SPIN, WASH, Washer, spin, wash, washer
 from support import raises
 from tinyappliance import DRAIN, DRUM, INLET, TinyAppliance
@@ -243,6 +244,16 @@ async def test_what_is_revoked_ends_at_the_next_safe_point_and_stays_out():
     # A newer version that the list does not name is welcome.
     assert await device.install(wash(needs=0, more={3: "1.1"}), b"f0", 2) == OK
     assert device.run() == OK
+
+
+async def test_what_is_revoked_after_it_was_confirmed_stays_confirmed():
+    """EG-FEAT-025, EG-TRUST-012: its outcome was lost, and the cloud offers it again. That it is out of use is told apart."""
+    device = await washer()
+    payloads = signed(wash(needs=0), name=b"wash", prefix=b"acme")
+    assert await device.offer(payloads, transfer=9) == (0, CONFIRMED)
+    assert await device.revoke(list_of(1, features=[[PUBLISHER, 1001, 0, 9]])) == 0
+    assert await device.offer(payloads, transfer=9) == (0, CONFIRMED)
+    assert await device.offer(payloads, transfer=10) == (NOT_AUTHORISED, REFUSED)
 
 
 async def test_a_revoked_publisher_is_out_with_all_it_has():

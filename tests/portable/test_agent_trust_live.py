@@ -203,3 +203,37 @@ async def test_an_appliance_that_is_never_off_goes_on_with_its_base_programme():
     await Device(cloud, sold(endless), appliance).live(story)
     base, revoked = [cloud.usage[key] for key in sorted(cloud.usage)]
     assert base[0] == 2 and revoked[3] == [PUBLISHER, 1001] and revoked[1] == 1
+
+
+async def test_what_could_not_be_read_at_boot_is_read_again():
+    """EG-TRUST-014: a flash that had a bad moment must not keep a device from a list until its next boot."""
+    cloud = TrustCloud()
+    flash = sold(wash(needs=0))
+    flash.fail_reads = ("revoked",)
+
+    async def story(device):
+        await device.until(lambda: cloud.of("birth"))
+        assert cloud.of("birth")[-1][3][6] == []
+        flash.fail_reads = ()
+        await device.until(lambda: cloud.of("birth")[-1][3][6] == [[PUBLISHER, 1001, 1]])
+        cloud.offer(5, REVOCATIONS, root().message(list_of(3)))
+        await device.until(lambda: cloud.of("birth")[-1][3][12] == 3)
+
+    await Device(cloud, flash).live(story)
+
+
+async def test_what_is_revoked_while_it_is_staged_is_told_when_it_is_installed():
+    """EG-TRUST-012"""
+    cloud = TrustCloud()
+    flash = sold(wash(needs=0))
+    accept(Grants(flash), list_of(3, features=[[PUBLISHER, 1002, 0, 9]]))
+    features = Features(flash)
+    file, body = features.staging_file(), wash(1002, needs=0)
+    flash.append(file, body)
+    features.stage([Record(PUBLISHER, b"g", 1002, 1, 2, file, len(body), sha256(body).digest(), transfer=10)])
+
+    async def story(device):
+        await device.until(lambda: [row for row in cloud.of("feat") if (row[3][0], row[3][1], row[3][2]) == (0, 10, 5)])
+        assert cloud.of("birth")[-1][3][6] == [[PUBLISHER, 1001, 1]]
+
+    await Device(cloud, flash).live(story)
