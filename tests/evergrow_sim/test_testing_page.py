@@ -27,4 +27,5 @@ def test_the_planted_bug_is_found_made_small_and_told_as_the_page_says() -> None
     for line in printed.splitlines():
         if line.strip() != "...":
             wanted, cut = told(line.removesuffix("...")), line.endswith("...")
-            assert any(found == wanted or (cut and found.startswith(wanted)) for found in lines), f"{line!r} is not printed, or not in this place"
+            seen = any(found == wanted or (cut and found.startswith(wanted)) for found in lines)
+            assert seen, f"{line!r} is not printed, or not in this place"

@@ -12,8 +12,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 import planted
 import planted_config
 import planted_features
+import planted_rights
 
-BUGS = planted.BUGS | planted_config.BUGS | planted_features.BUGS
+BUGS = planted.BUGS | planted_config.BUGS | planted_features.BUGS | planted_rights.BUGS
 
 CAUGHT = {
     # defect: (first seed, seeds, the rule that sees it)
@@ -25,7 +26,7 @@ CAUGHT = {
     "client_retries_without_backoff": (0, 3, "storm"),
     "feature_is_activated_before_it_is_verified": (6, 3, "features"),
     "running_cycle_has_no_checkpoint": (3, 3, "usage"),
-    "interlocks_of_the_door_are_forgotten": (10, 3, "interlock"),
+    "interlocks_of_the_door_are_forgotten": (22, 1, "interlock"),
     "journal_writes_two_records_at_a_time": (0, 3, "usage"),
     "appliance_task_waits_for_the_link": (0, 3, "crash"),
     "ack_frees_all_that_was_announced": (31, 3, "usage"),
@@ -52,6 +53,17 @@ CAUGHT = {
     "nothing_starts_without_storage": (94, 1, "base"),
     "nobody_asks_for_an_entitlement": (0, 1, "rights"),
     "uses_come_back_with_power": (18, 1, "rights"),
+    "a_list_is_reported_before_it_is_durable": (1, 1, "rights"),
+    "a_list_is_forgotten_with_power": (94, 1, "rights"),
+    "an_older_list_is_accepted_after_a_reboot": (94, 1, "rights"),
+    "a_list_is_applied_in_the_middle_of_a_cycle": (4, 1, "commands"),
+    "what_is_revoked_goes_on_until_the_next_boot": (3, 1, "rights"),
+    "nobody_is_told_what_is_revoked": (4, 1, "rights"),
+    "entitlements_go_by_the_clock": (235, 1, "rights"),
+    "running_without_utc_is_not_counted": (27, 1, "rights"),
+    "grants_count_when_a_feature_is_installed_and_then_no_more": (18, 1, "rights"),
+    "limits_of_a_grant_are_not_looked_at": (18, 1, "rights"),
+    "a_list_for_which_there_was_no_room_is_not_offered_again": (209, 1, "rights"),
 }
 """All with heavy faults. Seeds are those with which it is quick. From any first seed most take a few times as many; those that
 need two faults at the right moments (an ack that frees too much, forgotten commands, a birth said once) take about a hundred."""

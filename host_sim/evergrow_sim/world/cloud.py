@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from typing import Any
 
-from evergrow_cloud import commands, configs, devices, entitlements, offers, wire_down
+from evergrow_cloud import commands, configs, devices, entitlements, offers, trust, wire_down
 from evergrow_cloud.ingest import Incoming, Ingest, Outgoing
 from evergrow_cloud.limits import Limits
 from evergrow_cloud.store import Store
@@ -112,9 +112,9 @@ class CloudEnd:
 
     # -- what people do by way of the database; it works while the process is down
 
-    def offer(self, device: str, envelope: bytes, payloads: dict[int, bytes], tenant: str = "acme") -> int:
-        """Offer a feature. Returns the transfer id; raises as `offers.offer`."""
-        transfer = offers.offer(self.store, tenant, device, envelope, payloads)
+    def offer(self, device: str, envelope: bytes, payloads: dict[int, bytes], content: int = 0, tenant: str = "acme") -> int:
+        """Offer a feature, or other content. Returns the transfer id; raises as `offers.offer`."""
+        transfer = offers.offer(self.store, tenant, device, envelope, payloads, content)
         self._due.set()
         return transfer
 
@@ -142,6 +142,11 @@ class CloudEnd:
     def entitle(self, device: str, terms: entitlements.Terms, tenant: str = "acme") -> None:
         """Issue an entitlement in place of the one that the device has to that feature."""
         entitlements.issue(self.store, tenant, device, terms)
+        self._due.set()
+
+    def publish_trust(self, data: bytes, tenant: str = "acme") -> None:
+        """Take a grant or a revocation list for all devices. Raises as `trust.put`."""
+        trust.put(self.store, tenant, trust.read(data))
         self._due.set()
 
     def configured(self, device: str) -> configs.Desired | None:

@@ -54,7 +54,8 @@ class Tap:
     """To be the broker's `observe`. `report(device, what)` is called with what may not be.
 
     `on_birth(device, birth)`: called with each birth; `on_response(device, response)`: with each answer;
-    `on_state(device, state)`, `on_message(device, kind)` and `on_publish(publish)` may be set: for each of those.
+    `on_state(device, state)`, `on_report(device, report)`, `on_message(device, kind)` and `on_publish(publish)` may be set: for
+    each of those.
     `heard`: by device.
     """
 
@@ -68,6 +69,7 @@ class Tap:
         self.heard: dict[str, Heard] = {}
         self.on_message: Callable[[str, str], None] | None = None
         self.on_state: Callable[[str, State], None] | None = None
+        self.on_report: Callable[[str, FeatureReport], None] | None = None
         self.no_retained = False  # the broker says that it has none: then nobody may ask for it
         self.on_publish: Callable[[Publish], None] | None = None
         self._world = world
@@ -117,6 +119,8 @@ class Tap:
             self._on_response(device, message)
         elif isinstance(message, State) and self.on_state is not None:
             self.on_state(device, message)
+        elif isinstance(message, FeatureReport) and self.on_report is not None:
+            self.on_report(device, message)
         if header.seq and header.boot == heard.boot and heard.said.setdefault((kind, header.seq), payload) != payload:
             self._report(device, f"two messages up/{kind} {header.boot}/{header.seq}")
 

@@ -8,9 +8,9 @@ from evergrow_agent.board import Config, Identity
 from evergrow_cloud import commands, devicekeys, voices, wire
 from evergrow_cloud.entitlements import Terms
 from evergrow_cloud.errors import CloudError
-from evergrow_cloud.messages import Birth, Response, State, Usage
+from evergrow_cloud.messages import Birth, FeatureReport, Response, State, Usage
 from evergrow_protocol import errors as codes
-from evergrow_sim.world import stored, trials
+from evergrow_sim.world import guests, stored, trials
 from evergrow_sim.world.broker import Broker
 from evergrow_sim.world.broker_acl import Acl
 from evergrow_sim.world.broker_serve import BrokerServer
@@ -27,15 +27,17 @@ from evergrow_sim.world.lives import Lives
 from evergrow_sim.world.orders import Orders
 from evergrow_sim.world.quiet import Quiet
 from evergrow_sim.world.rand import Rand
+from evergrow_sim.world.root import Root
 from evergrow_sim.world.safety import WatchedWasher
 from evergrow_sim.world.sayings import Said
 from evergrow_sim.world.scenario import Act, DeviceSpec, Scenario
+from evergrow_sim.world.trusted import Trusted
 from evergrow_sim.world.truth import Cycle, CycleLog
 from evergrow_sim.world.world import World
 
 HOST, PORT = "broker", 1883
 TENANT = "acme"
-PAID_FEATURE = (2, trials.PAID)
+PAID_FEATURE, LEASED_FEATURE = (2, trials.PAID), (2, trials.LEASED)
 _UNDO_MAX = 8
 _FEATURES_FROM = 1000
 _MAY_REFUSE = (codes.OK, codes.BUSY, codes.INVALID_STATE, NOBODY)  # the base function: something runs, or it has no power
@@ -53,8 +55,14 @@ Report = Callable[[str, str, str], None]
 
 
 def offer_named(name: str) -> Offer:
-    """KeyError for one that there is not."""
-    return catalogue()[name] if name in catalogue() else trials.catalogue()[name]
+    """StopIteration for one that there is not."""
+    return next(offers[name] for offers in (catalogue(), guests.catalogue(), trials.catalogue()) if name in offers)
+
+
+def lease(words: str, utc_s: int) -> Terms:
+    """`expires in s/grace in s`, and perhaps `/set`: it sets the device's time."""
+    expires_s, grace_s, *more = words.split("/")
+    return Terms(*LEASED_FEATURE, expires_utc_s=utc_s + int(expires_s), grace_s=int(grace_s), sets_time=bool(more))
 
 
 class EchoingBroker(Broker):
@@ -89,7 +97,7 @@ class Resident:
     `offered`: {transfer: offer}. `orders`: the commands sent to it, and what came of them. `said`: what its users said.
     `stalls`: how often its watchdog has reason to bite. `may_rot`: bits of its flash flipped; `may_forget`: what it should
     remember of commands may not have reached the flash; `undone`: its flash fell back to what it was some operations before;
-    `sold`: how many uses of PAID;
+    `sold`: how many uses of PAID; `trusted`: what it may use;
     `blind`: it could not be read; `erasures`: how often it was erased; `rotten`: how many bits of its journal flipped.
     `desires`: the configurations that it is to have.
     `attempts`: how often it tried to connect. `key`: what it shares with the cloud.
@@ -120,6 +128,7 @@ class Resident:
         self.offered: dict[int, Offer] = {}
         self.lives = Lives(self.device.plant, self.offered, lambda what: report("features", spec.name, what))
         self.log = CycleLog(world.loop, self.device.plant, self.washer, spec.tick_ms, self.lives)
+        self.trusted = Trusted(self.device, self.log, lambda what: report("rights", spec.name, what), self.may_lose)
         self.computing = Computing(self.device.plant, self._hang)
         self.quiet = Quiet(world.loop, self.device.plant, lambda what: report("pace", spec.name, what))
         self.orders = Orders(self.device.plant, lambda what: report("commands", spec.name, what), lambda: self.may_forget)
@@ -142,6 +151,7 @@ class Resident:
     def provision(self) -> None:
         """What a factory, or who services it, writes to an empty flash."""
         trust.provision(self.device.flash, keyring())
+        guests.provision(self.device.flash)
         devicekey.provision(self.device.flash, self.key)
 
     def cycles(self) -> list[Cycle]:
@@ -169,7 +179,7 @@ class House:
         self.scenario = scenario
         self.report = report
         self.tap = Tap(world, lambda device, what: report("grammar", device, what), self._born, self._answered)
-        self.tap.on_state = self._shown
+        self.tap.on_state, self.tap.on_report = self._shown, self._reported
         broker = self.broker = EchoingBroker(lambda: world.loop.now_ms, acl=Acl.parse(_ACL), trace=world.trace, observe=self.tap)
         broker.echo_ms, broker.hold_ms, broker.lose_percent = {}, {}, {}
         broker.world, broker.rand = world, world.rand("broker")
@@ -177,6 +187,7 @@ class House:
         world.network.listen(HOST, PORT, server.accept)
         self.cloud = CloudEnd(world, HOST, PORT, scenario.cloud_version)
         self.residents = {spec.name: Resident(world, spec, report) for spec in scenario.devices}
+        self.root = Root(self.cloud)
         for resident in self.residents.values():
             devicekeys.enrol(self.cloud.store, TENANT, resident.name, resident.key)
         note = world.network.note
@@ -241,7 +252,9 @@ class House:
             if int(act.argument) < _FEATURES_FROM and code not in _MAY_REFUSE:
                 self.report("base", act.device, f"programme {act.argument} is refused with code {code}")
         elif act.what == "stop":
+            resident.orders.by_person = True
             device.stop_programme()
+            resident.orders.by_person = False
         elif act.what == "remote start":
             self.command(resident, 1, {0: int(act.argument)})
         elif act.what == "remote stop":
@@ -257,6 +270,8 @@ class House:
                 resident.said.taken.append(text)
             elif code in (NOBODY, codes.STORAGE):
                 resident.said.doubtful.append(text)
+        elif act.what == "unplug":
+            device.reboot(int(act.argument))
         elif act.what == "remote":
             device.enable_remote(bool(act.argument))
         elif act.what == "configure":
@@ -264,6 +279,14 @@ class House:
         elif act.what == "entitle":
             resident.sold += int(act.argument)
             self.cloud.entitle(resident.name, Terms(*PAID_FEATURE, uses=int(act.argument)))
+        elif act.what == "lease":
+            self.cloud.entitle(resident.name, lease(str(act.argument), self.cloud.utc_s()))
+        elif act.what == "grant":
+            self.root.grant(str(act.argument))
+        elif act.what == "revoke":
+            self.root.revoke(str(act.argument))
+        elif act.what == "attack":
+            self.root.attack(resident.name, str(act.argument))
         elif act.what == "offer":
             self._offer(resident, offer_named(str(act.argument)))
         else:
@@ -289,6 +312,7 @@ class House:
         transfer = self.cloud.offer(resident.name, offer.envelope, {1: offer.payload})
         self.world.note(resident.name, "offered", transfer, offer.name)
         resident.offered[transfer] = offer
+        resident.trusted.offered(transfer, offer, self.root.changes)
         if offer.name == "spin":
             resident.washer.unlocked = True
 
@@ -303,8 +327,17 @@ class House:
         if name in self.residents and state.config is not None:
             self.residents[name].desires.told(state.config.version)
 
+    def _reported(self, name: str, report: FeatureReport) -> None:
+        trusted = self.residents[name].trusted
+        if report.feature is not None and not report.transfer:
+            trusted.told(report.code, report.feature)
+        document = self.root.transferred(report.transfer) if report.code == codes.OK else None
+        if document is not None:
+            trusted.said(document.publisher, document.sequence)
+
     def _born(self, name: str, birth: Birth) -> None:
         resident = self.residents[name]
+        resident.trusted.born(birth, self.root.lists)
         for feature in birth.features:
             if tuple(feature) not in resident.brings():
                 self.report("features", name, f"{tuple(feature)} is active, and nobody offered it rightly")

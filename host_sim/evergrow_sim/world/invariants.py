@@ -8,11 +8,13 @@ usage       every cycle is in the ledger of the cloud or still on flash, exactly
 time        what a record tells of when its cycle was is right, wherever it says that it knows
 pace        a device that is told that the cloud is busy holds back what it was told to (`quiet`)
 grammar     every message can be read by the other side; boots rise, and (boot, seq) names one message (`grammar`)
-commands    a command runs once at most, and its answer tells what came of it; no cycle is started by nobody (`orders`)
+commands    a command runs once at most, and its answer tells what came of it; no cycle is started or stopped by nobody (`orders`)
 config      a configuration is in force whole, none before it again, no bad one ever; in the end the one that the cloud desires
 voice       what users were told was taken is at the cloud in the end, once
 features    nothing is active but what was rightly offered; a good offer ends well or for a good reason, a bad one is refused
-rights      a feature is used no more often than was sold
+rights      a feature is used no more often than was sold; none is that was revoked, is beyond its publisher's grant, or whose
+            entitlement had ended, when the cycle began; in the end the device has all that the root said, and has told what
+            is out of use by it (`trusted`)
 base        the appliance's own programmes start and end well in the end, and before that are refused only because something runs
 storm       a device that cannot connect tries ever more seldom
 memory      everything that could grow is below its bound
@@ -275,6 +277,10 @@ class Watch:
         """"" when a device that is well has the configuration that the cloud desires, else what is wrong."""
         return resident.desires.missing(self._house.cloud.configured(resident.name), resident.device.agent)
 
+    def unheard(self, resident: Resident) -> str:
+        """"" when a device that is well has the newest grants and revocations, and has told what is out of use by them."""
+        return self._house.root.missing(resident.trusted) or resident.trusted.untold(resident.device.agent)
+
     def finish(self, probes: dict[str, tuple[int, object]]) -> None:
         """The last look. `probes`: {device: (id of a command, its answer)}."""
         self.audit()
@@ -290,6 +296,9 @@ class Watch:
                 undesired = self.undesired(resident)
                 if undesired:
                     self.report("config", resident.name, undesired)
+                unheard = self.unheard(resident)
+                if unheard:
+                    self.report("rights", resident.name, unheard)
                 # A flash that fell back chains to tags that were used before: what the audit says then is not judged.
                 broken = ledgercheck.chain(self._house.cloud.store, resident.name, resident.erasures, resident.rotten)
                 if broken and not resident.undone:
@@ -309,12 +318,18 @@ class Watch:
                 continue
             if offer.brings is None:
                 fair = offer.code in (found.code, -1) or found.code in _ALWAYS_FAIR or found.code == codes.STALE
+                fair = fair or (found.code == codes.NOT_AUTHORISED and bool(self._house.root.lists))
                 if found.state == offers.CONFIRMED or not fair:
                     self.report("features", resident.name, f"{offer.name!r} ended with code {found.code}, not {offer.code}")
             elif found.state != offers.CONFIRMED and found.code not in (*_ALWAYS_FAIR, codes.STALE):
                 if found.code == codes.REVERT and resident.lives.may_revert(offer):
                     continue
                 if found.code == codes.INVALID_STATE and offer.consent:
+                    continue
+                root = self._house.root
+                if found.code == codes.NOT_AUTHORISED and resident.trusted.may_refuse(
+                    transfer, offer, root.lists.values(), root.changes
+                ):
                     continue
                 text = found.report.text if found.report else ""
                 if not (resident.may_rot and found.code == codes.BAD_DIGEST):

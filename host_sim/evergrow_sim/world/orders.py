@@ -35,7 +35,7 @@ class Order:
 class Orders:
     """Of one appliance. `report(what)` is called with what may not be; `may_forget()` excuses what flash should have kept.
 
-    `by_person`: to be set while a person presses start. `on_handled()`: may be set, and is called after each command.
+    `by_person`: to be set while a person presses start or stop. `on_handled()`: may be set, and is called after each command.
     """
 
     def __init__(self, plant: Plant, report: Callable[[str], None], may_forget: Callable[[], bool]) -> None:
@@ -116,7 +116,10 @@ class Orders:
 
     def _stopped(self, number: int, boot: int) -> None:
         order = self.sent.get(number)
-        if order is not None:
+        if order is None:
+            if number or not self.by_person:
+                self._report("a programme was stopped by nobody")
+        else:
             if boot in order.stopped:
                 self._report(f"command {number} stopped twice in boot {boot}")
             order.stopped.append(boot)

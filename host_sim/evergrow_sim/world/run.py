@@ -131,7 +131,8 @@ def _answered_and_well(house: House, watch: Watch, name: str, number: int) -> bo
     """Whether all is well after the rebirth, too: what a broker lost of the outcome of an offer, or a configuration that the
     flash had no room for, is told again then."""
     resident = house.residents[name]
-    return house.cloud.answer(number) is not None and not watch.well(resident) and not watch.undesired(resident)
+    answered = house.cloud.answer(number) is not None and not watch.well(resident)
+    return answered and not watch.undesired(resident) and not watch.unheard(resident)
 
 
 def _stats(house: House) -> dict[str, int]:

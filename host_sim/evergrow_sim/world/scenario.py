@@ -37,8 +37,9 @@ class DeviceSpec:
 
 @dataclass(frozen=True)
 class Act:
-    """`what`: start or remote start (programme), stop, remote stop, door, close, remote (enabled), offer (its name), say (stars),
-    configure (a number, see `desires`); cancel, agree, decline, remove (name of an offer); entitle (uses).
+    """`what`: start or remote start (programme), stop, remote stop, door, close, remote (enabled), say (stars), unplug (for so
+    many ms); offer (its name), configure (a number, see `desires`); cancel, agree, decline, remove (name of an offer); entitle
+    (uses), lease (see `house.lease`); and for all devices grant (its kind), revoke and attack (see `Root`).
     """
 
     at_ms: int
@@ -67,6 +68,8 @@ def make(seed: int, hours: float = 0) -> Scenario:
     acts += [act for spec in specs for act in _sayings(rand.derive("sayings", spec.name), spec, span_ms)]
     acts += [act for spec in specs for act in _desires(rand.derive("desires", spec.name), spec, span_ms)]
     acts += [act for spec in specs for act in _story(rand.derive("story", spec.name), spec, span_ms)]
+    acts += [act for spec in specs for act in _rights(rand.derive("rights", spec.name), spec, span_ms)]
+    acts += _root(rand.derive("root"), specs[0].name, span_ms)
     acts.sort(key=lambda act: (act.at_ms, act.device))
     return Scenario(specs, tuple(acts), span_ms, 4 if rand.chance(0.2) else 5)
 
@@ -139,11 +142,27 @@ def _desires(rand: Rand, spec: DeviceSpec, span_ms: int) -> list[Act]:
 def _story(rand: Rand, spec: DeviceSpec, span_ms: int) -> list[Act]:
     """Half of the devices live through one, half of the others buy something."""
     at_ms = spec.powered_ms + rand.between(5_000, span_ms // 3)
-    acts = []
     steps = stories.draw(rand) if rand.chance(0.5) else stories.paid(rand) if rand.chance(0.5) else []
+    return _told(steps, at_ms, spec.name, span_ms)
+
+
+def _rights(rand: Rand, spec: DeviceSpec, span_ms: int) -> list[Act]:
+    """A third of the devices are offered what the guest makes, or rent something."""
+    steps = stories.guest(rand) if rand.chance(0.15) else stories.rented(rand) if rand.chance(0.25) else []
+    return _told(steps, spec.powered_ms + rand.between(5_000, span_ms // 3), spec.name, span_ms)
+
+
+def _root(rand: Rand, name: str, span_ms: int) -> list[Act]:
+    """In a third of the homes, of all devices of the tenant."""
+    steps = stories.root(rand, span_ms) if rand.chance(0.4) else []
+    return _told(steps, 0, name, span_ms)
+
+
+def _told(steps: list[stories.Step], at_ms: int, name: str, span_ms: int) -> list[Act]:
+    acts = []
     for wait_ms, what, argument in steps:
         at_ms += wait_ms
-        acts.append(Act(at_ms, spec.name, what, argument))
+        acts.append(Act(at_ms, name, what, argument))
     return [act for act in acts if act.at_ms < span_ms]
 
 

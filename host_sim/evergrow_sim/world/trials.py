@@ -16,6 +16,8 @@ TALLY = 1005
 """Code, which counts the phases of a cycle in METER."""
 PAID = 1006
 """Whose programme needs an entitlement."""
+LEASED = 1007
+"""Whose programme needs one that ends."""
 METER = 1020
 
 HANG_SIGNAL = ids.SIGNAL_POWER_W
@@ -44,7 +46,8 @@ def catalogue() -> dict[str, Offer]:
         _programme("tried-2", 2, [LOCK, _FAULTY], cycles=2),
         _programme("tried-3", 3, [LOCK, DRAIN, spin(500, 5)], seconds=30, cycles=1),
         _asked(),
-        _paid(),
+        _sold("paid", PAID),
+        _sold("leased", LEASED),
         _code("tally", 1, f"api.read({ids.SIGNAL_DRUM_RPM})"),
         _code("tally-2", 2, "1 // 0", broken=True),
         _code("tally-3", 3, f"[api.read({ids.SIGNAL_DRUM_RPM}) for _ in range(9)]", broken=True),
@@ -63,8 +66,8 @@ def _asked() -> Offer:
     return _offer("asked", _body(ASKED, "asked", 1, [LOCK, spin(300, 5)], 9, 1), b"asked", ASKED, 1, consent=True)
 
 
-def _paid() -> Offer:
-    return _offer("paid", _body(PAID, "paid", 1, [LOCK, spin(350, 5)], 12, 1), b"paid", PAID, 1)
+def _sold(name: str, feature: int) -> Offer:
+    return _offer(name, _body(feature, name, 1, [LOCK, spin(350, 5)], 12, 1), name.encode(), feature, 1)
 
 
 def _body(feature: int, name: str, sequence: int, steps: list[dict[int, object]], key: int, value: object) -> bytes:

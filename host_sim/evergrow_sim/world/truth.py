@@ -39,7 +39,7 @@ class Cycle:
     `begun`: False if power failed while it was being started. `losable`: why it may be missing, or be told too small; "" for
     not at all. `meter_failed`: one of its meters did not answer for a while. `hung`: its controller hung when it was cut.
     `over_base`: it drove the drum faster than it may without a feature. `tallied`: phases that the feature TALLY has to tell of
-    in its record, None when that is not sure.
+    in its record, None when that is not sure. `barred`: features that must not be used in it (see `trusted`).
     """
 
     boot: int
@@ -55,6 +55,7 @@ class Cycle:
     losable: str = ""
     meter_failed: bool = False
     hung: bool = False
+    barred: frozenset[tuple[int, int]] = frozenset()
 
     def __str__(self) -> str:
         how = "complete" if self.complete else "cut" if self.begun else "cut at its start"
@@ -221,6 +222,8 @@ def _differs(cycle: Cycle, record: Usage, log: CycleLog) -> str:
         return "boot and programme"
     if cycle.programme >= _FEATURES_FROM and cycle.programme not in [feature for _, feature in record.features]:
         return "not the feature that brought the programme"
+    if any((one[0], one[1]) in cycle.barred for one in record.features):
+        return "a feature that was out of use when it began"
     energy_wh, water_ml = record.energy_wh or 0, record.water_ml or 0
     if energy_wh > cycle.energy_wh or water_ml > cycle.water_ml:
         return "too much"
