@@ -1,12 +1,10 @@
 """Telemetry (SPEC section 7): sets of signals, sampled at intervals or when they change, in batches; lossy by design.
 
-A batch is encoded while its samples are taken (`columns`). One that is complete stays until the link takes it or the next one
-of its set is complete. What is lost on the device is counted, and the next batch says it.
+A batch is encoded once it is complete (`columns`), and stays until the link takes it or the next one of its set is complete.
+What is lost on the device is counted, and the next batch says it.
 """
 
-import struct
-
-from evergrow_agent.columns import HEAD_MAX, Columns
+from evergrow_agent.columns import HEAD_MAX, Columns, row
 from evergrow_protocol.cbor import dumps, put_uint
 from evergrow_protocol.errors import ProtocolError
 
@@ -45,8 +43,8 @@ class SignalSet:
         self.told = 0
         self._signals = sorted(bands)
         self._bands = [bands[signal] for signal in self._signals]
-        self._values = [0] * len(self._signals)  # as read last
-        self._sampled = [0] * len(self._signals)
+        self._values = row(len(bands))  # as read last
+        self._sampled = row(len(bands))
         self._even = min_s == max_s
         self._min_ms = 1000 * min_s
         self._max_ms = 1000 * max_s
@@ -77,13 +75,15 @@ class SignalSet:
         columns = self.columns
         for i, signal in enumerate(self._signals):
             try:
-                values[i] = read(signal)
-                columns.silent &= ~(1 << i)
+                value = read(signal)
             except (OSError, ProtocolError):
-                pass  # A sensor that does not answer keeps its value, as the meters do; one that is not there: EG-TELE-007.
+                continue  # A sensor that does not answer keeps its value, as the meters do; one that is not there: EG-TELE-007.
+            if -1 <= value >> 31 <= 0:  # 32 bits with their sign; what has more is no answer
+                values[i] = value
+                columns.silent &= ~(1 << i)
         if not self._even and self._last_ms >= 0 and now_ms - self._last_ms < self._max_ms and not self._changed():
             return False
-        if not columns.count:
+        if not columns.end:
             self.t = timebase.t()
             self._first_ms = now_ms
             self._gaps_s = 0
@@ -91,8 +91,10 @@ class SignalSet:
         self._gaps_s += gap_s
         self._last_ms = now_ms
         self._sampled[:] = values
-        columns.add(values, gap_s)
-        return columns.count == columns.rows
+        if not self._even:
+            columns.gap(gap_s)
+        columns.add(values)
+        return columns.end == columns.size
 
     def _changed(self) -> bool:
         for value, sampled, band in zip(self._values, self._sampled, self._bands):
@@ -129,7 +131,7 @@ class Telemetry:
     def configure(self, sets: "list[SignalSet]") -> None:
         """Sample these from now on. What the sets before have not sent is lost, and counted."""
         for one in self.sets:
-            self.lost += one.columns.count
+            self.lost += one.columns.count()
             self._lose(one)
         self.sets = sets
         size = max([len(one.out) for one in sets] + [0])
@@ -170,10 +172,7 @@ class Telemetry:
 
     def _finish(self, one: SignalSet) -> bool:
         columns = one.columns
-        count = columns.count
-        if not count:
-            return False
-        if columns.nothing:  # Nobody answered: there is nothing to tell.
+        if not columns.end or columns.nothing():  # Nobody answered: there is nothing to tell.
             columns.clear()
             return False
         self._lose(one)
@@ -181,7 +180,7 @@ class Telemetry:
         one.seq = self._seq
         one.told = self.lost
         one.size = self._encode(one)
-        one.samples = count
+        one.samples = columns.count()
         self.lost = 0
         columns.clear()
         return True
@@ -203,8 +202,7 @@ class Telemetry:
         pos = put_uint(out, pos, one.seq)
         t = one.t
         if isinstance(t, int):
-            struct.pack_into(">BI", out, pos, 0x1A, t)  # Always four bytes: Timebase knows no UTC before 2020.
-            pos += 5
+            pos = put_uint(out, pos, t)
         else:
             data = dumps(t)
             start = pos

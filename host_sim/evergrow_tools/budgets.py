@@ -69,9 +69,16 @@ def mpy_bytes(package: str) -> int:
     Of the registry's class tables a board has one: the largest counts.
     """
     with tempfile.TemporaryDirectory() as folder:
-        built = {unit.module.name: unit.size for unit in mpy.build(Path(folder), [package])}
+        built = {unit.module.name: unit.size for unit in mpy.build(Path(folder), [package], march=None)}
     of_a_class = [built.pop(name) for name in list(built) if name.startswith(_CLASS_TABLE) and name != _COMMON_TABLE]
     return sum(built.values()) + max(of_a_class, default=0)
+
+
+def native_bytes() -> int:
+    """Total bytes of the modules in machine code, for the processor of a board for which they are largest."""
+    with tempfile.TemporaryDirectory() as folder:
+        boards = [mpy.compile_all(Path(folder, march), mpy.native_modules(march)) for march in mpy.BOARD_MARCHES]
+    return max(sum(unit.size for unit in units) for units in boards)
 
 
 def load(path: Path) -> list[Budget]:

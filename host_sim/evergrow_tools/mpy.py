@@ -8,6 +8,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import platform
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -57,6 +58,15 @@ HOST_ONLY = (
 )
 """The modules within portable packages that only host programs import: they are neither compiled nor checked as portable."""
 
+NATIVE = ("evergrow_agent.columns_native",)
+"""Modules in machine code, each a twin of portable code, which is used where its twin is not there or cannot be loaded."""
+
+BOARD_MARCHES = ("armv6m", "armv7emsp", "xtensawin", "rv32imc")
+"""What `mpy-cross -march` calls the processors of Pico W, Pico 2 W, ESP32 (and S2, S3), and ESP32-C3 (and C6)."""
+
+HOST_MARCH = {"x86_64": "x64", "AMD64": "x64"}.get(platform.machine())
+"""This machine's; None if MicroPython's compiler makes no code for it, as for arm64."""
+
 SHIPPED_OPT = 2
 """`mpy-cross -O2`: asserts and `if __debug__` are dropped, line numbers stay, so that a field trace still names its line.
 
@@ -72,11 +82,15 @@ class MpyError(Exception):
 
 @dataclass(frozen=True)
 class Module:
-    """One portable source file. `name` is dotted; `target` is its path relative to an output folder, ending in `.mpy`."""
+    """One portable source file. `name` is dotted; `target` is its path relative to an output folder, ending in `.mpy`.
+
+    `march`: the processor that it is compiled for; "" for byte code, which runs on all.
+    """
 
     name: str
     source: Path
     target: str
+    march: str = ""
 
     @property
     def package(self) -> str:
@@ -111,20 +125,35 @@ def modules(names: Iterable[str] = PORTABLE) -> list[Module]:
                 inner = source.relative_to(origin.parent).with_suffix("").parts
                 parts = inner[:-1] if inner[-1] == "__init__" else inner
                 _add(found, ".".join((name, *parts)), source)
-    return [found[name] for name in sorted(found) if name not in HOST_ONLY]
+    return [found[name] for name in sorted(found) if name not in HOST_ONLY + NATIVE]
 
 
-def build(out_dir: Path, names: Iterable[str] = PORTABLE, opt: int = SHIPPED_OPT, closed: bool = False) -> list[Compiled]:
+def native_modules(march: str, names: Iterable[str] = NATIVE) -> list[Module]:
+    """Those of NATIVE that are named, or within a named package, to be compiled for a processor."""
+    names = tuple(names)
+    targets = [(name, name.replace(".", "/") + ".mpy") for name in NATIVE]
+    return [Module(name, _locate(name), target, march) for name, target in targets if _covered(Path(target), names)]
+
+
+def build(
+    out_dir: Path,
+    names: Iterable[str] = PORTABLE,
+    opt: int = SHIPPED_OPT,
+    closed: bool = False,
+    march: str | None = HOST_MARCH,
+) -> list[Compiled]:
     """Compile the named packages or modules into `out_dir`, ready to be put on a board's `sys.path`.
 
     `closed`: nothing else will ever import them, so that public constants need not stay in their modules either.
+    `march`: the processor for which NATIVE is compiled, as `mpy-cross -march` calls it; None: the portable code does without.
 
     A file is compiled only when its source, the options or the compiler changed. Compiled files whose source is gone are
     removed. Raises MpyError.
     """
     names = tuple(names)
     wanted = modules(names)
-    compiled = compile_all(out_dir, wanted, opt, _rewritten(wanted, names, closed))
+    native = native_modules(march, names) if march else []
+    compiled = compile_all(out_dir, [*wanted, *native], opt, _rewritten(wanted, names, closed))
     keep = {unit.path for unit in compiled}
     for package in {module.package for module in wanted}:
         for stale in (out_dir / package).rglob("*.mpy"):
@@ -150,7 +179,7 @@ def compile_all(
     for module in wanted:
         text = texts.get(module.name) if texts else None
         source = module.source.read_bytes() if text is None else text.encode()
-        key = hashlib.sha256(f"{compiler}\0{opt}\0{module.name}\0".encode() + source).hexdigest()
+        key = hashlib.sha256(f"{compiler}\0{opt}\0{module.march}\0{module.name}\0".encode() + source).hexdigest()
         path = out_dir / module.target
         code = path.read_bytes() if path.exists() else b""
         # Both ends are compared: two builds at the same time may then cost a second compilation, but never mix versions.
@@ -212,7 +241,8 @@ def _rewritten(wanted: Iterable[Module], names: tuple[str, ...], closed: bool) -
 
 def _compile(module: Module, opt: int, text: str | None) -> bytes:
     # The name that tracebacks show is embedded: that of the module, which a board knows anyway, and not that of a file here.
-    options = (f"-O{opt}", "-s", module.name, "-o", "-", "--")
+    march = [f"-march={module.march}"] if module.march else []
+    options = (f"-O{opt}", *march, "-s", module.name, "-o", "-", "--")
     if text is None:
         return _run(module.source, *options, str(module.source))
     with tempfile.TemporaryDirectory() as folder:

@@ -1,5 +1,6 @@
 """Compiling the portable packages: what is compiled, when, and what is left behind."""
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,10 @@ import pytest
 
 from evergrow_tools import mpy
 from evergrow_tools.mpy import MpyError
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "portable"))
+
+from _lane import micropython_launcher
 
 
 @pytest.fixture
@@ -107,6 +112,28 @@ def test_a_name_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 def test_every_portable_module_compiles(tmp_path: Path) -> None:
     compiled = mpy.build(tmp_path / "out")
     assert {unit.module.package for unit in compiled} >= {"evergrow_protocol", "evergrow_mqtt", "evergrow_agent"}
+
+
+@pytest.mark.parametrize("march", [*mpy.BOARD_MARCHES, "x64"])
+def test_machine_code_is_made_for_a_board(tmp_path: Path, march: str) -> None:
+    out = tmp_path / "out"
+    compiled = mpy.build(out, ["evergrow_agent"], march=march)
+    native = {unit.module.name: unit.path for unit in compiled if unit.module.march}
+    assert set(native) == set(mpy.NATIVE)
+    assert all(path.read_bytes()[2] >> 2 for path in native.values()), "the header names its processor"
+    others = {unit.module.name for unit in mpy.build(out, ["evergrow_agent"], march=None)}
+    assert not others & set(mpy.NATIVE) and not any(path.exists() for path in native.values())
+    assert not mpy.native_modules(march, ["evergrow_protocol"])
+
+
+@pytest.mark.parametrize("march", [None, "armv6m", "x64"])
+def test_machine_code_of_another_processor_or_none_leaves_the_portable_code(tmp_path: Path, march: str | None) -> None:
+    out = tmp_path / "out"
+    mpy.build(out, ["evergrow_protocol", "evergrow_agent"], march=march)
+    script = f"import sys; sys.path[:] = [{str(out)!r}]\nfrom evergrow_agent import columns\n"
+    script += "one = columns.Columns([1], 1, 1)\nprint(one.put is columns.put_column)"
+    done = subprocess.run([micropython_launcher(), "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(march is None or march != mpy.HOST_MARCH)
 
 
 def test_a_fault_in_one_module_leaves_the_others_compiled_and_itself_absent(package: Path, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_a_configuration_is_applied_and_in_force_after_a_reboot():
     assert bench.receive(7, GOOD) == [7, 0]
     for _ in range(2):
         (sets,) = bench.applied
-        assert [one.always for one in sets] == [True, False] and [one.columns.rows for one in sets] == [10, 20]
+        assert [one.always for one in sets] == [True, False] and [one.columns.size for one in sets] == [2 * 10, 20]
         assert (bench.settings.keepalive_s, bench.settings.home) == (120, "home-1")
         bench.boot()
         assert bench.settings.reported() == [7, 0]

@@ -96,19 +96,21 @@ def test_the_widest_values_of_32_bits_fit():
     bench.telemetry._seq = 0xFFFFFFFE
     bench.timebase.now = [0xFFFFFFFFFF, 0xFFFFFFFF, 1]
     for n in range(SAMPLES):
-        bench.values = {signal: 0xFFFFFFFF if n % 2 else -0x80000000 for signal in (1, 2, 3, 4)}
+        bench.values = {signal: 0x7FFFFFFF if n % 2 else -0x80000000 for signal in (1, 2, 3, 4)}
         bench.tick(10)
     message = bench.take()
     assert message[:3] == [0xFFFFFFFF, 0xFFFFFFFF, [0xFFFFFFFFFF, 0xFFFFFFFF, 1]]
-    assert message[3][1][4][:3] == [-0x80000000, 0x17FFFFFFF, -0x17FFFFFFF] and message[3][3] == 0xFFFFFFFF
+    assert message[3][1][4][:3] == [-0x80000000, 0xFFFFFFFF, -0xFFFFFFFF] and message[3][3] == 0xFFFFFFFF
 
 
-def test_a_value_that_no_signal_has_is_no_value():
-    bench = Bench((1,))
-    for n in range(SAMPLES):
-        bench.values = {1: 1 << 60 if n % 2 else 7 + n}
-        bench.tick(10)
-    assert bench.take()[3][1] == {1: [7, 0, 2, 0, 2, 0, 2, 0, 2, 0]}
+def test_a_value_that_no_signal_has_is_no_answer():
+    """EG-TELE-006: samples are of 32 bits with their sign."""
+    for wrong in (1 << 60, 1 << 31, -(1 << 31) - 1, -(1 << 90)):
+        bench = Bench((1, 2))
+        for n in range(SAMPLES):
+            bench.values = {1: wrong if n % 2 else 7 + n, 2: wrong}
+            bench.tick(10)
+        assert bench.take()[3][1] == {1: [7, 0, 2, 0, 2, 0, 2, 0, 2, 0]}
 
 
 def test_samples_are_taken_at_the_interval_however_often_it_ticks():
@@ -230,7 +232,7 @@ def test_a_change_within_its_band_is_no_sample():
     bench.row(_2=199)
     for _ in range(59):
         bench.row(_2=199)
-    assert bench.telemetry.sets[0].columns.count == 3
+    assert bench.telemetry.sets[0].columns.count() == 3
     bench.row(_2=199)  # 60 s
     assert bench.row(_2=194)
     body = bench.take()[3]

@@ -85,5 +85,5 @@ def _rows(sets: Any) -> list[list[Any]]:
     found = []
     for one in sets:
         bands = dict(zip(one._signals, one._bands, strict=True))
-        found.append([one._min_ms // 1000, one._max_ms // 1000, int(one.always), bands, one.columns.rows])
+        found.append([one._min_ms // 1000, one._max_ms // 1000, int(one.always), bands, one.columns.size // len(bands)])
     return found
