@@ -372,6 +372,7 @@ class Agent:
             link,
             board.clock,
         ).receive
+        link.receive_part = self.installer.on_part
         link.birth = self._birth
         link.state = self.state.body
         link.on_connected = self.installer.on_connected

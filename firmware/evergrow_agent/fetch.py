@@ -13,13 +13,15 @@ if TYPE_CHECKING:
 
     Buffer = bytes | bytearray | memoryview
 
+SLOW_MS = 10_000  # a transfer that takes longer is told of
+
 
 class Fetcher:
     """`send_get(transfer, payload, block_bytes, first, wanted)` is a coroutine function; it may raise OSError or MqttError, or
     return False, when there is no link. `clock`: the network's. `while_waiting()` is called between blocks.
 
     `transfer`: the one under way, 0 for none. `blocks`: how many it took so far. `buffer`: room for a window; its user may
-    borrow it between fetches.
+    borrow it between fetches. `on_slow`, to be set: a coroutine function, called once in a transfer that takes its time.
     """
 
     def __init__(
@@ -33,6 +35,8 @@ class Fetcher:
         self.transfer = 0
         self.blocks = 0
         self.buffer = bytearray(WINDOW_BLOCKS * block_bytes)
+        self.on_slow: "Callable[[], Awaitable[None]] | None" = None
+        self._slow_ms = 0  # when it is called; 0: it was
         self._clock = clock
         self._send_get = send_get
         self._block_bytes = block_bytes
@@ -44,12 +48,19 @@ class Fetcher:
         self._cancelled = False
         self._store: "Callable[[memoryview], None]" = _nowhere
         self._error: "Exception | None" = None
+        # Blocks that come in one message:
+        self._run: "Pull | None" = None  # for it
+        self._block = 0  # the one that comes now,
+        self._bytes = 0  # of which so many are here
+        self._size = 0  # of it and of those behind it
+        self._room: "memoryview | None" = None  # for it
 
     def begin(self, transfer: int) -> None:
         """From now on this transfer is under way; 0: none is."""
         self.transfer = transfer
         self.blocks = 0
         self._cancelled = False
+        self._slow_ms = self._clock.ticks_ms() + SLOW_MS
 
     def cancel(self, transfer: int) -> bool:
         """Give up the transfer if it is under way: the fetch raises EXPIRED. False: it is not."""
@@ -64,14 +75,40 @@ class Fetcher:
         if self._cancelled:
             raise ProtocolError(EXPIRED, "cancelled")
 
-    def on_block(self, transfer: int, payload: int, block: int, data: "Buffer") -> None:
-        """`dn/block`. What is needed of `data` is copied; a whole chunk is stored at once, to have room for the next."""
+    def on_blocks(self, transfer: int, payload: int, block: int, size: int, data: "Buffer") -> None:
+        """`dn/block`: the beginning, or all, of `size` bytes of blocks. What is needed of `data` is copied."""
         pull = self._pull
-        if pull is None or transfer != self.transfer or payload != self._payload:
-            return
+        self._run = None
+        if pull and transfer == self.transfer and payload == self._payload and pull.is_run(block, size):
+            self._run = pull
+            self._block = block
+            self._bytes = 0
+            self._size = size
+            self.on_more(data)
+
+    def on_more(self, data: "Buffer") -> None:
+        """What follows on it."""
+        at = 0
+        while at < len(data) and self._size and self._run and self._run is self._pull:
+            size = min(self._block_bytes, self._size)
+            if not self._bytes:
+                self._room = self._run.room(self._block, size)
+            here = min(size - self._bytes, len(data) - at)
+            if self._room is not None:
+                self._room[self._bytes : self._bytes + here] = data[at : at + here]
+            at += here
+            self._bytes += here
+            if self._bytes == size:
+                self._bytes = 0
+                self._size -= size
+                if self._room is not None:
+                    self._arrived(self._run)
+                self._block += 1
+
+    def _arrived(self, pull: Pull) -> None:
+        """A block is whole; a whole chunk is stored at once, to have room for the next."""
         now_ms = self._clock.ticks_ms()
-        if not pull.on_block(now_ms, block, data):
-            return
+        pull.arrived(now_ms, self._block)
         try:
             chunk = pull.chunk()
             while chunk:
@@ -103,6 +140,11 @@ class Fetcher:
                 if ask:
                     sent = await self._send(payload, ask[0], ask[1])
                     pull.requested(sent)
+                now_ms = self._clock.ticks_ms()
+                if self._slow_ms and now_ms >= self._slow_ms:
+                    self._slow_ms = 0
+                    if self.on_slow:
+                        await self.on_slow()
                 wait_ms = pull.wait_ms(self._clock.ticks_ms())
                 if wait_ms and not pull.done and not self._error:
                     self._while_waiting()

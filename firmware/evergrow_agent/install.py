@@ -14,6 +14,7 @@ from evergrow_agent.progress import Progress
 from evergrow_agent.records import CONFIRMED, REFUSED, REMOVED, STAGED, TRIAL
 from evergrow_agent.reports import Reports
 from evergrow_agent.staging import Stager
+from evergrow_protocol import messages
 from evergrow_protocol.errors import EXPIRED, INVALID_STATE, NOT_AUTHORISED, OK, STORAGE, TOO_LARGE, UNKNOWN_KIND, ProtocolError
 
 TYPE_CHECKING = False
@@ -55,7 +56,8 @@ class Installer:
         self._clock = clock
         self._offers: "list[tuple[int, int, int]]" = []  # (transfer, bytes, content); the first is being handled
         self._wake = asyncio.Event()
-        stager.on_fetching = self._on_fetching
+        fetcher.on_slow = self._on_slow
+        self._report: "dict[int, Any]" = {}  # of the transfer under way
 
     def on_offer(self, transfer: int, size: int, content: int = CONTENT_FEATURE) -> None:
         """`dn/offer`. Known ones are ignored; so is one too many, which the cloud repeats after the next birth."""
@@ -65,7 +67,14 @@ class Installer:
 
     def on_block(self, transfer: int, payload: int, block: int, data: "Buffer") -> None:
         """`dn/block`. What is needed of `data` is copied."""
-        self._fetcher.on_block(transfer, payload, block, data)
+        self._fetcher.on_blocks(transfer, payload, block, len(data), data)
+
+    def on_part(self, part: memoryview, left: int, first: bool) -> None:
+        """A part of a `dn/block`, of which `left` bytes are still to come; the `first`, or one that follows. ProtocolError."""
+        if first:
+            self._fetcher.on_blocks(*messages.parse_blocks_begin(part, left))
+        else:
+            self._fetcher.on_more(part)
 
     def on_cancel(self, transfer: int) -> None:
         """`dn/cancel`: give up what is not active yet; and say what has become of the transfer."""
@@ -111,7 +120,7 @@ class Installer:
         if content == CONTENT_FEATURE and self._repeat(transfer):
             return
         self._fetcher.begin(transfer)
-        report: "dict[int, Any]" = {
+        report = self._report = {
             reports.TRANSFER: transfer,
             reports.CODE: OK,
             reports.STATE: CONFIRMED,
@@ -175,8 +184,9 @@ class Installer:
         records = self._features.of_transfer(transfer)
         return bool(records) and all([record.active for record in records])
 
-    def _on_fetching(self, named: "list[int]") -> None:
-        self._told.passing(self._fetcher.transfer, 1, named)
+    async def _on_slow(self) -> None:
+        self._told.passing(self._fetcher.transfer, 1, self._report.get(reports.FEATURE, []))
+        await self._told.flush()
 
     async def _wait(self, ms: int) -> None:
         """Until something happens, or `ms` have passed; -1: only until something happens."""

@@ -10,6 +10,7 @@ import asyncio
 from evergrow_agent import pacing
 from evergrow_agent.journal import RECORD_MAX
 from evergrow_agent.pacing import Pacing
+from evergrow_agent.transfer import RUN_BLOCKS
 from evergrow_mqtt.client import Client
 from evergrow_mqtt.config import Config as MqttConfig
 from evergrow_mqtt.errors import LinkError, MqttError, Refused
@@ -51,7 +52,8 @@ class Link:
     To be set before `run`: `birth()` and `state()` make the bodies of these; `on_connected()` is called after both are out,
     `on_welcomed()` when the cloud has answered the last birth; `adopt(least boot)` when it has and the flash was new or erased:
     it says whether the ledger now has numbers to announce by (EG-ENV-006), before which only birth and state are said;
-    `receive(kind, payload)` is called with each message, whose payload is valid only during the call.
+    `receive(kind, payload)` is called with each message, whose payload is valid only during the call; `receive_part(part, left,
+    whether it is the first)` with the parts of blocks whose message is larger than the receive buffer.
     Counters: `connects`; `dropped`, messages of no use; `errors`, exceptions of `receive`. `last_error`: the last reason for
     either, or for having no connection, as text.
     """
@@ -75,6 +77,7 @@ class Link:
         self.on_welcomed: "Callable[[], None]" = _nothing
         self.adopt: "Callable[[int], bool]" = ledger.adopt
         self.receive: "Callable[[str, memoryview], None]" = _ignore
+        self.receive_part: "Callable[[memoryview, int, bool], None]" = _ignore
         self.connects = 0
         self.dropped = 0
         self.errors = 0
@@ -103,6 +106,7 @@ class Link:
         self._bundle = memoryview(bytearray(_BUNDLE_BYTES))
         self._bundle_bytes = _BUNDLE_BYTES
         self._answers: "list[tuple[str, list[Any]]]" = []  # (kind, body)
+        self._in_blocks = False  # parts of them come
         self._work = asyncio.Event()
         self._online = asyncio.Event()  # birth and state are out
         self._closing = False
@@ -120,6 +124,7 @@ class Link:
             "keepalive_s": config.keepalive_s,
             "version": 0,  # MQTT 5, or 3.1.1 where the broker knows no other
             "rx_bytes": config.rx_bytes,
+            "packet_bytes": RUN_BLOCKS * config.block_bytes + 128,
             "tx_bytes": config.tx_bytes,
             "will": self._will(),
         }
@@ -132,6 +137,7 @@ class Link:
             board.random,
             self._on_message,
             self._on_oversized,
+            self._on_part,
         )
 
     @property
@@ -244,7 +250,7 @@ class Link:
         if not self.online or self._ledger.fresh or self.pacing.held(pacing.GET):
             return False
         try:
-            await self._send("get", (transfer, payload, block_bytes, first, wanted))
+            await self._send("get", (transfer, payload, block_bytes, first, wanted, RUN_BLOCKS))
         except LinkError:
             return False
         return True
@@ -450,30 +456,46 @@ class Link:
 
     # -- down
 
+    def _on_part(self, topic: str, part: memoryview, left: int, retain: bool) -> None:
+        """Only blocks come in larger messages."""
+        if topic:
+            self._in_blocks = topic == self._dn + "block" and not retain
+            self.dropped += not self._in_blocks
+        if self._in_blocks:
+            self._in_blocks = self._take(self.receive_part, part, left, bool(topic))
+
     def _on_message(self, topic: str, payload: memoryview, retain: bool, dup: bool) -> None:
-        """Route by kind. Nothing that arrives may end the connection or the agent."""
+        self._take(self._route, topic, payload, retain)
+
+    def _route(self, topic: str, payload: memoryview, retain: bool) -> None:
+        # Nothing below `dn` is ever retained: a start that a broker hands out at every connect is no command.
+        if retain:
+            raise ProtocolError(UNKNOWN_KIND, "retained")
+        if topic.startswith(self._dn):
+            self.receive(topic[len(self._dn) :], payload)
+        elif self._home_filter and topic.startswith(self._home_filter[:-1]):
+            self.receive("home/" + topic[len(self._home_filter) - 1 :], payload)
+        else:
+            raise ProtocolError(UNKNOWN_KIND, "not for us")
+
+    def _take(self, what: "Callable[..., None]", *args: "Any") -> bool:
+        """Nothing that arrives may end the connection or the agent. False: it was of no use."""
         try:
-            # Nothing below `dn` is ever retained: a start that a broker hands out at every connect is no command.
-            if retain:
-                raise ProtocolError(UNKNOWN_KIND, "retained")
-            if topic.startswith(self._dn):
-                self.receive(topic[len(self._dn) :], payload)
-            elif self._home_filter and topic.startswith(self._home_filter[:-1]):
-                self.receive("home/" + topic[len(self._home_filter) - 1 :], payload)
-            else:
-                raise ProtocolError(UNKNOWN_KIND, "not for us")
+            what(*args)
+            return True
         except ProtocolError as exc:
             self.dropped += 1
             self.last_error = exc.text
         except Exception as exc:
             self.errors += 1
             self.last_error = repr(exc)
+        return False
 
     def _on_oversized(self, topic: "str | None", size_bytes: int) -> None:
         self.dropped += 1
 
 
-def _ignore(kind: str, payload: memoryview) -> None:
+def _ignore(*message: "Any") -> None:
     pass
 
 

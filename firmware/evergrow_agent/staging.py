@@ -71,7 +71,6 @@ class Stager:
         self._data = self._room[:0]
         self._files: "list[str]" = []  # of this transfer, which no record names yet
         self._report: "dict[int, Any]" = {}
-        self.on_fetching: "Callable[[list[int]], None]" = _ignore
 
     async def stage(self, size: int, report: "dict[int, Any]") -> "list[Record]":
         """The versions that the transfer under way brings, each whole on the flash, or removals, which have no file; none when
@@ -367,7 +366,6 @@ class Stager:
             file = self._features.staging_file(self._files + self._progress.files)
             if size > RESUME_BYTES:
                 self._progress.begin(transfer, self._data, component, payload, file)
-                self.on_fetching(self._report.get(reports.FEATURE, []))
         self._files.append(file)
         await self._pull_rest(file, payload, size)
         return file, begun
@@ -386,7 +384,3 @@ class Stager:
         for at in range(0, size, len(page)):
             hasher.update(page[: self._flash.readinto(file, at, page[: min(len(page), size - at)])])
         return hasher.digest()
-
-
-def _ignore(named: "list[int]") -> None:
-    pass

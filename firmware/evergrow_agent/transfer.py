@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     Buffer = bytes | bytearray | memoryview
 
 WINDOW_BLOCKS = 8
+RUN_BLOCKS = 8  # may come in one message; each is taken as it arrives
 CHUNK_BLOCKS = WINDOW_BLOCKS // 2
 AHEAD_BLOCKS = 16  # may be asked for at once
 FIRST_PAUSE_MS = 2_000
@@ -26,7 +27,8 @@ class Pull:
     `start`: so many bytes of it are stored already. `bytes_per_s`: at most so much is asked for, 0 for any.
 
     The caller asks the cloud whenever `request` says so and tells `requested` of it, hands every block of this payload to
-    `on_block`, and stores what `chunk` returns before it calls `advance`. `done`: all is stored. `blocks`: how many it took.
+    `on_block`, or puts it into its `room` and tells that it `arrived`, and stores what `chunk` returns before it calls `advance`.
+    `done`: all is stored. `blocks`: how many it took.
     """
 
     def __init__(self, size: int, block_bytes: int, buffer: bytearray, start: int = 0, bytes_per_s: int = 0) -> None:
@@ -86,28 +88,44 @@ class Pull:
         self._silent = 0
         self._pause_ms = FIRST_PAUSE_MS
 
+    def is_run(self, block: int, size: int) -> bool:
+        """Whether `size` bytes from `block` on are whole blocks, the payload's last one counting as such (EG-FEAT-010)."""
+        left = self._size - block * self._block_bytes
+        return 0 < size <= left and (size == left or not size % self._block_bytes)
+
     def on_block(self, now_ms: int, block: int, data: "Buffer") -> bool:
         """Copy a block into the window. False: dropped, being unwanted, a repetition or of the wrong length (EG-FEAT-010)."""
+        room = self.room(block, len(data))
+        if room is None:
+            return False
+        room[:] = data
+        self.arrived(now_ms, block)
+        return True
+
+    def room(self, block: int, size: int) -> "memoryview | None":
+        """Where a block that comes now, of `size` bytes, is to be put until another one comes; None: it is dropped."""
         index = block - self._first
         if not 0 <= index < self._ahead or not self._missing >> index & 1:
-            return False
-        if len(data) != min(self._block_bytes, self._size - block * self._block_bytes):
-            return False
+            return None
+        if size != min(self._block_bytes, self._size - block * self._block_bytes):
+            return None
         # Blocks are sent in order and seldom overtake one another: what should have come before this one is probably lost.
         holes = self._missing & ~(self._unasked | self._again | self._dropped) & (1 << index) - 1
         self._unasked |= holes
         self._again |= holes
         if index >= WINDOW_BLOCKS:
             self._dropped |= 1 << index
-            return False
+            return None
         at = block % WINDOW_BLOCKS * self._block_bytes
-        self._view[at : at + len(data)] = data
-        self._missing &= ~(1 << index)
+        return self._view[at : at + size]
+
+    def arrived(self, now_ms: int, block: int) -> None:
+        """The last block that there was `room` for is whole."""
+        self._missing &= ~(1 << block - self._first)
         self.blocks += 1
         self._silent = 0
         self._pause_ms = FIRST_PAUSE_MS
         self._due_ms = now_ms + FIRST_PAUSE_MS
-        return True
 
     def chunk(self) -> "memoryview | None":
         """The next bytes to store once they are complete; else None."""

@@ -57,6 +57,8 @@ class Client:
     the message is *not* acknowledged and the connection ends with HandlerError: acknowledging would lose the message, and
     MQTT repeats one only over a new connection. `run` then backs off longer each time, so one that always raises cannot spin.
     `on_oversized(topic or None, size_bytes)`: a message larger than the receive buffer was drained, and acknowledged.
+    `on_part(topic, payload, left, retain)`: a part of one that `packet_bytes` allows, of whose payload `left` bytes are still to
+    come; `topic` is "" but for the first. One whose link breaks has no end: the next message begins with a topic.
     """
 
     def __init__(
@@ -66,12 +68,14 @@ class Client:
         random: "Random",
         on_message: "OnMessage",
         on_oversized: "Callable[[str | None, int], None] | None" = None,
+        on_part: "Callable[[str, memoryview, int, bool], None] | None" = None,
     ) -> None:
         self._config = config
         self._net = net
         self._random = random
         self._on_message = on_message
         self._on_oversized = on_oversized
+        self._on_part = on_part
         self._session = Session(config)
         self._version = config.version or 5
         self._stream: "Stream | None" = None
@@ -237,6 +241,15 @@ class Client:
                 self._session.acknowledge(packet_id)
         elif kind == session.EV_ACK:
             self._resolve(event[1], event[2])
+        elif kind == session.EV_PART:
+            _, topic, payload, left, packet_id, retain = event
+            if self._on_part is not None:
+                try:
+                    self._on_part(topic, payload, left, retain)
+                except Exception as error:
+                    raise HandlerError("on_part failed", error)
+            if packet_id:
+                self._session.acknowledge(packet_id)
         elif kind == session.EV_OVERSIZED:
             if self._on_oversized is not None:
                 self._on_oversized(event[1], event[2])

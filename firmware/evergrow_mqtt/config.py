@@ -11,8 +11,9 @@ class Config:
     `clean_start=False` with `session_expiry_s` > 0 resumes the session: the server keeps subscriptions and queued QoS 1
     messages over a lost link. A client that has just booted counts as one with an empty session state, so that what was
     queued for it before still arrives (MQTT 5 §3.2.2.1.1 lets a client with no state at all refuse that).
-    `rx_bytes`: the largest packet taken in; a larger one is drained and reported. `tx_bytes`: room for PUBLISH packets that
-    are queued or not yet acknowledged. Both are allocated once.
+    `rx_bytes`: the largest packet taken in whole; a larger one is drained and reported. `tx_bytes`: room for PUBLISH packets
+    that are queued or not yet acknowledged. Both are allocated once. `packet_bytes`: the largest packet that the server may
+    send, 0 for `rx_bytes`: a message that is larger than the buffer is then handed over in parts, as it arrives.
     `receive_maximum`: QoS 1 messages that the server may have under way to us at once (MQTT 5 only).
     `topic_aliases`: how many topics may be shortened to an alias where the server allows it; 0 for none.
     `rx_aliases`: how many topics the server may shorten to us (MQTT 5 only); each costs its text. Not for rumqttd (iotcore),
@@ -47,6 +48,7 @@ class Config:
         backoff_cap_ms: int = 120_000,
         refused_backoff_ms: int = 900_000,
         rx_aliases: int = 0,
+        packet_bytes: int = 0,
     ) -> None:
         _between("keepalive_s", keepalive_s, 1, 0xFFFF)
         _between("session_expiry_s", session_expiry_s, 0, 0xFFFF_FFFF)
@@ -54,6 +56,7 @@ class Config:
         _between("tx_bytes", tx_bytes, _MIN_BUFFER, 0x1000_0000)
         _between("receive_maximum", receive_maximum, 1, 0xFFFF)
         _between("rx_aliases", rx_aliases, 0, 0xFFFF)
+        _between("packet_bytes", packet_bytes, 0, 0x1000_0000)
         if version not in (0, 4, 5):
             raise ValueError(f"version is {version}, not 5, 4 or 0")
         if will is not None:
@@ -71,6 +74,7 @@ class Config:
         self.session_expiry_s = session_expiry_s
         self.will = will
         self.rx_bytes = rx_bytes
+        self.packet_bytes = packet_bytes
         self.tx_bytes = tx_bytes
         self.receive_maximum = receive_maximum
         self.version = version

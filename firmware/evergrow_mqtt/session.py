@@ -43,6 +43,7 @@ EV_MESSAGE = 2  # topic, payload (valid until the next call of the session), pac
 EV_ACK = 3  # packet id, reason code: answers PUBLISH, SUBSCRIBE or UNSUBSCRIBE
 EV_OVERSIZED = 4  # topic or None, packet size: a PUBLISH that was drained instead of read
 EV_DISCONNECT = 5  # reason code
+EV_PART = 6  # topic (then ""), a part of the payload, bytes of it still to come, packet id (with the last), retain
 
 _CONTROL_BYTES = 320  # at least, enough for a topic of 256; more if CONNECT needs it
 _ASSIGNED_ID = 64  # room for a client id that the server assigns
@@ -78,7 +79,9 @@ class Session:
         """Everything that dies with a connection."""
         self._start = 0  # received bytes not yet parsed are _rx[_start:_end]
         self._end = 0
-        self._skip = 0  # bytes still to drain of an oversized packet
+        self._skip = 0  # bytes still to come of an oversized packet, which are drained,
+        self._parts = False  # or handed over,
+        self._part_id = 0  # by this packet id
         self._out_start = 0  # control bytes still to send are _out[_out_start:_writer.pos]
         self._writer.pos = 0
         self._chunk_end = 0
@@ -178,9 +181,12 @@ class Session:
         """The next event in the received bytes, or None when more are needed. Raises ProtocolViolation."""
         while True:
             if self._skip:
-                dropped = min(self._skip, self._end - self._start)
-                self._skip -= dropped
-                self._start += dropped
+                start = self._start
+                self._start = min(self._end, start + self._skip)
+                self._skip -= self._start - start
+                if self._parts and self._start > start:
+                    left = self._skip
+                    return EV_PART, "", self._rx[start : self._start], left, 0 if left else self._part_id, False
             if self._start == self._end or self.state not in _EXPECTED:
                 self._start = self._end = 0
                 return None
@@ -189,9 +195,10 @@ class Session:
                 return None
             first = self._rx[self._start]
             if size > len(self._rx):
-                if not self._topic_is_there():
+                self._parts = size <= self._config.packet_bytes and first >> 4 == codec.PUBLISH
+                if not self._topic_is_there() or (self._parts and self._end - self._start < len(self._rx)):
                     return None
-                return self._oversized(first, size)
+                return self._first_part(first, size) if self._parts else self._oversized(first, size)
             self._start += size
             event = self._dispatch(first >> 4, first & 0x0F)
             if event is not None:
@@ -290,6 +297,21 @@ class Session:
         if body.view[self._start] >> 4 != codec.PUBLISH or self._end - self._start == len(self._rx):
             return True
         return body.left() >= 2 and body.left() >= 4 + (body.view[body.pos] << 8 | body.view[body.pos + 1])
+
+    def _first_part(self, first: int, size: int) -> "tuple[Any, ...]":
+        """The beginning, which fills the buffer, of a message that is handed over in parts. It is drained if what stands before
+        its payload does not fit."""
+        codec.check_publish_flags(first & 0x0F)
+        at = self._body.pos
+        try:
+            topic, self._part_id, payload = codec.read_publish(self._body, first & 0x0F, self.version, self._rx_aliases)
+        except ProtocolViolation:
+            self._parts = False
+            self._body.pos = at
+            return self._oversized(first, size)
+        self._skip = size - len(self._rx)
+        self._start = self._end
+        return EV_PART, topic, payload, self._skip, 0, bool(first & codec.RETAIN_FLAG)
 
     def _oversized(self, first: int, size: int) -> "tuple[Any, ...]":
         """Drain a packet that is larger than the buffer. A QoS 1 one is acknowledged: unread as it is, it would come again

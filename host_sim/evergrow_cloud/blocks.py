@@ -1,6 +1,6 @@
 """Answers to `up/get`: the blocks a device asked for, within its share and its packet size (SPEC section 9)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import cast
 
 from evergrow_cloud import offers, wire, wire_down
@@ -27,14 +27,15 @@ class BlockService:
         if size > MAX_BLOCK_BYTES:
             return
         max_packet_bytes = self._max_packet_bytes(device_id)
-        for offset in request.wanted[: self._limits.blocks_per_request]:
-            number = request.first + offset
-            data = offers.read(self._store, device_id, request.transfer, request.payload, number * size, size)
+        limits = self._limits
+        most = max(1, min(request.run, min(limits.message_block_bytes, limits.block_burst_bytes, budget) // size))
+        for number, count in runs(request.first, request.wanted[: limits.blocks_per_request], most):
+            data = offers.read(self._store, device_id, request.transfer, request.payload, number * size, count * size)
             if not data:
                 return
             message = wire_down.block(request.transfer, request.payload, number, data)
             budget -= len(message)
-            if budget < 0 or packet_bytes(topic, message) > max_packet_bytes:
+            if budget < 0 or (count == 1 and packet_bytes(topic, message) > max_packet_bytes):
                 return
             if not self._shares.take(device_id, len(message), now_s):
                 return
@@ -45,6 +46,20 @@ class BlockService:
         if row is None or row[0] is None:
             return DEFAULT_MAX_PACKET_BYTES
         return cast(Birth, wire.decode("birth", row[0])).max_packet_bytes
+
+
+def runs(first: int, wanted: Iterable[int], most: int) -> Iterator[tuple[int, int]]:
+    """(block, how many from it on, `most` at most) of the blocks `first` + i, i in `wanted`, ascending."""
+    start, count = first, 0
+    for offset in wanted:
+        if count and (count == most or first + offset != start + count):
+            yield start, count
+            count = 0
+        if not count:
+            start = first + offset
+        count += 1
+    if count:
+        yield start, count
 
 
 def packet_bytes(topic: str, payload: bytes) -> int:

@@ -20,6 +20,7 @@ class Limits:
     block_burst_bytes: int = 1 << 20  # per device
     block_bytes_per_s: int = 256 << 10
     blocks_per_request: int = 32
+    message_block_bytes: int = 16_384  # blocks in one message; a broker may have a limit of its own
     telemetry_per_device: int = 1_000
     events_per_device: int = 1_000
     conflicts_per_device: int = 100

@@ -191,7 +191,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class BlockRequest:
-    """Blocks `first` + i of a payload, for every i in `wanted`."""
+    """Blocks `first` + i of a payload, for every i in `wanted`; up to `run` that follow one another may come in one message."""
 
     header: Header
     transfer: int
@@ -199,6 +199,7 @@ class BlockRequest:
     block_bytes: int
     first: int
     wanted: tuple[int, ...]
+    run: int = 1
 
 
 @dataclass(frozen=True, slots=True)

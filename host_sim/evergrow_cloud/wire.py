@@ -325,7 +325,7 @@ def _response(header: Header, body: Any) -> Response:
 
 
 def _block_request(header: Header, body: Any) -> BlockRequest:
-    transfer, payload, block_bytes, first, wanted = array(body, 5, "a request")[:5]
+    transfer, payload, block_bytes, first, wanted, *rest = array(body, 5, "a request")
     if not isinstance(wanted, bytes):
         raise WireError(codes.BAD_TYPE, "wanted is a byte string")
     if len(wanted) > MAX_BITMAP_BYTES:
@@ -337,6 +337,7 @@ def _block_request(header: Header, body: Any) -> BlockRequest:
         uint(block_bytes, "block bytes", strict.MAX_BYTES, least=1),
         uint(first, "first", MAX_UINT32),
         tuple(from_bitmap(wanted)),
+        uint(rest[0], "run", MAX_UINT32, least=1) if rest else 1,
     )
 
 

@@ -48,7 +48,7 @@ def cancel(transfer: int) -> bytes:
 
 
 def block(transfer: int, payload: int, number: int, data: bytes) -> bytes:
-    """dn/block."""
+    """dn/block: block `number`, or several from it on."""
     return strict.dumps([transfer, payload, number, data])
 
 

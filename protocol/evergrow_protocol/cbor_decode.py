@@ -92,6 +92,12 @@ class Decoder:
         """A byte string, as a view of the input (of a copy if it came in chunks)."""
         return self._bytes(self._expect(BYTES))
 
+    def read_bytes_header(self) -> int:
+        """How many bytes of a byte string follow, all of them in this input or not. MALFORMED for one that comes in chunks."""
+        size = self._head(self._expect(BYTES))
+        self.offset = self._body
+        return size
+
     def read_text(self) -> str:
         """A text string."""
         return self._text(self._expect(TEXT))

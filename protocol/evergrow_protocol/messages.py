@@ -276,6 +276,25 @@ def parse_cancel(data: "Buffer") -> int:
     return _uint(_array(data, 1)[0], "transfer")
 
 
+def parse_blocks_begin(data: memoryview, left: int) -> "tuple[int, int, int, int, memoryview]":
+    """The beginning of a `dn/block` of which `left` bytes are still to come -> (transfer, payload, block, size, bytes that are
+    here already, of `size`).
+
+    What follows can be nothing but the rest of the bytes, and elements to ignore.
+    """
+    decoder = Decoder(data, deterministic=True)
+    count = decoder.read_array_header()
+    if count < 4:
+        raise ProtocolError(MALFORMED, f"{count} elements, at least 4 expected")
+    transfer, payload, block = [_uint(decoder.read_int(), what) for what in ("transfer", "payload", "block")]
+    size = decoder.read_bytes_header()
+    here = data[decoder.offset :]
+    behind = len(here) + left - size
+    if behind < 0 or (behind and count == 4) or size < len(here):
+        raise ProtocolError(MALFORMED, f"{size} bytes of blocks in a message with {behind} more")
+    return transfer, payload, block, size, here
+
+
 def parse_block(data: "Buffer") -> "tuple[int, int, int, Buffer]":
     """`dn/block` -> (transfer, payload, block, bytes). The bytes are a view of `data`."""
     fields = _array(data, 4)

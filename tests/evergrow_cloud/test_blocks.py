@@ -14,8 +14,10 @@ TOPIC = "eg1/acme/washer-1/dn/block"
 BODY = bytes(range(256)) * 5
 
 
-def request(transfer: int, payload: int = 1, size: int = 512, first: int = 0, wanted: bytes = b"\x07") -> BlockRequest:
-    return BlockRequest(Header(7, 1, None, 0), transfer, payload, size, first, tuple(wire.from_bitmap(wanted)))
+def request(
+    transfer: int, payload: int = 1, size: int = 512, first: int = 0, wanted: bytes = b"\x07", run: int = 1
+) -> BlockRequest:
+    return BlockRequest(Header(7, 1, None, 0), transfer, payload, size, first, tuple(wire.from_bitmap(wanted)), run)
 
 
 @pytest.fixture
@@ -79,3 +81,32 @@ def test_a_device_gets_its_share_and_no_more(store: Store, transfer: int) -> Non
 
 def test_a_batch_has_a_budget(store: Store, transfer: int) -> None:
     assert len(serve(BlockService(store, Limits()), request(transfer), budget=1100)) == 2
+
+
+def test_blocks_that_follow_one_another_come_in_one_message_if_the_device_says_so(store: Store, transfer: int) -> None:
+    """EG-FEAT-028"""
+    service = BlockService(store, Limits())
+    assert serve(service, request(transfer, run=8)) == {0: BODY}
+    assert serve(service, request(transfer, run=2)) == {0: BODY[:1024], 2: BODY[1024:]}
+    assert serve(service, request(transfer, wanted=b"\x05", run=8)) == {0: BODY[:512], 2: BODY[1024:]}
+    assert serve(service, request(transfer, size=128, wanted=b"\xdb\x03", run=3)) == {
+        0: BODY[:256],
+        3: BODY[384:640],
+        6: BODY[768:1152],
+        9: BODY[1152:],
+    }
+
+
+def test_several_blocks_may_be_more_than_birth_says_but_stay_bounded(store: Store) -> None:
+    """EG-FEAT-028, EG-LIM-001"""
+    body = bytes(range(256)) * 256
+    transfer = offers.offer(store, "acme", "washer-1", b"envelope", {1: body})
+    raw = envelope(7, 1, BIRTH | {7: 640})
+    with store.transaction():
+        devices.record_birth(store, 1, wire.decode("birth", raw), raw, retained=False, now_ms=0)  # type: ignore[arg-type]
+    wanted = request(transfer, wanted=b"\xff\xff\xff\xff", run=2**32 - 1)
+    assert {number: len(data) for number, data in serve(BlockService(store, Limits()), wanted).items()} == {0: 16384}
+    few = Limits(block_burst_bytes=1200, block_bytes_per_s=600)
+    assert {number: len(data) for number, data in serve(BlockService(store, few), wanted).items()} == {0: 1024}
+    small = serve(BlockService(store, Limits()), wanted, budget=700)
+    assert {number: len(data) for number, data in small.items()} == {0: 512}

@@ -48,7 +48,7 @@ GOOD: dict[str, Any] = {
     "usage": USAGE,
     "tele": {0: 10, 1: {1: bytes.fromhex("c8010a0d"), 2: bytes(3)}},
     "rsp": [9, 11],
-    "get": [5, 1, 512, 8, b"\x05"],
+    "get": [5, 1, 512, 8, b"\x05", 8],
     "feat": {0: 5, 1: 0, 2: 4, 3: [1, 1001, 4], 4: 1800, 5: 4, 6: 950, 7: 66, 8: 500},
 }
 
@@ -170,7 +170,8 @@ def test_a_response_may_carry_a_result() -> None:
 def test_wanted_blocks_are_bits_from_the_least_significant() -> None:
     """EG-ACK-001"""
     request = wire.decode("get", payload("get", [5, 1, 512, 8, b"\x05\x80"]))
-    assert request == BlockRequest(Header(7, 3, None, 1000), 5, 1, 512, 8, (0, 2, 15))
+    assert request == BlockRequest(Header(7, 3, None, 1000), 5, 1, 512, 8, (0, 2, 15), 1)
+    assert wire.decode("get", payload("get", GOOD["get"])).run == 8  # type: ignore[attr-defined]
 
 
 def test_a_feature_report_may_be_short() -> None:

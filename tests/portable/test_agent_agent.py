@@ -220,8 +220,13 @@ async def test_what_is_malformed_or_unknown_is_dropped_and_nothing_else_happens(
                 cloud.down(kind, data)
             await device.until(lambda: link.dropped == len(rubbish) * (count + 1))  # noqa: B023
         assert link.errors == 0 and link.connects == 1 and link.online
-        cloud.down("cmd", bytes(2500))  # more than the device takes
+        cloud.down("cmd", dumps([1, 3, {}]) + bytes(2500))  # more than the device takes, but for blocks
         await device.until(lambda: link.dropped == len(rubbish) * len(kinds) + 1)
+        cloud.down("block", b"\x84\x01\x00\x00\x59\x0a\x00" + bytes(2561))  # one byte more than it says
+        await device.until(lambda: link.dropped == len(rubbish) * len(kinds) + 2)
+        cloud.down("block", [1, 0, 0, bytes(2560)])  # for a transfer that nobody knows
+        cloud.down("nonsense", b"")
+        await device.until(lambda: link.dropped == len(rubbish) * len(kinds) + 3)
         assert link.connects == 1
         assert device.clock.utc_s() and not cloud.of("rsp")
 

@@ -55,7 +55,7 @@ class TrustCloud(Cloud):
         super()._on_publish(link, first, body)
         for kind, message, _, _ in self.up[seen:]:
             if kind == "get":
-                transfer, _, size, at, wanted = message[3]
+                transfer, _, size, at, wanted = message[3][:5]
                 for i in range(8 * len(wanted)):
                     if wanted[i >> 3] >> (i & 7) & 1:
                         piece = self.offered[transfer][(at + i) * size : (at + i + 1) * size]

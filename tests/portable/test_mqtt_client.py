@@ -12,7 +12,7 @@ from support import raises_async
 class Device:
     """A client in a world, and what happened to it."""
 
-    def __init__(self, world, on_message=None, on_oversized=None, **settings):
+    def __init__(self, world, on_message=None, on_oversized=None, on_part=None, **settings):
         settings.setdefault("rx_bytes", 512)
         settings.setdefault("tx_bytes", 1024)
         self.world = world
@@ -20,7 +20,7 @@ class Device:
         self.errors = []
         self.sessions = []
         self.client = Client(
-            Config("dev", "host", 1883, **settings), world, SeededRandom(7), on_message or self._keep, on_oversized
+            Config("dev", "host", 1883, **settings), world, SeededRandom(7), on_message or self._keep, on_oversized, on_part
         )
 
     def _keep(self, topic, payload, retain, dup):
@@ -215,6 +215,32 @@ async def test_an_oversized_message_is_reported_and_the_connection_lives():
     assert device.messages == [("dn/small", b"y", False, False)]
     assert world.server.acked == [(9, 0x83)]
     await world.clock.run(device.client.close())
+
+
+async def test_a_message_in_parts_is_handed_over_and_one_that_its_taker_refuses_ends_the_connection():
+    world = World(Server())
+    parts = []
+
+    def on_part(topic, payload, left, retain):
+        parts.append((topic, bytes(payload), left))
+        if payload[0] == 0x21:
+            raise ValueError("no")
+
+    device = Device(world, on_part=on_part, rx_bytes=128, packet_bytes=4096)
+    running = asyncio.create_task(device.run())
+    await until(lambda: device.sessions, world)
+    world.links[0].push(publish(5, "dn/big", b"x" * 1000))
+    await until(lambda: parts and not parts[-1][2], world)
+    assert parts[0][0] == "dn/big" and not [part for part in parts[1:] if part[0]]
+    assert b"".join([part[1] for part in parts]) == b"x" * 1000
+    world.links[0].push(publish(5, "dn/big", b"y" * 1000, 9))
+    await until(lambda: world.server.acked, world)
+    assert world.server.acked == [(9, 0)] and not parts[-1][2]
+    world.links[0].push(publish(5, "dn/big", b"!" * 1000, 10))
+    await until(lambda: device.errors, world)
+    assert world.server.acked == [(9, 0)]
+    assert isinstance(device.errors[0], HandlerError)
+    await finish(device, running)
 
 
 async def test_qos_0_needs_a_connection():

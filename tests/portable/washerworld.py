@@ -120,7 +120,7 @@ class WasherCloud(Cloud):
                 self.installed = message[3]
 
     def _serve(self, get):
-        transfer, payload, block_bytes, first, wanted = get
+        transfer, payload, block_bytes, first, wanted = get[:5]
         for bit in range(8 * len(wanted)):
             if wanted[bit >> 3] >> (bit & 7) & 1:
                 at = (first + bit) * block_bytes
