@@ -53,6 +53,7 @@ _RESTART_MS = 1_000
 _RESTART_MAX_MS = 60_000
 _SEGMENT_BYTES = 4096
 _REVIEW_MS = 60_000
+_NAP_MS = 6_000  # How long an appliance at rest leaves the watchdog alone: the shortest that boards have bites after 8 s.
 
 
 class Agent:
@@ -98,13 +99,16 @@ class Agent:
         self._trust_told = False
         self._review_ms = 0  # when to look again whether what runs still may
         self._damage = (0, 0, 0)  # as it was told
+        self._jumps = 0  # likewise
         self._served = False  # features, installer and link are there
         self._apply(None)
         self._flags = 0
         self._booted = False
         self._over = asyncio.Event()
         self._awake = asyncio.Event()
-        self.cycle.wake = self._awake.set
+        self.cycle.wake = self._stir
+        if hasattr(board.appliance, "quiet"):
+            board.appliance.on_change = self._awake.set
 
     @property
     def online(self) -> bool:
@@ -204,20 +208,24 @@ class Agent:
 
     async def _appliance(self) -> None:
         clock = self.board.clock
+        watchdog = self.board.watchdog
+        awake = self._awake
         tick_ms = self.config.tick_ms
         due_ms = clock.ticks_ms()
         while True:
+            awake.clear()
             now_ms = clock.ticks_ms()
             event = -1
             try:
                 event = self.cycle.tick(now_ms)
-                self._note(event)
+                if event:
+                    self._note(event)
                 self.alarms.tick(now_ms)
                 if self._served and self.code.runtime:
                     self.code.runtime.tick(now_ms, event)
                     self.cycle.count_code(now_ms)
                 # Not after a failed tick: an appliance that cannot be looked after for long is what a watchdog is there for.
-                self.board.watchdog.feed()
+                watchdog.feed()
             except Exception as exc:
                 self._crashed("appliance", exc)
             try:
@@ -225,36 +233,50 @@ class Agent:
             except Exception as exc:
                 self._crashed("link", exc)
             if not event and self.config.rest_ms > tick_ms and self._may_rest():
-                await self._rest(self.config.rest_ms)
-                due_ms = clock.ticks_ms()
-                continue
+                try:
+                    alarm = asyncio.create_task(self._ring())
+                    try:
+                        await awake.wait()
+                    finally:
+                        alarm.cancel()
+                    due_ms = clock.ticks_ms()
+                    continue
+                except Exception as exc:  # No memory for a task, say.
+                    self._crashed("appliance", exc)
             due_ms = max(due_ms + tick_ms, now_ms)
             await clock.sleep_ms(max(due_ms - clock.ticks_ms(), 1))
 
     def _may_rest(self) -> bool:
-        """Whether nothing has to be watched more closely than the appliance's interlocks at rest."""
-        appliance = self.board.appliance
-        if not self.runner.at_rest or hasattr(appliance, "alarms") or hasattr(appliance, "control"):
-            return False
-        if self._served and self.code.runtime:
-            return False
-        return not any([one.always for one in self.telemetry.sets])
+        """Whether all that has to be watched wakes us by itself."""
+        return (
+            self.runner.at_rest
+            and getattr(self.board.appliance, "quiet", False)
+            and not (self._served and self.code.runtime)
+            and not any([one.always for one in self.telemetry.sets])
+        )
 
-    async def _rest(self, ms: int) -> None:
-        """Until somebody starts or stops something, or it is time to look again."""
-        self._awake.clear()
-        alarm = asyncio.create_task(self._ring(ms))
+    async def _ring(self) -> None:
+        """Wake the appliance when it is time to look again, or when this fails."""
+        board = self.board
+        left_ms = self.config.rest_ms
         try:
-            await self._awake.wait()
-        finally:
-            alarm.cancel()
-
-    async def _ring(self, ms: int) -> None:
-        await self.board.clock.sleep_ms(ms)
+            while left_ms > 0:
+                await board.clock.sleep_ms(min(left_ms, _NAP_MS))
+                left_ms -= _NAP_MS
+                board.watchdog.feed()
+        except Exception:
+            pass
         self._awake.set()
+
+    def _stir(self) -> None:
+        """Something was started or stopped, or is on flash that was not: there is to be a tick soon, and perhaps more to say."""
+        self._awake.set()
+        if self._served:
+            self.link.wake()
 
     def _note(self, event: int) -> None:
         """What others may want to act on; the rest is told by the state."""
+        self._stir()
         if event == EVENT_CYCLE_ENDED:
             self._review_ms = 0
             self.events.note(event, self.runner.outcome)
@@ -272,6 +294,9 @@ class Agent:
                 self._review(now_ms)
             if changed:
                 self.link.publish_state()
+            if self.timebase.jumps != self._jumps:  # EG-TIME-005: a new birth brings a new welcome
+                self._jumps = self.timebase.jumps
+                self.link.publish_birth()
             if self.link.online and self.ledger.damage != self._damage:
                 self._damage = self.ledger.damage
                 self.link.publish_birth()
@@ -296,6 +321,7 @@ class Agent:
             sets = [SignalSet(config.telemetry_s, config.telemetry_s, False, bands)] if bands else []
         self.telemetry.configure(sets)
         if self._served:
+            self._stir()
             self._configure(self.link)
             if self.code.runtime:
                 self.code.runtime.configure(self.settings.features)
@@ -436,13 +462,14 @@ class Agent:
             self.seen.tick()
             yield from self.grants.accept_steps(content, data, self.seen.now_s)
             self._trust_told = False
-            self._review_ms = 0
+            self._entitled()
             self.link.publish_birth()
 
         return accept
 
     def _entitled(self) -> None:
         self._review_ms = 0
+        self._stir()
 
     def _review(self, now_ms: int) -> None:
         """At a safe point, now and then and when rights have changed: code runs that may, and no other (EG-CODE-004)."""

@@ -18,7 +18,9 @@ appliance  `class_id`; `signals` and `read(signal)` -> integer in the registry's
            one that runs whenever no other does; `dials` {name: actuator}, what a person may set, by `Guard.preset`, which changes
            `safe_state`: to keep that over a power cut is the appliance's business; `hazardous`: something
            is hot, open or moving though no cycle runs: features must not change now; `battery_percent`; `update_priority`:
-           updates that a person agreed to, down from this priority (SUIT condition 27), 0 for none
+           updates that a person agreed to, down from this priority (SUIT condition 27), 0 for none; `quiet`: nothing moves, fills
+           or heats, or has to be watched (alarms), until something changes that. Who has it calls `on_change()`, which the
+           agent sets, as soon as a switch, a level, a key or `remote_enable` has changed: from the event loop, no interrupt
 """
 
 TYPE_CHECKING = False
@@ -61,8 +63,8 @@ class Config:
     `home`: the id of the home it belongs to, "" for none.
     `pull_bytes_per_s`: at most so much of a transfer is asked for, 0 for any. `quiet`: (from, to), minutes since local midnight,
     when features that ask for it are activated, None for always; local time is `utc_offset_min` ahead of UTC.
-    `tick_ms`: how often the controller looks at the appliance; `rest_ms`: the same while it is at rest and nothing has to be
-    watched, 0 for no difference. Who starts or stops something is heard at once. It must be well below the watchdog's time.
+    `tick_ms`: how often the controller looks at the appliance; `rest_ms`: the same while it is at rest and `quiet`, 0 for no
+    difference; a minute, say. Who starts or changes something is heard at once, and the watchdog is fed every 6 s meanwhile.
     `usage_bytes`: the cap of the usage journal; `reserve_bytes`: flash that the journal leaves to everybody else.
     """
 

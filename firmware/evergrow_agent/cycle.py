@@ -49,6 +49,7 @@ _METERS_MAX = 6  # of code features: a record has a bound
 _CHECKPOINT_MS = 300_000  # at the latest: a power cut costs no more of what a long phase used
 _CHECKPOINT_LONG_MS = 3_600_000  # the same of a continuous programme: 24 writes a day
 _BASE_AGAIN_MS = 600_000  # after a fault: records of faults are not to fill the flash
+_TIME_MS = 5_000
 _MEND_MS = 60_000  # between attempts to store, without a cycle, what the flash had no room for or refused
 
 _FILE = "cycle"
@@ -59,7 +60,7 @@ class Cycle:
     `rights`: None, when all features may be used, or who is asked.
 
     `boot`: the number of this boot, to be set before the first start. `code`: the code features, None while there are none.
-    `wake()`, to be set, is called when something is started or stopped: there is to be a tick soon.
+    `wake()`, to be set, is called when something is started, stopped or mended: there is to be a tick soon, and more to say.
     `on_finished(features used, whether in a fault)`, to be set, is called at the end of each cycle.
     """
 
@@ -84,6 +85,7 @@ class Cycle:
         self._active = False
         self._base: int = getattr(guard.appliance, "base_programme", 0)
         self._base_ms = 0  # when it may start
+        self._time_ms = 0  # when rights are told the time
         self._before = 0  # the programme that lost power, and may go on in its stead
         self._owners: "list[tuple[int, tuple[int, int]]]" = []  # (actuator, the feature whose unlock is in force)
         self._programme_of: "list[tuple[int, int]]" = []  # the feature whose programme was started last
@@ -183,7 +185,8 @@ class Cycle:
         runner = self._runner
         event = runner.tick(now_ms)
         period_ms = runner.period_ms
-        if self.rights:
+        if self.rights and now_ms >= self._time_ms:
+            self._time_ms = now_ms + _TIME_MS
             self.rights.tick()
         if self._active:
             if runner.state == IDLE:
@@ -205,6 +208,7 @@ class Cycle:
         elif not self._ledger.settled and now_ms - self._saved_ms >= _MEND_MS:
             self._saved_ms = now_ms
             self._ledger.mend()
+            self.wake()
         return event
 
     def stop(self, now_ms: int) -> None:

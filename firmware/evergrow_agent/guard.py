@@ -42,6 +42,7 @@ class Guard:
         self.free = free(appliance)
         self._raised: "dict[int, int]" = {}
         self._values: "dict[int, int]" = dict(appliance.safe_state)
+        self._armed: "list[tuple[int, ...]] | None" = None  # interlocks of what the actuators do now
         self.safe()
 
     def begin(self) -> None:
@@ -105,6 +106,7 @@ class Guard:
                 text = f"actuator {actuator} may not be {value} while signal {row[3]} is {'<=' if row[4] else '>='} {row[5]}"
                 raise GuardError(INVALID_STATE, text, row[6])
         self._values[actuator] = value  # before the write: if that fails half-way, enforce() still looks after it
+        self._armed = None
         self.appliance.write(actuator, value)
         if value > self.appliance.limits[actuator][1]:
             self.over_base.add(actuator)
@@ -116,15 +118,17 @@ class Guard:
         Returns the registry error of the first such interlock that is a fault, or 0. Never raises: a sensor or an actuator
         that does not answer puts everything in the safe state and is itself a fault.
         """
-        error = 0
+        error = last = now = 0
         values = self._values
         appliance = self.appliance
         try:
-            for actuator, low, high, signal, op, value, row_error in appliance.interlocks:
-                if not low <= values[actuator] <= high:
-                    continue
-                now = appliance.read(signal) if signal > 0 else values[-signal]  # as `holds`; what an idle agent does most
-                if now >= value if op == GE else now <= value:
+            if self._armed is None:
+                self._arm()
+            for actuator, low, high, signal, op, value, row_error in self._armed or ():  # as `holds`; what an agent does most
+                if signal != last:
+                    now = appliance.read(signal) if signal > 0 else values[-signal]
+                    last = signal
+                if (now <= value if op else now >= value) and low <= values[actuator] <= high:
                     safe = appliance.safe_state[actuator]
                     if low <= safe <= high:  # being in the safe state is what is forbidden here, say a pump off in a flood
                         safe = high + 1
@@ -135,6 +139,10 @@ class Guard:
             self.safe()
             return ERROR_APPLIANCE_IO
         return error
+
+    def _arm(self) -> None:
+        values = self._values
+        self._armed = [row for row in self.appliance.interlocks if row[1] <= values[row[0]] <= row[2]]
 
     def safe(self, controlled: bool = True) -> bool:
         """Put every actuator in its safe state, or all but the controlled ones; False if one did not answer. Never raises."""
@@ -156,4 +164,5 @@ class Guard:
 
     def _force(self, actuator: int, value: int) -> None:
         self.appliance.write(actuator, value)
+        self._armed = None
         self._values[actuator] = value  # after the write: if that fails, enforce() tries again at the next tick

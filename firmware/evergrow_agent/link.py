@@ -36,8 +36,7 @@ RETRY_MS = 10_000  # without an ack for usage, or a welcome for birth; doubled e
 _RETRY_MAX_MS = 300_000
 _VOICE_RETRY_MS = 300_000
 
-_POLL_MS = 1_000
-_POLL_REST_MS = 5_000  # while there is nothing to say: what comes up wakes the link by itself
+_POLL_MS = 1_000  # while something is left to say; what comes up wakes the link by itself
 _BUSY_RETRY_S = 10
 _GOODBYE_MS = 2_000
 _MESSAGE_BYTES = 640  # birth is the longest message but a bundle
@@ -86,7 +85,6 @@ class Link:
         self._boot = boot
         self.pacing = Pacing(board.net.clock)
         self._timebase = timebase
-        self._jumps = 0
         self._ledger = ledger
         self._telemetry = telemetry
         self._events = events
@@ -108,6 +106,7 @@ class Link:
         self._answers: "list[tuple[str, list[Any]]]" = []  # (kind, body)
         self._in_blocks = False  # parts of them come
         self._work = asyncio.Event()
+        self._left = asyncio.Event()  # something is left to say, or to be acked
         self._online = asyncio.Event()  # birth and state are out
         self._closing = False
         self._renumbered = False  # the connection is of another boot number
@@ -274,13 +273,10 @@ class Link:
 
     async def _poll(self) -> None:
         while True:
-            await self._clock.sleep_ms(_POLL_MS if self.busy else _POLL_REST_MS)
-            self._timebase.utc_s()
-            if self._timebase.jumps > self._jumps:  # EG-TIME-005: a new birth brings a new welcome
-                self._jumps = self._timebase.jumps
-                self._birth_due = True
-            if self.busy or self._timebase.sync():
-                self._work.set()
+            await self._left.wait()
+            self._left.clear()
+            await self._clock.sleep_ms(_POLL_MS)
+            self._work.set()
 
     async def _serve(self, session_present: bool) -> None:
         """The life of one connection; cancelled with it."""
@@ -294,6 +290,8 @@ class Link:
             self._work.clear()
             if not self._closing:
                 await self._flush()
+            if self.busy:
+                self._left.set()
             await self._work.wait()
 
     async def _say_birth(self) -> None:

@@ -49,16 +49,17 @@ class Meter:
 
     def sample(self) -> None:
         """Look at the appliance; a sensor that does not answer keeps its last value."""
-        for index in range(len(self._last)):
-            row = self._appliance.meters[index]
+        last = self._last
+        appliance = self._appliance
+        for index in range(len(last)):
             try:
-                value = self._appliance.read(row[1])
+                value = appliance.read(appliance.meters[index][1])
             except OSError:
                 continue
-            if self._first[index] == _NEVER:
-                self._first[index] = value
-            if value > self._last[index]:
-                self._last[index] = value
+            if value > last[index]:
+                if last[index] == _NEVER:
+                    self._first[index] = value
+                last[index] = value
 
     def add_to(self, record: "dict[int, Any]") -> None:
         for index in range(len(self._last)):
@@ -340,10 +341,12 @@ class Runner:
 
     def _set(self, actuator: int, value: int) -> None:
         """Write a change. An interlock that only holds back is no fault: the next tick tries again."""
-        if self._guard.value(actuator) == self._guard.clamp(actuator, value):
+        guard = self._guard
+        now = guard.value(actuator)
+        if now == value or now == guard.clamp(actuator, value):
             return
         try:
-            self._guard.write(actuator, value, self._granted)
+            guard.write(actuator, value, self._granted)
         except GuardError as refused:
             if refused.error:
                 raise

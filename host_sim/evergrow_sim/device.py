@@ -126,6 +126,8 @@ class Device:
                 self.agent.stop_programme()
             elif word == "remote":
                 self.appliance.remote_enable = bool(int(argument))
+                if hasattr(self.appliance, "on_change"):
+                    self.appliance.on_change()
             elif word == "set":
                 self._set(argument)
             elif word == "scene":

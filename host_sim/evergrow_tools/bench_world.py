@@ -35,7 +35,7 @@ SPAN = (1, 720.0)
 GOAL_FACTOR = 3000
 """Over real time, for 100 washers. That can be read in two ways, and both are said: summed over the washers, and of the fleet."""
 PROFILED = (20, 0.3)
-REST_MS = 5000
+REST_MS = 60_000
 """How often a washer that is at rest looks at itself; while it runs, every half second."""
 CUTS = ("usage", 1)
 """A scenario of `evergrow_sim.cuts`, and of how many of its operations one is cut."""

@@ -100,6 +100,7 @@ class Washer:
     def tick(self):
         self.clock.run(1)
         self.cycle.tick(self.clock.now_ms)
+        self.seen.tick()  # as after some seconds
         self.appliance.step()
 
     def run(self, number=1001):

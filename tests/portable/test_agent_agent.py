@@ -290,9 +290,17 @@ async def test_an_appliance_at_rest_is_looked_at_less_often_and_wakes_when_it_is
         await device.until(lambda: cloud.of("sync"))
         agent, watchdog = device.agent, device.agent.board.watchdog
         await device.until(lambda: agent.runner.at_rest)
+        ticks = []
+        tick = agent.cycle.tick
+        agent.cycle.tick = lambda now_ms: ticks.append(now_ms) or tick(now_ms)
         fed = watchdog.fed
-        await device.clock.sleep_ms(60_000)
-        assert 12 <= watchdog.fed - fed <= 16
+        await device.clock.sleep_ms(600_000)
+        assert 9 <= len(ticks) <= 11
+        assert watchdog.fed - fed >= 99
+        for ticked in (1, 2):  # a switch of the appliance
+            device.appliance.remote_enable = not device.appliance.remote_enable
+            device.appliance.on_change()
+            await device.until(lambda: len(cloud.of("state")) > ticked)  # noqa: B023
         agent.start_programme(1)
         await device.clock.sleep_ms(700)
         assert agent.runner.step >= 0 and agent.runner.state != 0
@@ -300,7 +308,39 @@ async def test_an_appliance_at_rest_is_looked_at_less_often_and_wakes_when_it_is
         await device.clock.sleep_ms(5_000)
         assert watchdog.fed - fed >= 9
 
-    await Device(cloud, rest_ms=5000).live(story)
+    await Device(cloud, rest_ms=60_000).live(story)
+
+
+async def test_an_appliance_that_does_not_wake_the_agent_is_looked_at_as_ever():
+    device = Device(Cloud(), rest_ms=60_000)
+    device.appliance.quiet = False
+
+    async def story(device):
+        await device.until(lambda: device.agent.runner.at_rest)
+        fed = device.watchdog.fed
+        await device.clock.sleep_ms(60_000)
+        assert device.watchdog.fed - fed >= 119
+
+    await device.live(story)
+
+
+async def test_without_memory_to_rest_the_appliance_is_looked_at_as_ever():
+    async def story(device):
+        agent = device.agent
+        await device.until(lambda: agent.runner.at_rest)
+        await device.clock.sleep_ms(60_000)
+
+        def full():
+            raise MemoryError
+
+        agent._ring = full
+        agent.board.appliance.on_change()
+        fed = device.watchdog.fed
+        await device.clock.sleep_ms(60_000)
+        assert device.watchdog.fed - fed >= 119
+        assert agent.crashes["appliance"] >= 119 and "MemoryError" in agent.last_crash
+
+    await Device(Cloud(), rest_ms=60_000).live(story)
 
 
 async def test_only_the_first_welcome_for_a_birth_of_this_connection_tells_the_time():

@@ -32,6 +32,7 @@ class TinyAppliance:
         self.programmes = {1: programme(1)}
         self.remote_enable = False
         self.broken = False
+        self.quiet = True
         self.values = {LEVEL: 0, RPM: 0, ENERGY: 1000, WATER: 5000}
         self.actuators = dict(self.safe_state)
         self.writes = 0

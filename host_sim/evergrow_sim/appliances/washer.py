@@ -1,8 +1,8 @@
 """A washing machine as physics: 5 kg of laundry, a 2 kW heater, a drum that could always do 1400 rpm. An `appliance` port.
 
 Water (ul), heat (mJ) and energy (mJ) are integers and are only ever moved, so their balances are exact for every pattern of
-steps. Time advances in whole sub-steps of 500 ms and the rest is carried over: `step(60000)` and 60 times `step(1000)` end
-in the same state. Magnitudes are those of a European 7 kg front loader.
+steps. Time advances in whole sub-steps of 500 ms, or 10 s at rest, and what is left is carried over: `step(60000)` and 60 times
+`step(1000)` end in the same state. Magnitudes are those of a European 7 kg front loader.
 """
 
 from evergrow_protocol import registry_common as common
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SUB_STEP_MS = 500
+_REST_STEP_MS = 10000  # the same for the heat of one that rests: thousandths of the hours that it takes
 _WATER_HEAT = 4186  # mJ per K and ml
 _LOAD_HEAT = 1300  # mJ per K and g of cotton
 _DRUM_HEAT = 6000000  # mJ per K: drum, tub and what moves with them
@@ -24,6 +25,18 @@ _DRUM_MAX_RPM = 1400
 _TUB_UL = 40000000
 _SILL_UL = 12000000  # above this, water runs out of an open door
 
+_INLET = ids.ACTUATOR_INLET
+_DRAIN = ids.ACTUATOR_DRAIN
+_HEATER = ids.ACTUATOR_HEATER
+_DRUM_RPM = ids.ACTUATOR_DRUM_RPM
+_DOOR_LOCK = ids.ACTUATOR_DOOR_LOCK
+_WATER_ML = ids.SIGNAL_WATER_ML
+_TEMP = ids.SIGNAL_TEMP
+_DOOR_LOCKED = ids.SIGNAL_DOOR_LOCKED
+_DRUM_RPM_NOW = ids.SIGNAL_DRUM_RPM
+_ENERGY_WH = ids.SIGNAL_ENERGY_WH
+_WATER_IN_ML = ids.SIGNAL_WATER_IN_ML
+
 _GE = 0
 _LE = 1
 
@@ -31,7 +44,8 @@ _LE = 1
 class Washer:
     """The appliance port of a washer. Faults and conditions are plain attributes that a test or a fault plan may set.
 
-    `random`: None for ideal sensors, or an object with `bytes(n)`, from which sensor noise is drawn once a second.
+    `random`: None for ideal sensors, or an object with `bytes(n)`: the seed of the sensors' noise, which changes each second.
+    `on_change()`, may be set: see the Board. Whoever sets one of those attributes calls it.
     """
 
     class_id = ids.CLASS_ID
@@ -77,10 +91,10 @@ class Washer:
         (ids.ACTUATOR_DRUM_RPM, 151, _DRUM_MAX_RPM, ids.SIGNAL_WATER_ML, _GE, 5000, common.ERROR_INTERLOCK),
         # The heater only with water over it; it comes back when laundry that soaked the water up has been topped up.
         (ids.ACTUATOR_HEATER, 1, 1, ids.SIGNAL_WATER_ML, _LE, 2999, common.ERROR_NONE),
-        (ids.ACTUATOR_HEATER, 1, 1, ids.SIGNAL_TEMP, _GE, 950, common.ERROR_OVERHEAT),
         # Overflow: shut the valve; if it does not shut, or the heater does not, keep the pump running.
         (ids.ACTUATOR_INLET, 1, 1, ids.SIGNAL_WATER_ML, _GE, 30000, common.ERROR_OVERFLOW),
         (ids.ACTUATOR_DRAIN, 0, 0, ids.SIGNAL_WATER_ML, _GE, 32000, common.ERROR_OVERFLOW),
+        (ids.ACTUATOR_HEATER, 1, 1, ids.SIGNAL_TEMP, _GE, 950, common.ERROR_OVERHEAT),
         (ids.ACTUATOR_DRAIN, 0, 0, ids.SIGNAL_TEMP, _GE, 980, common.ERROR_OVERHEAT),
     )
     meters = (
@@ -93,13 +107,15 @@ class Washer:
     ending = ENDING
 
     def __init__(self, random: "Any" = None, load_g: int = 5000) -> None:
-        self._random = random
-        self._noise = b"\x80\x80\x80"
+        self._random = random and int.from_bytes(random.bytes(4), "big") | 1  # 0 or None: no noise
+        self._noise_ml = self._noise_temp = self._noise_w = 0
         self._commands = {actuator: 0 for actuator in self.limits}
         self._elapsed_ms = 0
         self._carry_ms = 0
         self._bolt_ms = 0
+        self._cooling_ms = 0  # for so long it has rested and its heat has not yet gone
 
+        self.on_change = _nothing
         self.load_g = load_g
         self.imbalance_g = 100
         self.ambient_mc = 21000  # thousandths of a degC
@@ -142,24 +158,35 @@ class Washer:
         """The sensor or counter `signal`, in the units of the registry. OSError if it is broken, code 5 if there is none."""
         if signal in self.dead_signals:
             raise OSError(5)
-        if signal == ids.SIGNAL_WATER_ML:
-            return max(0, self.water_ul // 1000 + (self._noise[0] - 128) // 4) if self.water_ul else 0
-        if signal == ids.SIGNAL_TEMP:
-            return self.temp_mc // 100 + (self._noise[1] - 128) // 60
-        if signal == ids.SIGNAL_DRUM_RPM:
+        if signal == _TEMP:
+            capacity = (self.water_ul + self.absorbed_ul) * _WATER_HEAT // 1000 + self.load_g * _LOAD_HEAT + _DRUM_HEAT
+            return self.heat_mj * 10 // capacity + self._noise_temp
+        if signal == _WATER_ML:
+            water_ml = self.water_ul // 1000 + self._noise_ml
+            return water_ml if water_ml > 0 and self.water_ul else 0
+        if signal == _DOOR_LOCKED:
+            held = self.door_locked and self._commands[_DOOR_LOCK] > 0  # in, and not about to be withdrawn
+            return 1 if held and not self.door_forced else 0
+        if signal == _DRUM_RPM_NOW:
             return self.drum_rpm
+        if signal == _ENERGY_WH:
+            return self.energy_mj // 3600000
+        if signal == _WATER_IN_ML:
+            return self.water_in_ul // 1000
         if signal == ids.SIGNAL_POWER_W:
-            return max(0, self.power_w + (self._noise[2] - 128) // 64)
-        if signal == ids.SIGNAL_DOOR_LOCKED:
-            held = self.door_locked and self._commands[ids.ACTUATOR_DOOR_LOCK] > 0  # in, and not about to be withdrawn
-            return int(held and not self.door_forced)
+            return max(0, self.power_w + self._noise_w)
         if signal == ids.SIGNAL_DOOR_CLOSED:
             return int(self.door_closed and not self.door_forced)
-        if signal == ids.SIGNAL_ENERGY_WH:
-            return self.energy_mj // 3600000
-        if signal == ids.SIGNAL_WATER_IN_ML:
-            return self.water_in_ul // 1000
         raise ProtocolError(OUT_OF_RANGE, f"this washer has no signal {signal}")
+
+    def _draw(self) -> None:
+        """The noise of this second, from its number and the seed: it does not matter which seconds are asked for."""
+        if self._random:
+            mixed = (self._elapsed_ms // 1000 + 1) * self._random & 0x3FFFFFFF
+            mixed = (mixed >> 15 ^ mixed) * 0x2C1B & 0x3FFFFFFF
+            self._noise_ml = ((mixed >> 6 & 255) - 128) // 4
+            self._noise_temp = ((mixed >> 14 & 255) - 128) // 60
+            self._noise_w = ((mixed >> 22 & 255) - 128) // 64
 
     def write(self, actuator: int, value: int) -> None:
         """Drive an actuator, unguarded. OSError if it is broken, code 5 if there is none."""
@@ -174,6 +201,7 @@ class Washer:
         if not self.door_locked:
             self.door_closed = False
             self.remote_enable = False
+            self.on_change()
         return not self.door_closed
 
     def act(self, word: str, number: int) -> None:
@@ -187,6 +215,7 @@ class Washer:
 
     def close_door(self) -> None:
         self.door_closed = True
+        self.on_change()
 
     def power_off(self) -> None:
         """The mains fail: relays drop, the bolt stays where it is."""
@@ -198,48 +227,59 @@ class Washer:
     def step(self, dt_ms: int) -> None:
         """Let `dt_ms` pass."""
         self._carry_ms += dt_ms
-        if self._carry_ms >= 2 * _SUB_STEP_MS and self._rests():
-            self._rest(self._carry_ms // _SUB_STEP_MS)
-            self._carry_ms %= _SUB_STEP_MS
         while self._carry_ms >= _SUB_STEP_MS:
+            if self._rests():
+                self._rest(self._carry_ms // _SUB_STEP_MS * _SUB_STEP_MS)
+                self._carry_ms %= _SUB_STEP_MS
+                return
             self._carry_ms -= _SUB_STEP_MS
             self._sub_step(_SUB_STEP_MS)
 
     def _sub_step(self, dt_ms: int) -> None:
-        if self._random is not None and self._elapsed_ms % 1000 == 0:
-            self._noise = self._random.bytes(3)
+        if self._cooling_ms:
+            self._lose_heat(self._cooling_ms)
+            self._cooling_ms = 0
         self._elapsed_ms += dt_ms
-        self._move_bolt(dt_ms)
-        power_w = 2 + self._turn_drum(dt_ms) + self._move_water(dt_ms) + self._heat(dt_ms)
+        if not self._elapsed_ms % 1000:
+            self._draw()
+        commands = self._commands
+        if self._bolt_ms or self.door_locked != (commands[_DOOR_LOCK] > 0):
+            self._move_bolt(dt_ms)
+        power_w = 2 + self._turn_drum(dt_ms) if self.drum_rpm or commands[_DRUM_RPM] > 0 else 2
+        power_w += self._move_water(dt_ms) + self._heat(dt_ms)
         self.power_w = power_w
         self.energy_mj += power_w * dt_ms
 
     def _rests(self) -> bool:
+        return self.quiet
+
+    @property
+    def quiet(self) -> bool:
         """Whether nothing happens for as long as nobody acts, but that it cools down."""
-        commands = self._commands
         if self.water_ul or self.drum_rpm or self.inlet_stuck or self.heater_stuck or self._bolt_ms:
             return False
-        for actuator in (ids.ACTUATOR_INLET, ids.ACTUATOR_DRAIN, ids.ACTUATOR_HEATER, ids.ACTUATOR_DRUM_RPM):
-            if commands[actuator]:
-                return False
-        wanted = commands[ids.ACTUATOR_DOOR_LOCK] > 0
+        commands = self._commands
+        if commands[_INLET] or commands[_DRAIN] or commands[_HEATER] or commands[_DRUM_RPM]:
+            return False
+        wanted = commands[_DOOR_LOCK] > 0
         still = wanted == self.door_locked or (wanted and not self.door_closed)
         return still and self.absorbed_ul <= self.load_g * 1500 and self.temp_mc < _FUSE_MC
 
-    def _rest(self, count: int) -> None:
-        """So many sub-steps of one that rests, with the same end."""
-        if self._random is not None:
-            for _ in range((self._elapsed_ms + count * _SUB_STEP_MS + 500) // 1000 - (self._elapsed_ms + 500) // 1000):
-                self._noise = self._random.bytes(3)
-        self._elapsed_ms += count * _SUB_STEP_MS
+    def _rest(self, dt_ms: int) -> None:
+        """So much time of one that rests; its heat goes in longer steps, the last of them when it rests no more."""
+        self._elapsed_ms += dt_ms
+        self._draw()
         self.power_w = 2
-        self.energy_mj += 2 * count * _SUB_STEP_MS
-        for _ in range(count):
-            lost = (self.temp_mc - self.ambient_mc) * _LOSS_MW_PER_K // 1000 * _SUB_STEP_MS // 1000
-            if not lost:
-                break
-            self.heat_mj -= lost
-            self.lost_mj += lost
+        self.energy_mj += 2 * dt_ms
+        self._cooling_ms += dt_ms
+        while self._cooling_ms >= _REST_STEP_MS:
+            self._cooling_ms -= _REST_STEP_MS
+            self._lose_heat(_REST_STEP_MS)
+
+    def _lose_heat(self, dt_ms: int) -> None:
+        lost = (self.temp_mc - self.ambient_mc) * _LOSS_MW_PER_K // 1000 * dt_ms // 1000
+        self.heat_mj -= lost
+        self.lost_mj += lost
 
     def _move_bolt(self, dt_ms: int) -> None:
         wanted = self._commands[ids.ACTUATOR_DOOR_LOCK] > 0
@@ -272,31 +312,37 @@ class Washer:
 
     def _move_water(self, dt_ms: int) -> int:
         """Inlet, laundry, pump, overflow. Returns W."""
+        commands = self._commands
         power_w = 0
-        if self._commands[ids.ACTUATOR_INLET] > 0:
-            power_w += 6
-        if (self._commands[ids.ACTUATOR_INLET] > 0 or self.inlet_stuck) and not self.inlet_blocked:
+        water_ul = self.water_ul
+        if commands[_INLET] > 0:
+            power_w = 6
+        if (power_w or self.inlet_stuck) and not self.inlet_blocked:
             moved = self.inlet_ml_s * dt_ms
-            self.water_ul += moved
+            water_ul += moved
             self.water_in_ul += moved
             self._carry_heat(moved * _WATER_HEAT // 1000 * self.inlet_mc // 1000)
 
         # Laundry holds 150 % of its weight at rest, 55 % at 1000 rpm, 48 % at 1400 rpm.
         rpm = self.drum_rpm
-        held_percent = 40 + 110 * 160000 // (160000 + rpm * rpm)
-        excess = self.absorbed_ul - self.load_g * held_percent * 10
-        moved = excess * dt_ms // 30000 if excess > 0 else -min(self.water_ul, -excess * dt_ms // 40000)
+        excess = self.absorbed_ul - self.load_g * (1500 if not rpm else 400 + 17600000 // (160000 + rpm * rpm) * 10)
+        if excess > 0:
+            moved = excess * dt_ms // 30000
+        else:
+            moved = -excess * dt_ms // 40000
+            moved = -moved if moved < water_ul else -water_ul
         self.absorbed_ul -= moved
-        self.water_ul += moved
+        self.water_ul = water_ul = water_ul + moved
 
-        if self._commands[ids.ACTUATOR_DRAIN] > 0:
+        if commands[_DRAIN] > 0:
             power_w += 30
             if not self.drain_blocked:
                 self.drained_ul += self._take_out(self.drain_ml_s * dt_ms)
-        open_door = self.door_forced or not self.door_closed
-        over = self.water_ul - (_SILL_UL if open_door else _TUB_UL)
-        if over > 0:
-            self.spilled_ul += self._take_out(min(over, 1000 * dt_ms))
+                water_ul = self.water_ul
+        if water_ul > _SILL_UL:
+            over = water_ul - (_SILL_UL if self.door_forced or not self.door_closed else _TUB_UL)
+            if over > 0:
+                self.spilled_ul += self._take_out(min(over, 1000 * dt_ms))
         return power_w
 
     def _take_out(self, most_ul: int) -> int:
@@ -307,16 +353,17 @@ class Washer:
 
     def _heat(self, dt_ms: int) -> int:
         """Heater and losses to the room. Returns W."""
-        temp_mc = self.temp_mc
+        temp_mc = self.heat_mj * 1000 // self._capacity()
         lost = (temp_mc - self.ambient_mc) * _LOSS_MW_PER_K // 1000 * dt_ms // 1000
         self.heat_mj -= lost
         self.lost_mj += lost
         if temp_mc >= _FUSE_MC:
             self.heater_dead = True
-        if self.heater_dead or not (self._commands[ids.ACTUATOR_HEATER] > 0 or self.heater_stuck):
+        if self.heater_dead or not (self._commands[_HEATER] > 0 or self.heater_stuck):
             return 0
-        self.heat_mj += self.heater_w * dt_ms
-        self.heated_mj += self.heater_w * dt_ms
+        heat_mj = self.heater_w * dt_ms
+        self.heat_mj += heat_mj
+        self.heated_mj += heat_mj
         return self.heater_w
 
     def _carry_heat(self, heat_mj: int) -> None:
@@ -326,3 +373,7 @@ class Washer:
     def _capacity(self) -> int:
         """mJ per K of all that has the temperature of the water."""
         return (self.water_ul + self.absorbed_ul) * _WATER_HEAT // 1000 + self.load_g * _LOAD_HEAT + _DRUM_HEAT
+
+
+def _nothing() -> None:
+    pass

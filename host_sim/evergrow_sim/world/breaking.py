@@ -237,8 +237,13 @@ class Breaker:
             return lambda: washer.dead_actuators.discard(actuator)
         if how != "dead sensor":
             name = how.replace(" ", "_")
-            setattr(washer, name, True)
-            return lambda: setattr(resident.device.appliance, name, False)
+
+            def put(on: bool) -> None:
+                setattr(resident.device.appliance, name, on)
+                washer.on_change()
+
+            put(True)
+            return lambda: put(False)
         signal = fault["signal"]
         began_ms = self._world.loop.now_ms
         washer.dead_signals.add(signal)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable
 
 from evergrow_sim.world.loop import VirtualLoop
+from evergrow_sim.world.timers import Sleep
 
 _MILLION = 1_000_000
 
@@ -34,14 +35,20 @@ class Clock:
 
     def ticks_ms(self) -> int:
         """Milliseconds since boot, as this clock counts them."""
-        return (self._shown_us + (self._loop.now_us - self._since_us) * self._rate // _MILLION) // 1000
+        passed_us = self._loop.now_us - self._since_us
+        if self._rate != _MILLION:
+            passed_us = passed_us * self._rate // _MILLION
+        return (self._shown_us + passed_us) // 1000
 
     def sleep_ms(self, ms: int) -> Awaitable[None]:
         """To be awaited at once: sleep until this clock shows `ms` more; at least let everybody else have a turn."""
         if ms <= 0:
             return asyncio.sleep(0)
+        loop = self._loop
+        if self._rate == _MILLION:
+            return Sleep(loop, loop.now_us + 1000 * ms)
         lasting_us = -(-(self._now_us() + 1000 * ms - self._shown_us) * _MILLION // self._rate)  # rounded up
-        return self._loop.sleep_until_us(self._since_us + lasting_us)
+        return loop.sleep_until_us(self._since_us + lasting_us)
 
     def utc_s(self) -> int | None:
         """UTC in seconds, or None while nobody has told."""

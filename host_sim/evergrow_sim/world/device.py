@@ -55,8 +55,9 @@ class Watchdog:
     def _look(self) -> None:
         if self._loop.now_us >= self._due_us:
             self._bite()
-        else:
-            self._timer = self._loop.call_at_us(self._due_us, self._look)
+        elif self._timer is not None:
+            self._timer.when_us = self._due_us
+            self._loop.push(self._timer)
 
 
 class WorldAgent(Agent):
@@ -260,6 +261,7 @@ class WorldDevice:
         """Allow it to be started from afar, or not."""
         self.world.note(self.name, "remote", enabled)
         self.appliance.remote_enable = enabled
+        self.appliance.on_change()
 
     def say(self, stars: int, text: str) -> int:
         """Rate, and say why. Returns as `start_programme`."""

@@ -123,7 +123,7 @@ class VirtualLoop(_Base):
         """For Timer alone: a heap that is mostly cancelled timers is cleaned."""
         self._cancelled += 1
         if self._cancelled > _MANY and 2 * self._cancelled > len(self._timers):
-            self._timers = [entry for entry in self._timers if entry[2].callback is not None]
+            self._timers[:] = [entry for entry in self._timers if entry[2].callback is not None]
             heapify(self._timers)
             self._cancelled = 0
 
@@ -188,49 +188,36 @@ class VirtualLoop(_Base):
         self._stopping = True
 
     def _turn(self, until_us: int | None) -> None:
-        ready = self._ready
-        instant_us, spins_from = self.now_us, self.events
+        ready, timers = self._ready, self._timers
+        events = spins_from = self.events
         while True:
             if ready:
                 timer = ready.popleft()
+            elif timers and (until_us is None or timers[0][0] <= until_us):
+                when_us, _, timer = heappop(timers)
+                if timer.callback is None:
+                    self._cancelled -= self._cancelled > 0
+                    continue
+                if when_us > self.now_us:
+                    self.now_us = when_us
+                    spins_from = events
             else:
-                following = self._next(until_us)
-                if following is None:
-                    return
-                timer = following
-                if self.now_us != instant_us:
-                    instant_us, spins_from = self.now_us, self.events
-            if timer.callback is None:
+                if until_us is not None and until_us > self.now_us:
+                    self.now_us = until_us
+                return
+            callback = timer.callback
+            if callback is None:
                 continue
-            self.events += 1
-            if self.events == self._alarm:
+            self.events = events = events + 1
+            if events == self._alarm:
                 self._ring()
                 if timer.callback is None:  # cancelled just now
                     continue
-            timer.context.run(timer.callback, *timer.args)
+            timer.context.run(callback, *timer.args)
             if self._stopping:
                 return
-            if self.events - spins_from > self.spin_limit:
-                raise Spinning(f"time stands still at {self.now_ms} ms for {self.spin_limit} callbacks; now {timer.callback!r}")
-
-    def _next(self, until_us: int | None) -> Timer | None:
-        """Move on to the next timer; None when there is none before the end."""
-        timers = self._timers
-        while timers:
-            when_us, _, timer = timers[0]
-            if timer.callback is None:
-                heappop(timers)
-                self._cancelled -= self._cancelled > 0
-                continue
-            if until_us is not None and when_us > until_us:
-                break
-            heappop(timers)
-            if when_us > self.now_us:
-                self.now_us = when_us
-            return timer
-        if until_us is not None and until_us > self.now_us:
-            self.now_us = until_us
-        return None
+            if events - spins_from > self.spin_limit:
+                raise Spinning(f"time stands still at {self.now_ms} ms for {self.spin_limit} callbacks; now {callback!r}")
 
     def _ring(self) -> None:
         while self._alarms and self._alarms[0][0] <= self.events:

@@ -45,8 +45,8 @@ class Plant:
         self.cycles: list[CycleTruth] = []
         self.running: CycleTruth | None = None
         self.watchers: list[Callable[[Any], None]] = []
+        self.appliance = appliance  # as it was then
         self._loop = loop
-        self._appliance = appliance
         self._at_ms = loop.now_ms
         self.at_us = loop.now_us
         self._first = (0, 0)
@@ -58,12 +58,12 @@ class Plant:
         if now_ms != self._at_ms:
             step_ms = now_ms - self._at_ms
             self._at_ms = now_ms
-            appliance = self._appliance
+            appliance = self.appliance
             appliance.step(step_ms)
             running = self.running
             if running is not None and (rpm := getattr(appliance, "drum_rpm", 0)) > running.spin_max_rpm:
                 running.spin_max_rpm = rpm
-        return self._appliance
+        return self.appliance
 
     def begin(self, boot: int, programme: int) -> None:
         """A cycle starts now."""
@@ -127,10 +127,19 @@ class AppliancePort:
             if hasattr(appliance, name):
                 setattr(self, name, getattr(appliance, name))
         self._read, self._write = appliance.read, appliance.write
+        self.on_change: Callable[[], None] = _unheard
+        appliance.on_change = self._changed
 
     @property
     def remote_enable(self) -> bool:
-        return bool(self._plant.now().remote_enable)
+        plant = self._plant
+        if plant.at_us != self._loop.now_us:
+            plant.now()
+        return bool(plant.appliance.remote_enable)
+
+    @property
+    def quiet(self) -> bool:
+        return bool(getattr(self._plant.now(), "quiet", False))
 
     def read(self, signal: int) -> int:
         plant = self._plant
@@ -145,6 +154,14 @@ class AppliancePort:
 
     def unplug(self) -> None:
         self._read = self._write = _unplugged
+        self.on_change = _unheard
+
+    def _changed(self) -> None:
+        self.on_change()
+
+
+def _unheard() -> None:
+    pass
 
 
 def _unplugged(*_: int) -> Any:

@@ -96,7 +96,7 @@ def _device(rand: Rand, name: str) -> DeviceSpec:
         usage_bytes=rand.choice((65536, 65536, 1024)),
         powered_ms=rand.between(0, 30_000),
         home="h1" if rand.derive("home").chance(0.5) else "",
-        rest_ms=rand.derive("rest").choice((0, 0, 3000, 5000)),
+        rest_ms=rand.derive("rest").choice((0, 0, 5000, 60_000)),
     )
 
 
