@@ -68,6 +68,7 @@ class Agent:
     lifecycle: "Lifecycle"
     code: "CodeFeatures"
     grants: "Grants"
+    entitlements: "Entitlements"
     rights: "Rights"
     seen: "SeenTime"
     installer: "Installer"
@@ -339,7 +340,8 @@ class Agent:
         board, config, identity = self.board, self.config, self.identity
         self.grants = Grants(board.flash)
         self.seen = SeenTime(board.flash, board.clock, self.timebase)
-        entitlements = Entitlements(board.flash, self._subkey(), f"{identity.tenant}/{identity.device}", self.seen)
+        subject = f"{identity.tenant}/{identity.device}"
+        self.entitlements = entitlements = Entitlements(board.flash, self._subkey(), subject, self.seen)
         entitlements.changed = self._entitled
         self.voice = Voice(board.flash, self.timebase)
         self.voice.boot = self.boot_number
@@ -518,6 +520,8 @@ class Agent:
         flags = self._flags if self.ledger.healthy else self._flags | messages.FLAG_STORAGE
         if self.ledger.fresh:
             flags |= messages.FLAG_FRESH
+        if self.grants.damaged or self.entitlements.damaged:
+            flags |= messages.FLAG_RIGHTS
         self._damage = self.ledger.damage
         heap_free = 0
         if hasattr(gc, "mem_free"):

@@ -10,7 +10,7 @@ share a seq.
 from evergrow_agent import checked
 from evergrow_agent.grants import follows
 from evergrow_protocol.cbor import dumps, loads
-from evergrow_protocol.errors import BAD_DIGEST, NOT_AUTHORISED, NOT_ENTITLED, OK, STALE, STORAGE, TOO_LARGE, ProtocolError
+from evergrow_protocol.errors import NOT_AUTHORISED, NOT_ENTITLED, OK, STALE, STORAGE, TOO_LARGE, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ class Held:
 
 class Entitlements:
     """Reads what is on `flash`; never raises for what it finds there. `key`: the subkey for entitlements, None for none.
-    `subject`: "tenant/device". `problems`: codes of what was found damaged, and does not hold. `changed()`, to be set, is called
-    when another one was taken."""
+    `subject`: "tenant/device". `damaged`: whether one was found damaged, which does not hold, or could not be read. `changed()`,
+    to be set, is called when another one was taken."""
 
     def __init__(self, flash: "Any", key: "bytes | None", subject: str, seen: "SeenTime") -> None:
-        self.problems: "list[int]" = []
+        self.damaged = False
         self.changed: "Callable[[], None]" = _nothing
         self._flash = flash
         self._key = key
@@ -59,7 +59,7 @@ class Entitlements:
                     self._load(name)
         except OSError:
             self._readable = False
-            self.problems.append(STORAGE)
+            self.damaged = True
         self._note_need()
 
     def take(self, token: "Buffer") -> "list[int]":
@@ -167,7 +167,7 @@ class Entitlements:
             held = Held(*loads(content))
             self._held[(held.what.publisher, held.what.feature)] = held
         except (ProtocolError, TypeError, ValueError):
-            self.problems.append(BAD_DIGEST)
+            self.damaged = True
 
     def _note_need(self) -> None:
         self._seen.needed = any([held.what.expires is not None or held.what.not_before for held in self._held.values()])

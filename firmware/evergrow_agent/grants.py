@@ -14,7 +14,6 @@ from evergrow_agent import checked, trust
 from evergrow_protocol.cbor import dumps, loads
 from evergrow_protocol.cose import ALG_HSS_LMS, Key
 from evergrow_protocol.errors import (
-    BAD_DIGEST,
     EXPIRED,
     NOT_AUTHORISED,
     STALE,
@@ -67,8 +66,8 @@ class Grants:
     """Reads what is on `flash`. Never raises for what it finds there.
 
     `readable`: whether the flash answered; while it does not, nobody is trusted and nothing refused for good, and `load` tries
-    again. `problems`: codes of what was found damaged. Keys that were provisioned as a ring (see `trust`) may do everything,
-    unless they are revoked.
+    again. `damaged`: whether something was found damaged, or could not be read. Keys that were provisioned as a ring (see
+    `trust`) may do everything, unless they are revoked.
     """
 
     def __init__(self, flash: "Any") -> None:
@@ -78,7 +77,7 @@ class Grants:
     def load(self) -> bool:
         """Read all of it; whether the flash answered."""
         self.readable = True
-        self.problems: "list[int]" = []
+        self.damaged = False
         self.revocations: "Revocations | _Nothing" = _Nothing()
         self._root: "Key | None" = None
         self._ring: "list[Key]" = []
@@ -89,8 +88,9 @@ class Grants:
                 load()
             except OSError:
                 self.readable = False
-            except ProtocolError as exc:  # As when a newer firmware, which took it, was replaced by an older one.
-                self.problems.append(exc.code)
+            except ProtocolError:  # As when a newer firmware, which took it, was replaced by an older one.
+                self.damaged = True
+        self.damaged |= not self.readable
         return self.readable
 
     # -- what counts
@@ -161,7 +161,7 @@ class Grants:
         Returns (publisher, sequence); publisher 0 for a list. Raises ProtocolError with the code of section 12, OSError.
         """
         if not self.readable:
-            raise ProtocolError(STORAGE, "the grants could not be read at boot")
+            raise ProtocolError(STORAGE, "the grants cannot be read")
         if self._root is None:
             raise ProtocolError(NOT_AUTHORISED, "this device has no root key")
         from evergrow_protocol import grant  # With the first one: many devices never need it.
@@ -237,14 +237,13 @@ class Grants:
                     try:
                         found = parse_grant(content)
                         self._grants[found.publisher] = found
-                    except ProtocolError as exc:
-                        self.problems.append(exc.code)
+                    except ProtocolError:
+                        self.damaged = True
 
     def _content(self, name: str) -> "bytes | None":
         """b"" for a damaged file: then its publisher is not trusted until a grant comes."""
         content = checked.load(self._flash, name)
-        if content == b"":
-            self.problems.append(BAD_DIGEST)
+        self.damaged |= content == b""
         return content
 
     def _all_keys(self) -> "list[Key]":

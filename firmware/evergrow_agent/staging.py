@@ -173,7 +173,7 @@ class Stager:
     def _keys(self) -> "Sequence[Key]":
         keys = self._rights.keys()
         if keys is None:
-            raise ProtocolError(STORAGE, "the trusted keys could not be read at boot")
+            raise ProtocolError(STORAGE, "the trusted keys cannot be read")
         return keys
 
     def _part(self, opened: "Opened", data: "memoryview | None" = None) -> Part:

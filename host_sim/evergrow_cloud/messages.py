@@ -78,6 +78,11 @@ class Birth:
         """The device's flash is new or erased: its boot number is for this birth alone, until a welcome says which are taken."""
         return bool(self.flags & 4)
 
+    @property
+    def rights_damaged(self) -> bool:
+        """Something is damaged of what the device may use, or could not be read: grants, revocations or entitlements."""
+        return bool(self.flags & 8)
+
 
 class ConfigReport(NamedTuple):
     """`version` of the configuration that is in force, 0 for none; `code` of the last that came, and its version if not OK."""

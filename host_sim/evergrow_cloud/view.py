@@ -227,6 +227,7 @@ def _birth(row: Device, registry: Registry) -> dict[str, Any] | None:
         "boot_is_random": birth.boot_is_random,
         "storage_fails": birth.storage_fails,
         "flash_is_new": birth.is_fresh,
+        "rights_damaged": birth.rights_damaged,
         "registry_version": birth.registry_version,
         "class": registry.classes.name(birth.device_class),
         "model": birth.model,

@@ -101,8 +101,8 @@ class Trust:
 
     def check(self, flash: "Any") -> "str | None":
         store = Grants(flash)
-        if store.problems or not store.readable:
-            return f"problems {store.problems}"
+        if store.damaged:
+            return "something is damaged, or cannot be read"
         found = self._look(store)
         if found not in self.stages[self._done : self._done + 2]:
             return f"{found} after {self._done} changes"
@@ -159,8 +159,8 @@ class Entitled:
     def check(self, flash: "Any") -> "str | None":
         held = self._open(flash)
         found = self._look(held)
-        if held.problems or found not in self.stages[self._done : self._done + 2]:
-            return f"{found} after {self._done} changes, problems {held.problems}"
+        if held.damaged or found not in self.stages[self._done : self._done + 2]:
+            return f"{found} after {self._done} changes, damaged: {held.damaged}"
         # The cycle that lost power is told after the boot and counted once, wherever the power failed.
         if self._done in (0, 1, 3):
             held.use(_P, _FEATURE, 4, (1, 2, 0, 3)[self._done])

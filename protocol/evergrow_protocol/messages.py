@@ -21,6 +21,7 @@ MINOR = 0  # of the protocol version, in birth
 FLAG_RANDOM_BOOT = 1  # The boot number was drawn: there is no flash to count on.
 FLAG_STORAGE = 2  # Storage for usage fails: what happens now may not survive a power cut.
 FLAG_FRESH = 4  # The flash is new or erased: the boot number may be one that the cloud knows.
+FLAG_RIGHTS = 8  # Of grants, revocations and entitlements something is damaged, or could not be read.
 
 LINK_OFFLINE = 0
 LINK_ONLINE = 1

@@ -61,6 +61,18 @@ def test_status_of_one_device_shows_its_transfers(db: Path) -> None:
     assert " ".join(result.stdout.split()).count("ledger.sound: True") == 1 and "ledger.missing_since:" in result.stdout
 
 
+def test_status_says_that_rights_are_damaged_on_a_device(tmp_path: Path) -> None:
+    """EG-BIRTH-008"""
+    db = tmp_path / "cloud.db"
+    for flags, shown in ((0, "False"), (8, "True")):
+        birth = envelope(7 + flags, 1, BIRTH | {9: flags})
+        with Store(db) as store, store.transaction():
+            device_id = devices.ensure(store, "acme", "washer-1")
+            devices.record_birth(store, device_id, wire.decode("birth", birth), birth, retained=False, now_ms=0)  # type: ignore[arg-type]
+        lines = evergrow("status", "washer-1", "--db", db).stdout.splitlines()
+        assert [line.split() for line in lines if line.startswith("birth.rights_damaged")] == [["birth.rights_damaged:", shown]]
+
+
 def test_what_a_device_says_cannot_move_the_cursor(db: Path) -> None:
     for args in (("status",), ("status", "washer-1"), ("status", "--json")):
         assert "\x1b" not in evergrow(*args, "--db", db).stdout

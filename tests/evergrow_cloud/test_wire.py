@@ -75,7 +75,7 @@ def test_birth_says_what_the_device_is() -> None:
     assert birth.interpreter == ("micropython", "1.28.0", "x")
     assert birth.features == (FeatureVersion(1, 1001, 4),)
     assert (birth.max_packet_bytes, birth.block_bytes, birth.heap_free_bytes) == (2048, 512, 90)
-    assert birth.boot_is_random and birth.storage_fails
+    assert birth.boot_is_random and birth.storage_fails and not birth.rights_damaged
 
 
 def test_state_may_say_no_more_than_that_the_link_is_down() -> None:

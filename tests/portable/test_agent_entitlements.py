@@ -211,7 +211,7 @@ def test_a_power_cut_leaves_the_old_or_the_new_and_at_most_one_use_more():
         flash = FaultyFlash(boot.flash.files, 1, mode)
         raises(PowerCut, give, Boot(flash), 2)
         boot = Boot(FaultyFlash(flash.files))
-        assert boot.entitlements.problems == []
+        assert not boot.entitlements.damaged
         assert give(boot, 2) == OK and boot.entitled()
 
 
@@ -234,7 +234,7 @@ def test_a_damaged_one_does_not_hold_until_it_comes_again():
     give(boot)
     boot.flash.rot("ent.7.1001", 50)
     boot = Boot(boot.flash)
-    assert not boot.entitled() and boot.entitlements.problems
+    assert not boot.entitled() and boot.entitlements.damaged
     assert give(boot) == OK and boot.entitled()
 
 

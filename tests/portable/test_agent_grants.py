@@ -197,7 +197,7 @@ def test_power_cuts_leave_the_old_or_the_new():
             flash = FaultyFlash(flash.files, 1, mode)
             raises(PowerCut, accept, Grants(flash), payload, content)
             store = Grants(FaultyFlash(flash.files))
-            assert store.problems == [] and kids(store) == [b"acme"]
+            assert not store.damaged and kids(store) == [b"acme"]
             assert (store.actuators(PUBLISHER), store.revocations.sequence) in (((1, 2, 4), 0), ((1,), 0), ((1, 2, 4), 1))
             accept(store, payload)  # the cloud offers it again
             assert Grants(FaultyFlash(flash.files)).sequences() == store.sequences()
@@ -245,7 +245,7 @@ def test_what_another_firmware_wrote_and_this_one_cannot_read_trusts_nobody_and_
     flash, _ = with_grant()
     checked.save(flash, "grant.77", b"\x00")
     store = Grants(flash)
-    assert len(store.sequences()) == 1 and store.keys() and store.problems
+    assert len(store.sequences()) == 1 and store.keys() and store.damaged
     checked.save(flash, "revoked", b"\x00")
     store = Grants(flash)
     assert store.keys() == [] and store.revoked(PUBLISHER, 1001, 1)

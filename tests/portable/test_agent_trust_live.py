@@ -8,6 +8,7 @@ from evergrow_agent.features import Features, Record
 from evergrow_agent.grants import Grants
 from evergrow_protocol.cbor import dumps
 from evergrow_protocol.grant import REVOCATIONS
+from evergrow_protocol.messages import FLAG_RIGHTS
 from faultyflash import FaultyFlash
 from rightskit import wash
 from sensekit import METER, RIGHTS, sense
@@ -237,3 +238,37 @@ async def test_what_is_revoked_while_it_is_staged_is_told_when_it_is_installed()
         assert cloud.of("birth")[-1][3][6] == [[PUBLISHER, 1001, 1]]
 
     await Device(cloud, flash).live(story)
+
+
+async def test_rights_that_are_damaged_are_told_in_birth():
+    """EG-BIRTH-008"""
+    cloud = TrustCloud()
+    flash = sold(wash())
+
+    def told():
+        return cloud.of("birth")[-1][3][9] & FLAG_RIGHTS
+
+    async def bought(device):
+        await device.until(lambda: cloud.of("birth"))
+        assert not told()
+        cloud.down("ent", [token_of(claims_of())])
+        await device.until(lambda: cloud.of("ent"))
+
+    await Device(cloud, flash).live(bought)
+    for name in ("ent.7.1001", "grant.7", "root"):
+        rotten = FaultyFlash(dict(flash.files))
+        rotten.rot(name, 50)
+
+        async def told_so(device):
+            await device.until(lambda: cloud.of("birth")[-1][0] == device.agent.boot_number and told())
+
+        await Device(cloud, rotten).live(told_so)
+    blind = FaultyFlash(dict(flash.files))
+    blind.fail_reads = ("revoked",)
+
+    async def once(device):
+        await device.until(lambda: cloud.of("birth")[-1][3][6] == [] and told())
+        blind.fail_reads = ()
+        await device.until(lambda: cloud.of("birth")[-1][3][6] and not told())
+
+    await Device(cloud, blind).live(once)
