@@ -270,7 +270,7 @@ class Ledger:
                 sent = self._window[self._resend]
                 if not sent.acked:
                     found = self.journal.find(sent.segment.number, sent.offset)
-                    if found and messages.record_id(found[2]) == (sent.boot, sent.seq):
+                    if found and renumber.record_id(found[2]) == (sent.boot, sent.seq):
                         size = _copy(found[2], buf)
                         if size:
                             self._resend += 1
@@ -300,9 +300,9 @@ class Ledger:
         return count
 
     def _visit(self, record: memoryview) -> bool:
-        try:
-            boot, seq = messages.record_id(record)
-        except ProtocolError:
+        boot, seq = renumber.record_id(record)
+        if not boot:
+            self.journal.damaged += 1
             return False
         self._lowest = min(self._lowest or boot, boot)
         found = (self.number(boot), seq)
@@ -367,7 +367,7 @@ class Ledger:
             if not found:
                 return 0
             segment, offset, record = found
-            boot, seq = messages.record_id(record)
+            boot, seq = renumber.record_id(record)
             size = 0
             if (boot, seq) > after:
                 size = _copy(record, buf)

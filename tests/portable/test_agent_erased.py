@@ -11,7 +11,7 @@ from evergrow_protocol.cbor import dumps, loads
 from evergrow_protocol.errors import BUSY
 from evergrow_protocol.messages import FLAG_FRESH, VOICE_RATING, with_boot
 from evergrow_protocol.registry_common import OUTCOME_POWER_LOST, USAGE_MERGED
-from faultyflash import FaultyFlash, PowerCut, cut_everywhere
+from faultyflash import MODES, FaultyFlash, PowerCut, cut_everywhere
 from ledgerkit import announce, loaded
 from stillclock import Clock
 from support import raises_code
@@ -240,3 +240,77 @@ def running(flash):
     cycle.tick(1000)
     cycle.start(1, 2000)
     return cycle
+
+
+def test_a_flash_that_refuses_any_operation_of_the_rise_leaves_one_number_to_each_record():
+    """EG-ENV-006: also when it says no and has done it; then the next welcome comes, or the next boot."""
+    reached = 0
+    for mode in MODES:
+        for width in (1, 2, 100):
+            for reboot in (False, True):
+                at = 1
+                while _refused(mode, at, width, reboot):
+                    at += 1
+                reached += at
+    assert reached > 18 * 8
+
+
+def _refused(mode, at, width, reboot):
+    """`width` operations of `adopt` fail from number `at` on; False: there were fewer."""
+    flash = FaultyFlash(mode=mode)
+    ledger = loaded(flash, **SIZES)
+    for number in range(9):
+        run_cycle(ledger, 2, number)
+    ledger = loaded(flash, **SIZES)
+    first = flash.ops + at
+    flash.fail = lambda count: first <= count < first + width
+    base = 9 if ledger.adopt(9) else 0
+    reached = flash.ops >= first
+    flash.fail = None
+    run_cycle(ledger, 2 + base, 9)
+    if reboot:
+        ledger = loaded(FaultyFlash(flash.files), **SIZES)
+        base = ledger.number(2) - 2
+    if ledger.fresh:
+        assert announce(ledger) == [] and ledger.adopt(12)
+        base = 12
+    records = {}
+    for _ in range(4):
+        ledger.mend()
+        for envelope in announce(ledger):
+            boot, seq, _, body = loads(envelope)
+            assert records.setdefault((boot, seq), body) == body
+        ledger.ack(2 + base, 0xFFFFFFFF)
+    assert {boot for boot, _ in records} == {2 + base}
+    assert sum([body.get(USAGE_MERGED, 1) for body in records.values()]) == 10, (mode, at, width, reboot)
+    assert sum([body[4] for body in records.values()]) == 45
+    return reached
+
+
+def test_a_record_of_another_firmware_blocks_nothing_and_stays_as_it_is():
+    """EG-ENV-006, EG-USE-011: it is told as a bad place, by every boot that finds it."""
+    strange = dumps(["another", 1, [5], {}])
+    for key in (None, KEY):
+        for place in range(4):
+            flash = FaultyFlash()
+            if key:
+                devicekey.provision(flash, key)
+            ledger = loaded(flash)
+            for number in range(3):
+                if number == place:
+                    assert ledger.journal.append(strange)
+                run_cycle(ledger, 2, number)
+            if place == 3:
+                assert ledger.journal.append(strange)
+            ledger = loaded(flash)
+            assert ledger.damage == (1, 0, 0) and ledger.pending == 3
+            assert ledger.adopt(9)
+            run_cycle(ledger, 11, 3)
+            assert strange in bytes(flash.files["use.00000001"]) and ledger.damage == (1, 0, 0)
+            for one in (ledger, loaded(FaultyFlash(flash.files))):
+                envelopes = announce(one)
+                assert [(record[0], record[3][4]) for record in [loads(envelope) for envelope in envelopes]] == [
+                    (11, number) for number in range(4)
+                ]
+                assert not key or break_of(envelopes) is None
+            assert one.ack(11, 4) == 4 and not one.pending
