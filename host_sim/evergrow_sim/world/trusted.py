@@ -138,12 +138,15 @@ class Trusted:
             self._read(SEEN)
             make()
 
-        def ticked(now_ms: int) -> int:
-            event: int = tick(now_ms)
+        def look() -> None:
             utc_s = agent.timebase.utc_s()
             if utc_s is not None:
                 self._high_s = max(self._high_s, utc_s)
                 self._known_ms = self._device.world.loop.now_ms
+
+        def ticked(now_ms: int) -> int:
+            event: int = tick(now_ms)
+            look()
             running = [one.owner for one in agent.code.runtime.features] if agent._served and agent.code.runtime else []
             if event == EVENT_PHASE_CHANGED:
                 self._used(running, "is run")
@@ -154,6 +157,7 @@ class Trusted:
             return event
 
         def started(programme: int, *more: Any) -> None:
+            look()  # as it does itself
             barred = self._work_out(agent)
             try:
                 start(programme, *more)
