@@ -188,6 +188,7 @@ class Agent:
             # First of all, so that no later boot has a number that then stands for another.
             number, drawn = bootcount.bump(self.board.flash, self.board.random, floor + boot - 1)
             if drawn:
+                self.ledger.refused = True
                 return False
             base = number - boot
             if base < floor:

@@ -56,13 +56,14 @@ class Ledger:
 
     `meters`: the usage fields that add up. `last`: (boot, seq) of the newest record, (0, 0) if there never was one. `lost`:
     records that decayed after `load`, and whatever else was there and is no record any more. `fresh`: the flash is new or
-    erased, and nothing is announced before `adopt`. `feed`: called while that takes long, may be set.
+    erased, and nothing is announced before `adopt`. `refused`: it did not take that. `feed`: called while that takes long, may
+    be set.
     """
 
     def __init__(self, flash: "Any", journal: "Journal | None" = None, meters: "tuple[int, ...]" = _METERS) -> None:
         self.last = (0, 0)
         self.lost = 0
-        self.fresh = False
+        self.fresh = self.refused = False
         self.feed: "Callable[[], None]" = _nothing
         self.journal = journal or Journal(flash)
         self._flash = flash
@@ -118,7 +119,7 @@ class Ledger:
     @property
     def healthy(self) -> bool:
         """False: the flash fails, and what happens now may not survive a power cut."""
-        return self._merged_saved and not self.journal.broken
+        return self._merged_saved and not self.journal.broken and not self.refused
 
     @property
     def damage(self) -> "tuple[int, int, int]":
@@ -181,7 +182,8 @@ class Ledger:
         self._save_mark()
         self.last = (self.number(last[0]), last[1])
         self._tag = tag
-        if not self._mark_saved:
+        self.refused = not self._mark_saved
+        if self.refused:
             self._base = 0
             self.last = last
             self._mark_saved = True

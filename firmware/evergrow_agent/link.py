@@ -110,6 +110,7 @@ class Link:
         self._online = asyncio.Event()  # birth and state are out
         self._closing = False
         self._renumbered = False  # the connection is of another boot number
+        self._unheard = False  # the cloud has answered the last birth, and knows no boot of this number
         self._birth_due = False
         self._state_due = False
         self._retry_ms = RETRY_MS
@@ -212,6 +213,8 @@ class Link:
     def welcomed(self, least_boot: int = 0) -> None:
         """The cloud has heard the last birth of this boot, and knows no boot number of this device above `least_boot`."""
         if self._ledger.fresh and not self.adopt(least_boot):
+            self._unheard = least_boot < self._boot
+            self._work.set()
             return  # The flash does not take it: birth is said again, and brings another welcome.
         self._birth_retry_ms = RETRY_MS
         self._birth_retry_due_ms = -1
@@ -295,7 +298,7 @@ class Link:
             await self._work.wait()
 
     async def _say_birth(self) -> None:
-        self._birth_due = False
+        self._birth_due = self._unheard = False
         self._birth_retry_due_ms = self._clock.ticks_ms() + self._birth_retry_ms
         await self._send("birth", self.birth())
         await self._say_state()
@@ -331,19 +334,21 @@ class Link:
         if self._ledger.fresh:
             if self._state_due:
                 await self._say_state()
-            return
-        while self._answers:
-            first = self._answers[0]
-            await self._send(first[0], first[1])
-            if self._answers and self._answers[0] is first:
-                self._answers.pop(0)
-        if self._state_due:
-            await self._say_state()
-        await self._say_sync()
-        await self._move_home()
-        await self._say_events()
-        await self._say_usage()
-        await self._say_voice()
+            if not self._unheard:
+                return  # Else what is lossy is said: it needs no number that stays (EG-ENV-007).
+        else:
+            while self._answers:
+                first = self._answers[0]
+                await self._send(first[0], first[1])
+                if self._answers and self._answers[0] is first:
+                    self._answers.pop(0)
+            if self._state_due:
+                await self._say_state()
+            await self._say_sync()
+            await self._move_home()
+            await self._say_events()
+            await self._say_usage()
+            await self._say_voice()
         while self._telemetry.ready and self.pacing.take():
             await self._publish("tele", self._telemetry.take() or b"")
 

@@ -200,6 +200,8 @@ class Ingest:
                 least = devices.least_boot(store, device_id) if message.is_fresh else 0
                 devices.record_birth(store, device_id, message, item.raw, retained=item.retained, now_ms=int(now_s * 1000))
                 soundness.note(store, device_id, message)
+                if message.is_fresh and message.storage_fails and self._log_shares.take((item.tenant, item.device), 1, now_s):
+                    log.warning("%s/%s: a new flash takes nothing, and so no usage comes (EG-ENV-007)", item.tenant, item.device)
                 if not item.retained:  # EG-BIRTH-002
                     credits = (self._limits.telemetry_burst, self._limits.telemetry_per_hour)
                     welcome = wire_down.welcome(header.boot, header.seq, int(now_s), credits, least)

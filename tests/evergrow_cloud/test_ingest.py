@@ -79,6 +79,22 @@ def test_a_device_with_a_new_flash_is_told_which_boot_numbers_are_taken(service:
     assert welcomed(1, 1, fresh) == {0: 0xFFFFFFFF, 1: credits}
 
 
+def test_a_new_flash_that_takes_nothing_is_told_of_and_its_telemetry_is_kept(
+    service: Ingest, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """EG-ENV-007: it takes no boot number away."""
+    service.apply([message("birth", envelope(9, 1, BIRTH))], NOW_S)
+    service.apply([message("birth", envelope(0x80000007, 1, BIRTH | {9: 5}))], NOW_S)
+    assert not caplog.records
+    batch = message("tele", envelope(0x80000007, 1, {0: 10, 1: {2: b"\x90\x03"}}))
+    outcome = service.apply([message("birth", envelope(0x80000007, 2, BIRTH | {9: 7})), batch], NOW_S)
+    ((_, welcome),) = answers(outcome)
+    assert "washer-1: a new flash takes nothing" in caplog.text
+    device_id = devices.find(store, "washer-1").id
+    assert [one.header.boot for one in telemetry.newest(store, device_id)] == [0x80000007]
+    assert welcome[3][0] == devices.least_boot(store, device_id) == 9 + devices.BOOTS_UNHEARD
+
+
 def test_a_batch_is_acked_once_per_device_and_boot(service: Ingest) -> None:
     """EG-ACK-001 EG-ACK-002"""
     batch = [record(1), record(2), record(4), record(1, device="washer-2"), record(1, boot=6), record(1)]

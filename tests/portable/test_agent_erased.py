@@ -9,7 +9,7 @@ from evergrow_agent.runner import Runner
 from evergrow_agent.timebase import Timebase
 from evergrow_protocol.cbor import dumps, loads
 from evergrow_protocol.errors import BUSY
-from evergrow_protocol.messages import FLAG_FRESH, VOICE_RATING, with_boot
+from evergrow_protocol.messages import FLAG_FRESH, FLAG_RANDOM_BOOT, FLAG_STORAGE, VOICE_RATING, with_boot
 from evergrow_protocol.registry_common import OUTCOME_POWER_LOST, USAGE_MERGED
 from faultyflash import MODES, FaultyFlash, PowerCut, cut_everywhere
 from ledgerkit import announce, loaded
@@ -314,3 +314,52 @@ def test_a_record_of_another_firmware_blocks_nothing_and_stays_as_it_is():
                 ]
                 assert not key or break_of(envelopes) is None
             assert one.ack(11, 4) == 4 and not one.pending
+
+
+async def test_a_new_flash_that_takes_nothing_is_told_and_telemetry_flows_all_the_same():
+    """EG-ENV-007: until it takes it; no usage before."""
+    cloud = Cloud()
+    cloud.least_boot = 40
+    flash = FaultyFlash(fail=lambda count: True)
+    device = Device(cloud, flash, telemetry_signals=(1, 3), telemetry_s=1)
+
+    async def story(device):
+        await device.until(lambda: len(cloud.of("birth")) > 1)
+        boot, _, _, birth = cloud.of("birth")[0]
+        assert boot > 1 << 31 and birth[9] == FLAG_FRESH | FLAG_RANDOM_BOOT
+        assert cloud.of("birth")[1][3][9] == FLAG_FRESH | FLAG_RANDOM_BOOT | FLAG_STORAGE
+        await device.run_cycle()
+        await device.until(lambda: cloud.of("tele"))
+        assert {message[0] for message in cloud.of("tele")} == {boot}
+        assert {kind for kind, _, _, _ in cloud.up} == {"birth", "state", "tele"}
+        cloud.welcomes = False
+        births = len(cloud.of("birth"))
+        await device.until(lambda: len(cloud.of("birth")) > births)
+        batches = len(cloud.of("tele"))
+        await device.run_cycle()
+        assert len(cloud.of("tele")) == batches  # only what a welcome has answered
+        cloud.welcomes = True
+        flash.fail = None
+        await device.until(lambda: cloud.usage)
+        assert list(cloud.usage) == [(boot, 1)] and cloud.usage[(boot, 1)][USAGE_MERGED] == 2
+        device.agent.link.publish_birth()
+        await device.until(lambda: cloud.of("birth")[-1][3][9] == FLAG_RANDOM_BOOT)
+
+    await device.live(story)
+    assert sum(device.agent.crashes.values()) == 0, device.agent.last_crash
+
+
+async def test_a_number_that_the_cloud_may_know_is_used_for_nothing_not_even_telemetry():
+    """EG-ENV-005, EG-ENV-007"""
+    cloud = Cloud()
+    cloud.least_boot = 0xFFFFFFF0
+    device = Device(cloud, FaultyFlash(fail=lambda count: True), telemetry_signals=(1, 3), telemetry_s=1)
+
+    async def story(device):
+        await device.until(lambda: len(cloud.of("birth")) > 1)
+        await device.run_cycle()
+        await device.clock.sleep_ms(60_000)
+        assert {kind for kind, _, _, _ in cloud.up} == {"birth", "state"}
+        assert cloud.of("birth")[-1][3][9] == FLAG_FRESH | FLAG_RANDOM_BOOT | FLAG_STORAGE
+
+    await device.live(story)
