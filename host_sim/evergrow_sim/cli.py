@@ -84,8 +84,8 @@ def run(
 ) -> None:
     """Run one appliance until Ctrl-C.
 
-    Lines typed meanwhile are what a person does at the appliance: `start 3`, `stop`, `remote 1`, `door 0`, `set fridge 5`,
-    `heap`.
+    Lines typed meanwhile are what a person does at the appliance: `start 3`, `stop`, `remote 1`, `door 0`, `set fridge 5`;
+    `look 10` shows what there is to see in ten minutes, and what is typed next is done then; `speed 60`, `heap`.
     """
     try:
         topics.check_id(tenant)

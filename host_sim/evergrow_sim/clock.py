@@ -58,13 +58,13 @@ class ElasticClock(_Utc):
     """The clock port at `speed` times real time, as far as the host keeps up.
 
     Time advances only in `run`, by at most MAX_STEP_MS at once; what a stalled host loses is stretched, never skipped. So a
-    controller at speed meets the same physics, step for step, as one in real time.
+    controller at speed meets the same physics, step for step, as one in real time. `speed` may be changed at any time.
     """
 
     def __init__(self, real: RealClock, speed: float) -> None:
         super().__init__()
         self._real = real
-        self._speed = speed
+        self.speed = speed
         self._now_ms = 0
         self._sleepers: "list[tuple[int, asyncio.Event]]" = []  # the next to wake is the last
 
@@ -95,13 +95,12 @@ class ElasticClock(_Utc):
 
     async def run(self, world: "Callable[[int], None]") -> None:
         """Drive the time for ever; `world(step_ms)` is called with every step, before those who slept through it wake."""
-        turn_ms = max(1, min(20, int(100 / self._speed)))
         last_us = self._real.ticks_us()
         owed_us = 0
         while True:
-            await self._real.sleep_ms(turn_ms)
+            await self._real.sleep_ms(max(1, min(20, int(100 / self.speed))))
             now_us = self._real.ticks_us()
-            owed_us = min(owed_us + int((now_us - last_us) * self._speed), _MAX_DEBT_MS * 1000)
+            owed_us = min(owed_us + int((now_us - last_us) * self.speed), _MAX_DEBT_MS * 1000)
             last_us = now_us
             while owed_us >= 1000:
                 step_ms = min(owed_us // 1000, MAX_STEP_MS)

@@ -21,8 +21,8 @@ Configuration, a JSON object; all but the first four may be left out:
 Events are dicts with `event` and more (see `Device`); `main` prints each as a line of JSON. Commands are lines of text on
 standard input, what a person does at the appliance: `start ID`, `stop`, `remote 0|1`, `set DIAL DEGREES`, and what this one
 has, say `door 0|1` (see evergrow_sim.appliances.catalogue); `scene N`, which reaches it as from its home's hub; `look MINUTES`:
-what sensors and actuators show then; and `heap`, `quit`. The end of input is `quit`, so that no device outlives what started it.
-A power cut is the end of the process without any of this.
+what sensors and actuators show then, and only then what is asked next is done; `speed TIMES`; and `heap`, `quit`. The end of
+input is `quit`, so that no device outlives what started it. A power cut is the end of the process without any of this.
 """
 
 import asyncio
@@ -98,6 +98,7 @@ class Device:
         self.agent = Agent(self.board, _identity(config), _agent_config(config))  # type: ignore[arg-type]
         self._seen: "dict[str, Any]" = {}
         self._started_ms = 0
+        self._held: "list[str] | None" = None  # what was asked since a look began
 
     async def run(self) -> None:
         """Until `quit`, or until this is cancelled."""
@@ -117,7 +118,13 @@ class Device:
         await self.agent.stop()
 
     def command(self, line: str) -> None:
-        """What a person does at the appliance; all commands but `quit`."""
+        """What a person does at the appliance; all commands but `quit`.
+
+        What is asked during a `look` is done after it, so that a script sent at once runs on the appliance's time alone.
+        """
+        if self._held is not None:
+            self._held.append(line)
+            return
         word, _, argument = line.partition(" ")
         try:
             if word == "start":
@@ -133,7 +140,11 @@ class Device:
             elif word == "scene":
                 self.agent.home.on_scene(int(argument))
             elif word == "look":
-                asyncio.create_task(self._show(int(argument)))  # noqa: RUF006 - it ends with the loop
+                minutes = int(argument)
+                self._held = []
+                asyncio.create_task(self._show(minutes))  # noqa: RUF006 - it ends with the loop
+            elif word == "speed":
+                self._hurry(float(argument))
             elif word == "heap":
                 free, allocated = _heap()
                 if micropython is not None:
@@ -145,6 +156,11 @@ class Device:
             self.emit({"event": "refused", "command": line, "code": exc.code, "text": exc.text})
         except ValueError as exc:
             self.emit({"event": "refused", "command": line, "code": 0, "text": str(exc)})
+
+    def _hurry(self, speed: float) -> None:
+        if not 0.1 <= speed <= 2000:
+            raise ValueError(f"a speed is 0.1 to 2000 times real time, not {speed}")
+        self.board.clock.speed = speed
 
     def _set(self, argument: str) -> None:
         """`NAME DEGREES`: turn a dial of the appliance."""
@@ -164,6 +180,9 @@ class Device:
                 pass  # no answer is nothing to show
         actuators = [[actuator, self.agent.guard.value(actuator)] for actuator in sorted(self.appliance.limits)]
         self.emit({"event": "look", "minutes": minutes, "signals": signals, "actuators": actuators})
+        held, self._held = self._held or [], None
+        for line in held:
+            self.command(line)
 
     async def _world(self, work: "Callable[[], Awaitable[None]]") -> None:
         """A fault in the simulation itself ends the device: nothing that it showed would mean anything."""

@@ -35,6 +35,9 @@ PUBLISHER = 2
 DEVICE_KEY = bytes(32)  # of a device that lives as long as the test
 HEAP = "384K"
 SPEED = 1500
+"""Of the appliance while it is used."""
+CALM = 100
+"""While it waits for broker and cloud, which do not get faster: its days and its weather shall not go by meanwhile."""
 _PATIENCE_S = 90.0
 _POLL_S = 0.05
 START, WAIT = "start", "wait"
@@ -160,7 +163,7 @@ class _Trial:
             "port": port,
             "appliance": self._klass,
             "home": HOME,
-            "speed": SPEED,
+            "speed": CALM,
             "seed": 1,
             "remote_enable": True,
             "device_key": DEVICE_KEY.hex(),
@@ -207,35 +210,43 @@ class _Trial:
             raise _Wrong(f"the settings are refused, code {desired.code} ({view.code_name(desired.code or 0)})")
 
     async def _use(self, store: Store, device: DeviceProcess | DeviceTask, result: Result) -> None:
+        """All that is done is said at once: how long it takes from one to the next is then the appliance's time, and does not
+        depend on how fast this machine hears of one thing and says the next.
+        """
         since = len(device.events)
+        steps = [(START, 0), *((action, self._minutes) for action in self._actions or ([WAIT] if self._continuous else []))]
+        device.command(f"speed {SPEED}")
         if self._programme != self._base:
             device.command(f"start {self._programme}")
-            what = f"the start of programme {self._programme}"
-            started = await _until(lambda: _first(list(device.events)[since:], "started", "refused"), what)
-            if started["event"] == "refused":
-                raise _Wrong(f"programme {self._programme} does not start: {started['text']}")
-        result.shown.append(await self._do(device, START, 0))
-        for action in self._actions or ([WAIT] if self._continuous else []):
-            result.shown.append(await self._do(device, action, self._minutes))
+        for action, minutes in steps:
+            if action not in (START, WAIT):
+                device.command(action)
+            device.command(f"look {minutes}")
         if self._continuous:
             device.command("stop" if self._programme != self._base else f"start {self._base}")
-        else:
+            device.command(f"speed {CALM}")
+        for count, (action, minutes) in enumerate(steps, 1):
+            result.shown.append(await self._seen(device, since, count, action, minutes))
+        if not self._continuous:
             ended = await _until(lambda: _first(list(device.events)[since:], "ended"), "the end of the cycle")
             if ended["outcome"]:
                 raise _Wrong(f"the cycle ended with outcome {self._names.outcomes.name(ended['outcome'])}")
         device_id = devices.find(store, DEVICE).id
         await _until(lambda: any(row.usage.programme == self._programme for row in usage.records(store, device_id)), "its record")
 
-    async def _do(self, device: DeviceProcess | DeviceTask, action: str, minutes: int) -> dict[str, Any]:
-        since = len(device.events)
-        if action not in (START, WAIT):
-            device.command(action)
-        device.command(f"look {minutes}")
+    async def _seen(
+        self, device: DeviceProcess | DeviceTask, since: int, count: int, action: str, minutes: int
+    ) -> dict[str, Any]:
+        """What the look number `count` showed."""
+
+        def come() -> dict[str, Any] | None:
+            found = [event for event in list(device.events)[since:] if event["event"] in ("look", "refused")]
+            return _first(found, "refused") or (found[count - 1] if len(found) >= count else None)
+
         patience_s = _PATIENCE_S + 300 * minutes / SPEED
-        what = f"what came of {action!r}"
-        look = await _until(lambda: _first(list(device.events)[since:], "look", "refused"), what, patience_s)
+        look = await _until(come, f"what came of {action!r}", patience_s)
         if look["event"] == "refused":
-            raise _Wrong(f"{action!r} is refused: {look['text']}")
+            raise _Wrong(f"{look['command']!r} is refused: {look['text']}")
         tables = ((self._names.signals, look["signals"]), (self._names.actuators, look["actuators"]))
         return {"do": action, **{table.name(number): value for table, rows in tables for number, value in rows}}
 

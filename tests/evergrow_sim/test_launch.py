@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from evergrow_protocol import registry_refrigerator as fridge
 from evergrow_sim.launch import DeviceError, DeviceProcess, DeviceTask
 from evergrow_tools.brokers import Mosquitto
 
@@ -73,10 +74,22 @@ async def test_a_power_cut_in_mid_cycle_is_a_new_boot_on_the_same_flash(make_dev
 async def test_what_a_person_asks_in_vain_is_refused_with_a_reason(make_device: Maker, mosquitto: Mosquitto) -> None:
     async with make_device(mosquitto.port) as device:
         await device.wait_for("booted")
-        for line in ("start 4711", "start x", "dance"):
+        for line in ("start 4711", "start x", "dance", "look x", "speed 0", "speed nan"):
             before = len(device.events)
             device.command(line)
             assert (await device.wait_for("refused", since=before, command=line))["text"]
+
+
+async def test_a_script_sent_at_once_runs_on_the_appliances_time(make_device: Maker, unused_tcp_port: int) -> None:
+    """What a person does comes after the look before it, however slow the host program is to hear of it."""
+    async with make_device(unused_tcp_port, appliance="refrigerator") as device:
+        await device.wait_for("booted")
+        for line in ("look 3", "door 0", "look 0", "look 2", "door 1", "look 4"):
+            device.command(line)
+        await device.wait_for("look", timeout_s=60, minutes=4)
+        looks = [event for event in device.events if event["event"] == "look"]
+    assert [look["minutes"] for look in looks] == [3, 0, 2, 4]
+    assert [dict(look["signals"])[fridge.SIGNAL_DOOR_CLOSED] for look in looks] == [1, 0, 0, 1]
 
 
 async def test_a_configuration_that_cannot_work_is_told(make_device: Maker) -> None:
