@@ -5,7 +5,7 @@ from typing import Any
 
 from evergrow_agent import devicekey, trust
 from evergrow_agent.board import Config, Identity
-from evergrow_cloud import commands, devicekeys, voices, wire
+from evergrow_cloud import commands, devicekeys, offers, voices, wire
 from evergrow_cloud.entitlements import Terms
 from evergrow_cloud.errors import CloudError
 from evergrow_cloud.messages import Birth, FeatureReport, Response, State, Usage
@@ -331,7 +331,8 @@ class House:
         trusted = self.residents[name].trusted
         if report.feature is not None and not report.transfer:
             trusted.told(report.code, report.feature)
-        document = self.root.transferred(report.transfer) if report.code == codes.OK else None
+        taken = report.code == codes.OK and report.state == offers.CONFIRMED  # and not: it is still being fetched
+        document = self.root.transferred(report.transfer) if taken else None
         if document is not None:
             trusted.said(document.publisher, document.sequence)
 
