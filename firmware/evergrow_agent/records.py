@@ -40,7 +40,7 @@ class Record:
     """One line of the index. `component` is the SUIT component id, encoded; `file` is "" for a feature that was removed.
 
     What it brings is known once its file has been found to be `whole`: `unlocks` {actuator: maximum}, `programme_id`, 0 for none;
-    `entitlement`: whether its use needs one; `heap_bytes` of a code feature; `trial_s` and `trial_cycles` that it asks for,
+    `entitlement`: whether its use needs one; `heap_bytes`, `meters` of a code feature; `trial_s` and `trial_cycles` that it asks for,
     `consent` and `quiet` whether it waits for them. `active`: whole, in force, and not out of use. `good`, `bad`: cycles on
     trial; once it is confirmed, `bad` counts boots in which its code was stopped.
     `since_ms`: when its trial began in this boot; `announced`, `reached`: whether birth named it since, and was answered;
@@ -83,6 +83,7 @@ class Record:
         self.programme_id = 0
         self.entitlement = False
         self.heap_bytes = 0
+        self.meters: "Sequence[int]" = ()
         self.trial_s = 0
         self.trial_cycles = 0
         self.consent = False
@@ -116,7 +117,9 @@ class Record:
         if body.needs is not None:
             from evergrow_protocol import feature_code  # only a device that has code needs it
 
-            self.heap_bytes = feature_code.parse(body.needs).heap_bytes
+            needs = feature_code.parse(body.needs)
+            self.heap_bytes = needs.heap_bytes
+            self.meters = needs.meters
         self.trial_s = body.trial_s
         self.trial_cycles = body.trial_cycles
         self.consent = body.consent

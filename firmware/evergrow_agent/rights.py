@@ -5,7 +5,7 @@ own programmes never ask. `use` and `trial` are about entitlements alone.
 """
 
 from evergrow_agent.programme import Programme
-from evergrow_protocol.errors import NOT_AUTHORISED, ProtocolError
+from evergrow_protocol.errors import NOT_AUTHORISED, STALE, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,10 +83,10 @@ class Rights:
                 left -= record.size
         return None if quota is None else left
 
-    def check_body(self, record: "Record", body: "Feature", appliance: "Any") -> None:
-        """Whether a version whose content is known may be installed (EG-TRUST-006, 011).
+    def check_body(self, record: "Record", body: "Feature", appliance: "Any", beside: "list[Record]") -> None:
+        """Whether a version whose content is known may be installed, together with others (EG-TRUST-006, 011; EG-CODE-010).
 
-        Raises ProtocolError NOT_AUTHORISED, TOO_LARGE.
+        Raises ProtocolError NOT_AUTHORISED, TOO_LARGE, STALE.
         """
         publisher = record.publisher
         self._check_revoked(publisher, body.id, record.sequence)
@@ -94,9 +94,16 @@ class Rights:
         if body.needs is not None:
             from evergrow_protocol import feature_code  # only a device that is offered code needs it
 
-            others = [one.heap_bytes for one in self._features.records if one.publisher == publisher and one.in_force]
-            others += [-one.heap_bytes for one in self._features.records if one.same_component(record) and one.in_force]
-            self._grants.check_needs(publisher, feature_code.parse(body.needs), sum(others))
+            needs = feature_code.parse(body.needs)
+            others = 0
+            for one in self._features.records + beside:
+                if one.publisher != publisher:
+                    for meter in one.meters:
+                        if meter in needs.meters:
+                            raise ProtocolError(STALE, f"publisher {one.publisher} has meter {meter}")
+                elif one.in_force and not one.same_component(record):
+                    others += one.heap_bytes
+            self._grants.check_needs(publisher, needs, others)
         if body.programme is not None:
             self._grants.check_programme(publisher, Programme(body.programme, appliance.signals, appliance.limits))
 

@@ -109,7 +109,7 @@ class Stager:
         if not beside:
             self._report[reports.FEATURE] = [new.publisher, body.id, new.sequence]
         contents.check(body, self._appliance)
-        self._rights.check_body(new, body, self._appliance)
+        self._rights.check_body(new, body, self._appliance, beside)
         new.feature = body.id
         new.kind = body.kind
         new.brings(body)

@@ -4,11 +4,14 @@ from evergrow_agent.codefeatures import CodeFeatures
 from evergrow_agent.events import Events
 from evergrow_agent.guard import GuardError
 from evergrow_agent.home import Home
+from evergrow_agent.records import Record
 from evergrow_agent.runner import IDLE
 from evergrow_agent.runtime import Runtime
 from evergrow_agent.timebase import Timebase
-from evergrow_protocol.errors import NOT_AUTHORISED, NOT_ENTITLED, OK, TOO_LARGE
+from evergrow_protocol.errors import NOT_AUTHORISED, NOT_ENTITLED, OK, STALE, TOO_LARGE, ProtocolError
+from evergrow_protocol.feature import parse
 from evergrow_protocol.registry_common import EVENT_CYCLE_ENDED
+from installkit import signer
 from rightskit import Washer, wash
 from sensekit import HEAP_BYTES, METER, RIGHTS, sense
 from support import raises
@@ -102,6 +105,23 @@ async def test_at_install_what_is_declared_is_held_to_the_grant():
     assert await bench.grant(grant_of(sequence=90, **RIGHTS)) == OK
     assert await bench.install(sense(), b"sense") == OK
     assert bench.runs() == [SENSE]
+
+
+async def test_a_meter_belongs_to_one_publisher():
+    """EG-CODE-010: also after a reboot; when the one who has it is gone, another may."""
+    other = signer("other", b"other", 9)
+    bench = await device()
+    assert await bench.grant(grant_of(9, by=other, **RIGHTS)) == OK
+    bench = bench.reboot()
+    assert await bench.install(sense(1002), b"sense", by=other, prefix=b"other") == STALE
+    assert bench.features.active() == [(PUBLISHER, 1001, 1)]
+    assert await bench.install(sense(1002, needs={2: []}), b"sense", by=other, prefix=b"other") == OK
+    first = bench.features.records[0]
+    assert bench.features.remove(PUBLISHER, 1001)
+    new = Record(9, b"sense", 1002, 2)
+    check = bench.rights.check_body
+    assert raises(ProtocolError, check, new, parse(sense(1002)), bench.appliance, [first]).code == STALE  # in one transfer
+    assert await bench.install(sense(1002), b"sense", 2, by=other, prefix=b"other") == OK
 
 
 async def test_the_code_of_a_publisher_shares_its_heap_and_an_upgrade_counts_once():

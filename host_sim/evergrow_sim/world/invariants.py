@@ -51,6 +51,7 @@ ATTEMPTS = 40
 """To connect in AUDIT_S: back-off doubles from 1 s with full jitter, and starts again after a connection that lasted."""
 ATTEMPTS_PER_BOOT = 12
 _ALWAYS_FAIR = (codes.BUSY, codes.EXPIRED, codes.STORAGE)  # to refuse an offer
+_BEYOND_RIGHTS = (codes.NOT_AUTHORISED, codes.TOO_LARGE)
 _TASKS_MAX = 24
 _QUIET_MS = 30_000
 TIME_SLACK_S = 120
@@ -327,9 +328,7 @@ class Watch:
                 if found.code == codes.INVALID_STATE and offer.consent:
                     continue
                 root = self._house.root
-                if found.code == codes.NOT_AUTHORISED and resident.trusted.may_refuse(
-                    transfer, offer, root.lists.values(), root.changes
-                ):
+                if found.code in _BEYOND_RIGHTS and resident.trusted.may_refuse(transfer, offer, root.lists.values(), root.changes):
                     continue
                 text = found.report.text if found.report else ""
                 if not (resident.may_rot and found.code == codes.BAD_DIGEST):

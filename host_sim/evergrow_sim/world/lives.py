@@ -17,6 +17,7 @@ from evergrow_cloud.errors import UnknownDevice
 from evergrow_cloud.store import Store
 from evergrow_protocol.registry_common import EVENT_PHASE_CHANGED, OUTCOME_FAULT
 from evergrow_sim.world.features import Offer
+from evergrow_sim.world.guests import GUEST, GUEST_TALLY
 from evergrow_sim.world.plant import Plant
 from evergrow_sim.world.trials import TALLY
 
@@ -158,6 +159,8 @@ class Lives:
         """"" if all transfers that are over have ended as they must. `damaged`: the flash may have lost versions."""
         active = agent.features.active()
         broken = {offer.brings[:2] for offer in self._offered.values() if offer.brings and offer.broken}  # may be out of use
+        if broken:
+            broken.add((GUEST[2], GUEST_TALLY))  # which code hung is not known: all is left out then (EG-CODE-008)
         for transfer, offer in self._offered.items():
             found = offers.get(store, transfer)
             if found is None or found.open or offer.brings is None:

@@ -89,6 +89,7 @@ class Trusted:
         except OSError:
             if name in _FILES and self._device.flash.files.get(name) == new:
                 self._unsure.add(name)  # perhaps it looks, and finds it there
+                self._read(name)
             if name == LEASE:
                 self._set_time(_parsed(_content(new), _lease))  # which it does first
             raise
@@ -240,7 +241,7 @@ class Trusted:
 
     def untold(self, agent: Any) -> str:
         """"" if it has told the cloud in this boot of all that is revoked, or nobody knows what is."""
-        if not isinstance(self.list, Revoked):
+        if not isinstance(self.list, Revoked) or LIST in self._unsure:
             return ""
         silent = [one for one in agent.features.active() if self.list.names(*one) and one not in self._told]
         return f"nobody was told that {silent[0]} is revoked" if silent else ""
