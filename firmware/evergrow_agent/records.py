@@ -40,7 +40,7 @@ class Record:
     """One line of the index. `component` is the SUIT component id, encoded; `file` is "" for a feature that was removed.
 
     What it brings is known once its file has been found to be `whole`: `unlocks` {actuator: maximum}, `programme_id`, 0 for none;
-    `entitlement`: whether its use needs one; `heap_bytes`, `meters` of a code feature; `trial_s` and `trial_cycles` that it asks for,
+    `entitlement`: whether its use needs one; `heap_bytes`, `meters` of a code feature; `trial_s`, `trial_cycles` it asks for,
     `consent` and `quiet` whether it waits for them. `active`: whole, in force, and not out of use. `good`, `bad`: cycles on
     trial; once it is confirmed, `bad` counts boots in which its code was stopped.
     `since_ms`: when its trial began in this boot; `announced`, `reached`: whether birth named it since, and was answered;

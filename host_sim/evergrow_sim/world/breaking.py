@@ -326,7 +326,8 @@ class Breaker:
         flash.power_on()
         resident.provision()
         flash.power_off()
-        flash.fail, flash.fail_reads = failing
+        flash.fail = failing[0]
+        flash.fail_reads = failing[1] if "" in failing[1] else ()  # files that are not there can be looked for
         resident.erasures += 1
         resident.may_forget = True
 

@@ -328,7 +328,8 @@ class Watch:
                 if found.code == codes.INVALID_STATE and offer.consent:
                     continue
                 root = self._house.root
-                if found.code in _BEYOND_RIGHTS and resident.trusted.may_refuse(transfer, offer, root.lists.values(), root.changes):
+                beyond = resident.trusted.may_refuse(transfer, offer, root.lists.values(), root.changes)
+                if beyond and found.code in _BEYOND_RIGHTS:
                     continue
                 text = found.report.text if found.report else ""
                 if not (resident.may_rot and found.code == codes.BAD_DIGEST):
