@@ -18,6 +18,7 @@ from collections import namedtuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import FrameType
     from typing import NoReturn
 
 # Only `sys` and what Python has loaded anyway is imported up here: it is paid for by every call, `--help` first of all.
@@ -71,7 +72,19 @@ def main(argv: list[str] | None = None) -> None:
         close = get_close_matches(name, [command.name for command in available()], n=1)
         hint = f"Did you mean `evergrow {close[0]}`?" if close else "`evergrow --help` lists the commands."
         fail(f"there is no command {name!r}.", hint, code=2)
+    if argv is None:
+        import signal
+
+        signal.signal(signal.SIGTERM, _interrupt)
     run(command, rest)
+
+
+def _interrupt(number: int, frame: "FrameType | None") -> None:
+    """Whoever stops a service with SIGTERM finds everything in as good order as who types Ctrl+C."""
+    import signal
+
+    handler = signal.getsignal(signal.SIGINT)  # asyncio's own, while it runs; none where Ctrl+C is ignored in the background
+    (handler if callable(handler) else signal.default_int_handler)(signal.SIGINT, frame)
 
 
 def run(command: Command, args: list[str]) -> "NoReturn":

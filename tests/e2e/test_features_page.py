@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shlex
-import signal
 import socket
 import subprocess
 import sys
@@ -72,9 +71,14 @@ class Desk:
         return "\n".join((self.folder / f"{name}.log").read_text()[-1000:] for name, _ in self._running)
 
     def leave(self) -> None:
-        for _, process in reversed(self._running):
-            process.send_signal(signal.SIGINT)
-            process.wait(PATIENCE_S)
+        """Everything ends in good order when it is told to, as a service is: also where Ctrl+C is ignored, in the background."""
+        try:
+            for name, process in reversed(self._running):
+                process.terminate()
+                assert process.wait(PATIENCE_S) == 0, f"{name}\n{self.logs()}"
+        finally:
+            for _, process in self._running:
+                process.kill()
 
     def _words(self, line: str) -> list[str]:
         words = shlex.split(line.replace(":1883", f":{self.port}"))
