@@ -90,6 +90,30 @@ def nobody_is_told_what_is_revoked() -> Iterator[None]:
 
 
 @contextmanager
+def what_was_revoked_while_it_was_staged_is_not_told() -> Iterator[None]:
+    """As it was."""
+
+    def changed(self: Agent) -> None:
+        self.code.sync(self.cycle.active)
+        self.link.publish_birth()
+
+    with mock.patch.object(Agent, "_features_changed", changed):
+        yield
+
+
+@contextmanager
+def what_cannot_be_read_at_boot_is_never_read() -> Iterator[None]:
+    """As it was: until the next boot nobody was trusted, and no list was taken."""
+    load = Grants.load
+
+    def once(self: Grants) -> bool:
+        return False if "readable" in self.__dict__ else load(self)
+
+    with mock.patch.object(Grants, "load", once):
+        yield
+
+
+@contextmanager
 def entitlements_go_by_the_clock() -> Iterator[None]:
     """Not by the highest time that was seen."""
 
@@ -159,6 +183,8 @@ BUGS: dict[str, Callable[[], Any]] = {
         a_list_is_applied_in_the_middle_of_a_cycle,
         what_is_revoked_goes_on_until_the_next_boot,
         nobody_is_told_what_is_revoked,
+        what_was_revoked_while_it_was_staged_is_not_told,
+        what_cannot_be_read_at_boot_is_never_read,
         entitlements_go_by_the_clock,
         running_without_utc_is_not_counted,
         grants_count_when_a_feature_is_installed_and_then_no_more,

@@ -59,6 +59,8 @@ CAUGHT = {
     "a_list_is_applied_in_the_middle_of_a_cycle": (4, 1, "commands"),
     "what_is_revoked_goes_on_until_the_next_boot": (3, 1, "rights"),
     "nobody_is_told_what_is_revoked": (4, 1, "rights"),
+    "what_was_revoked_while_it_was_staged_is_not_told": (98, 1, "rights"),
+    "what_cannot_be_read_at_boot_is_never_read": (2235, 1, "rights"),
     "entitlements_go_by_the_clock": (235, 1, "rights"),
     "running_without_utc_is_not_counted": (27, 1, "rights"),
     "grants_count_when_a_feature_is_installed_and_then_no_more": (18, 1, "rights"),

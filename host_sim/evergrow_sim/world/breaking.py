@@ -307,6 +307,7 @@ class Breaker:
         resident.device.reboot(fault.for_ms)
         flash.roll_back(len(stamps))
         resident.may_forget = resident.undone = True
+        resident.lives.asked.clear()
         resident.log.excuse("its flash fell back", stamps[-1])
         self._world.note(resident.name, "fell back", len(stamps), stamps[-1])
 
@@ -320,6 +321,7 @@ class Breaker:
         untold = [key[0] for key in stored.usage(flash.files) if key not in told]
         resident.log.erase(stored.base(flash.files), untold)
         resident.said.lost(self._house.heard(resident))
+        resident.lives.asked.clear()  # who agreed is asked again
         flash.erase((_BALLAST,))
         failing = flash.fail, flash.fail_reads
         flash.fail, flash.fail_reads = None, ()  # elsewhere, by somebody else
