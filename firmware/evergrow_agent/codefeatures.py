@@ -62,6 +62,7 @@ class CodeFeatures:
             if not in_force or not self._may_go_on(owner, needs, in_cycle):
                 del self._runs[owner]
                 self.runtime.stop(owner)
+                self._lifecycle.runs(owner[0], owner[1], False)
                 if not in_force:
                     self.runtime.forgive()  # what the watchdog ended may have been this one
         for record in records:
@@ -104,6 +105,7 @@ class CodeFeatures:
                     return
             runtime.start(owner, needs, body.code, granted)
             self._runs[owner] = (record.sequence, needs)
+            self._lifecycle.runs(owner[0], owner[1], True)
         except ProtocolError as exc:
             self._broken(owner, exc.text)
         except BaseException as exc:  # also a SystemExit, which would end the appliance's task

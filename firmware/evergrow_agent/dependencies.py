@@ -1,6 +1,7 @@
 """What a manifest says of others that it depends on: inside its envelope, or installed (EG-SUIT-004, EG-SUIT-009)."""
 
 from evergrow_agent.parts import version
+from evergrow_agent.records import LEAVING
 from evergrow_protocol import suit
 from evergrow_protocol.cbor import dumps
 from evergrow_protocol.errors import BAD_DIGEST, TOO_LARGE, UNSUPPORTED, ProtocolError
@@ -62,7 +63,8 @@ def _require(part: "Part", action: suit.Action, features: "Features") -> bool:
     """Whether a component of another publisher is in force in the version that is needed."""
     component = dumps(action.component)
     for record in features.records:
-        if record.active and record.component == component and version_holds(action.value, version(features, record)):
+        is_it = record.active and record.state != LEAVING and record.component == component
+        if is_it and version_holds(action.value, version(features, record)):
             part.needs.append(component)
             return True
     return False

@@ -4,7 +4,8 @@
     file `feature.N`   the body of one version of one feature
 
 A new body is written to a file that no record names; the index, written atomically, is what stages it, puts it on trial, confirms
-it or takes it back. A file that no record names is removed at boot. The record of a removed feature stays, without a file.
+it or takes it back. A file that no record names is removed at boot. The record of a removed feature stays, without a file,
+as long as there is room.
 """
 
 from hashlib import sha256
@@ -37,11 +38,12 @@ class Features:
     def __init__(self, flash: "Any", keep: "Sequence[str]" = ()) -> None:
         self.problems: "list[tuple[int, int, int, int]]" = []
         self.records: "list[Record]" = []
+        self._floors: "dict[int, int]" = {}
         self.outcomes: "list[Outcome]" = []
         self._flash = flash
         self._readable = True
         try:
-            self.records, self.outcomes = records.decode(checked.load(flash, INDEX))
+            self.records, self.outcomes, self._floors = records.decode(checked.load(flash, INDEX))
         except OSError:
             # The flash may have a bad day: keep the files, and overwrite nothing.
             self._readable = False
@@ -95,6 +97,10 @@ class Features:
             if record.publisher == publisher and record.component == component:
                 found = max(found, record.sequence)
         return found
+
+    def floor(self, publisher: int) -> int:
+        """The least sequence number that a publisher's component may have which was never here, or was forgotten."""
+        return self._floors.get(publisher, 0)
 
     def in_state(self, state: int) -> "list[Record]":
         """The records of that state, the longest there first."""
@@ -156,11 +162,14 @@ class Features:
     def activate(self, news: "Record | list[Record]") -> None:
         """Put versions on trial, in place of those in force, which are kept: this is the moment of EG-FEAT-007.
 
-        They may be staged or not. Raises also ProtocolError, MemoryError: see `verify`.
+        They may be staged or not. Raises also ProtocolError, MemoryError: see `verify`; STALE when what they need is not here.
         """
         if isinstance(news, Record):
             news = [news]
+        here = [r.component for r in self.records if r.active and r.state != LEAVING] + [r.component for r in news]
         for record in news:
+            if [1 for needed in record.needs if needed not in here]:
+                raise ProtocolError(STALE, f"what feature {record.publisher}/{record.feature} needs is not here any more")
             record.brings(self.verify(record))
         self._place(news, TRIAL, [record for record in self.records if record not in news])
 
@@ -193,9 +202,9 @@ class Features:
         self._commit(left, [Outcome(transfer, code, records.REFUSED, staged[0].named, text)])
 
     def check_needed(self, removals: "list[Record]") -> None:
-        """ProtocolError STALE when a version in force needs one of these components."""
+        """ProtocolError STALE when a version in force, or one that may come back, needs one of these components."""
         for record in self.records:
-            if record.in_force and not _matches(record, removals):
+            if (record.in_force or record.state == KEPT) and not _matches(record, removals):
                 for removal in removals:
                     if removal.component in record.needs:
                         raise ProtocolError(STALE, f"feature {record.publisher}/{record.feature} needs it")
@@ -293,6 +302,7 @@ class Features:
         self, rows: "list[Record]", outcomes: "Sequence[Outcome]" = (), changes: "Sequence[tuple[Record, int]]" = ()
     ) -> None:
         """Write the index, in which records have changed their state, and then remove the bodies that it no longer names."""
+        rows, floors = records.make_room(rows, self._floors)
         if len(rows) > max(MAX_RECORDS, len(self.records)):
             raise ProtocolError(STORAGE, f"{len(rows)} records of features, limit {MAX_RECORDS}")
         before = [(record, record.state) for record, _ in changes]
@@ -300,7 +310,7 @@ class Features:
             record.state = state
         told = [o for o in self.outcomes if not outcomes or o.transfer not in [new.transfer for new in outcomes if new.transfer]]
         kept = (told + list(outcomes))[-MAX_OUTCOMES:]
-        content = records.encode(rows, kept)
+        content = records.encode(rows, kept, floors)
         try:
             self._write(content)
         except OSError:
@@ -311,6 +321,7 @@ class Features:
         dropped = [record.file for record in self.records if record.file and record.file not in files]
         self.records = rows
         self.outcomes = kept
+        self._floors = floors
         for file in dropped:
             try:
                 self._flash.remove(file)

@@ -12,7 +12,8 @@ from evergrow_agent import checked
 from evergrow_agent.features import Features
 from evergrow_agent.records import LEAVING, STAGED, TRIAL, Record
 from evergrow_agent.reports import Reports
-from evergrow_protocol.errors import BAD_DIGEST, BUSY, EXPIRED, INVALID_STATE, ProtocolError
+from evergrow_protocol.errors import BAD_DIGEST, BUSY, EXPIRED, INVALID_STATE, STALE, ProtocolError
+from evergrow_protocol.feature import CODE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -210,6 +211,12 @@ class Lifecycle:
                     return True
         return False
 
+    def runs(self, publisher: int, feature: int, runs: bool) -> None:
+        """The code of a feature was started, or stopped: its trial counts from when it began to run."""
+        for record in self._features.in_state(TRIAL):
+            if record.publisher == publisher and record.feature == feature:
+                record.since_ms = self._clock.ticks_ms() if runs else -1
+
     # -- how
 
     def _count_hours(self, now_ms: int) -> None:
@@ -248,8 +255,11 @@ class Lifecycle:
             elif transfer not in self._waiting:
                 self._waiting.append(transfer)
                 self._reports.passing(transfer, STAGED, news[0].named)
-        except (ProtocolError, MemoryError):
-            self._features.refuse(transfer, BUSY, "damaged on flash before it was activated")
+        except (ProtocolError, MemoryError) as exc:
+            if isinstance(exc, ProtocolError) and exc.code == STALE:
+                self._features.refuse(transfer, STALE, exc.text)
+            else:
+                self._features.refuse(transfer, BUSY, "damaged on flash before it was activated")
 
     def _activate(self, news: "list[Record]") -> None:
         agreed = [record.good for record in news]
@@ -260,6 +270,7 @@ class Lifecycle:
             if news[0].file:
                 self._features.activate(news)
             else:
+                self._features.check_needed(news)  # again: something may have come that does
                 self._features.uninstall(news)
         except Exception:
             for record, good in zip(news, agreed):
@@ -272,9 +283,11 @@ class Lifecycle:
 
     def _begin_trials(self) -> None:
         for record in self._features.in_state(TRIAL):
-            if record.since_ms < 0:
-                record.since_ms = self._clock.ticks_ms()
-                record.hour_ms = record.since_ms + HEALTHY_MS
+            if not record.hour_ms:
+                now_ms = self._clock.ticks_ms()
+                record.hour_ms = now_ms + HEALTHY_MS
+                if record.kind != CODE:
+                    record.since_ms = now_ms
 
     def _may(self, news: "list[Record]") -> bool:
         """Whether people let it be activated now."""
@@ -300,7 +313,7 @@ class Lifecycle:
 
 
 def _passed(record: Record, now_ms: int) -> bool:
-    long_enough = now_ms - record.since_ms >= 1000 * record.trial_s
+    long_enough = 0 <= record.since_ms <= now_ms - 1000 * record.trial_s
     return record.reached and long_enough and record.good >= record.trial_cycles
 
 

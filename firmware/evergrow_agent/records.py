@@ -1,6 +1,6 @@
 """The lines of the index of features, and how they are encoded.
 
-    index     [[record, ...], [outcome, ...]]
+    index     [[record, ...], [outcome, ...], ? {publisher: floor}]
     record    [publisher, component, feature, sequence, kind, file, size, digest, state, transfer, good cycles, bad cycles, needs,
               hours]
     outcome   [transfer, code, state, [publisher, feature, sequence], text, told]
@@ -8,6 +8,9 @@
 A component has one record that is in force, and may have one beside it: the version that is staged, or that which was in force
 before the one on trial. `needs`: the components, encoded, that it cannot do without. A staged record without a file is a
 removal. `hours`: without the cloud, on trial.
+
+`floor`: the highest sequence number of a removed component of that publisher that was forgotten, to have room: no component that
+has no record may come with a lower one (EG-FEAT-030).
 """
 
 from evergrow_protocol.cbor import Decoder, dumps, loads
@@ -32,6 +35,7 @@ LEAVING = 8  # in force until the next safe point, then removed
 MAX_FAILED_BOOTS = 3  # after so many in which its code was stopped, a confirmed version is out of use for good (EG-CODE-009)
 MAX_RECORDS = 24
 MAX_OUTCOMES = 8
+MAX_FLOORS = 16
 
 _IN_FORCE = (TRIAL, CONFIRMED, LEAVING)
 
@@ -43,7 +47,8 @@ class Record:
     `entitlement`: whether its use needs one; `heap_bytes`, `meters` of a code feature; `trial_s`, `trial_cycles` it asks for,
     `consent` and `quiet` whether it waits for them. `active`: whole, in force, and not out of use. `good`, `bad`: cycles on
     trial; once it is confirmed, `bad` counts boots in which its code was stopped.
-    `since_ms`: when its trial began in this boot; `announced`, `reached`: whether birth named it since, and was answered;
+    `since_ms`: when its trial began in this boot, of code when it began to run; -1: it has not. `announced`, `reached`: whether
+    birth named it since, and was answered;
     `broken`: why it is to be reverted, "" for not at all.
     """
 
@@ -150,19 +155,39 @@ class Outcome:
         return [self.transfer, self.code, self.state, self.named, self.text, self.told]
 
 
-def encode(records: "list[Record]", outcomes: "list[Outcome]") -> bytes:
-    return dumps([[record.row() for record in records], [outcome.row() for outcome in outcomes]])
+def make_room(records: "list[Record]", floors: "dict[int, int]") -> "tuple[list[Record], dict[int, int]]":
+    """Of too many records those of removed components go, the lowest numbers first, since they raise a floor least."""
+    records = list(records)
+    floors = dict(floors)
+    while len(records) > MAX_RECORDS:
+        gone = [r for r in records if r.state == REMOVED and (r.publisher in floors or len(floors) < MAX_FLOORS)]
+        if not gone:
+            break
+        least = min(gone, key=_sequence)
+        floors[least.publisher] = max(floors.get(least.publisher, 0), least.sequence)
+        records.remove(least)
+    return records, floors
 
 
-def decode(content: "bytes | None") -> "tuple[list[Record], list[Outcome]]":
+def _sequence(record: Record) -> int:
+    return record.sequence
+
+
+def encode(records: "list[Record]", outcomes: "list[Outcome]", floors: "dict[int, int]") -> bytes:
+    content: "list[Any]" = [[record.row() for record in records], [outcome.row() for outcome in outcomes]]
+    return dumps(content + [floors] if floors else content)
+
+
+def decode(content: "bytes | None") -> "tuple[list[Record], list[Outcome], dict[int, int]]":
     """The inverse; None is an empty index. Raises ProtocolError: BAD_DIGEST for b"", MALFORMED."""
     if content is None:
-        return [], []
+        return [], [], {}
     if not content:
         raise ProtocolError(BAD_DIGEST, "the index of features is damaged")
     try:
-        rows, outcomes = loads(content)
-        return [Record(*row[:14]) for row in rows], [Outcome(*row[:6]) for row in outcomes]
+        index = loads(content)
+        floors = dict(index[2]) if len(index) > 2 else {}
+        return [Record(*row[:14]) for row in index[0]], [Outcome(*row[:6]) for row in index[1]], floors
     except (TypeError, ValueError):
         raise ProtocolError(MALFORMED, "the index of features has another shape")
 

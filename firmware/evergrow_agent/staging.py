@@ -184,7 +184,7 @@ class Stager:
             other = index in manifest.dependencies
             new = None if other else self._new(part.publisher, dumps(component), manifest.sequence)
             if new and not (data and self._is_in_force(new)):
-                self._check_sequence(new)
+                self._check_sequence(new, suit_manifest.removes(manifest))
             part.news.append(new)
         if part.publisher not in self._left:
             self._left[part.publisher] = self._rights.check_offer(part.publisher, part.versions())
@@ -197,8 +197,11 @@ class Stager:
             self._report[reports.FEATURE] = [publisher, installed.feature, sequence]
         return Record(publisher, component, 0, sequence, state=STAGED, transfer=self._fetcher.transfer)
 
-    def _check_sequence(self, new: Record) -> None:
+    def _check_sequence(self, new: Record, removes: bool) -> None:
         newest = self._features.sequence(new.publisher, new.component)
+        floor = self._features.floor(new.publisher)
+        if newest < 0 and new.sequence < floor and not removes:
+            raise ProtocolError(STALE, f"sequence {new.sequence} of a component not known here, where {floor} was forgotten")
         if newest >= 0 and new.sequence != newest and not follows(newest, new.sequence, self._utc_s() or 0):
             raise ProtocolError(STALE, f"sequence {new.sequence} does not follow the installed {newest}")
 

@@ -4,7 +4,7 @@ from evergrow_agent.codefeatures import CodeFeatures
 from evergrow_agent.events import Events
 from evergrow_agent.guard import GuardError
 from evergrow_agent.home import Home
-from evergrow_agent.records import Record
+from evergrow_agent.records import CONFIRMED, TRIAL, Record
 from evergrow_agent.runner import IDLE
 from evergrow_agent.runtime import Runtime
 from evergrow_agent.timebase import Timebase
@@ -82,7 +82,11 @@ class Device(Washer):
 async def device(entitlement=0, **rights):
     found = Device()
     assert await found.grant(grant_of(**(rights or RIGHTS))) == OK
-    assert await found.install(sense(entitlement=entitlement), b"sense") == OK
+    if entitlement:  # until then it is on trial, and does not run
+        found.world.stop_when = lambda: found.world.passing and found.world.passing[-1][2] == TRIAL
+    await found.install(sense(entitlement=entitlement), b"sense")
+    found.world.stop_when = None
+    assert found.features.active()
     return found
 
 
@@ -194,6 +198,44 @@ async def test_what_it_drove_goes_to_its_safe_state_when_its_publisher_is_revoke
     bench.tick()
     assert bench.runs() == [] and bench.appliance.actuators[DRUM] == 0
     assert bench.run(PLAIN) == OK
+
+
+def state(bench):
+    return [record.state for record in bench.features.records]
+
+
+async def test_code_on_trial_that_may_not_run_is_neither_confirmed_nor_reverted():
+    """EG-FEAT-019, EG-ENT-005: not by time, nor by cycles or boots without it; then it runs, and its seconds count from there."""
+    bench = await device(entitlement=1)
+    for _ in range(3):
+        bench.world.clock.now_ms += 2000 * DAY
+        bench.review()
+        bench.world.lifecycle.step()
+        assert bench.run(PLAIN) == OK
+        bench = bench.reboot()
+        bench.world.birth()
+        bench.world.lifecycle.step()
+        assert state(bench) == [TRIAL] and bench.runs() == []
+    bench.features.records[0].trial_s = 100
+    assert bench.entitle() == OK
+    bench.review()
+    assert bench.runs() == [SENSE]
+    bench.world.lifecycle.step()
+    assert state(bench) == [TRIAL]
+    bench.world.clock.now_ms += 60_000
+    assert bench.entitle(2, k4=0) == OK
+    bench.review()  # stopped: what it ran counts no more
+    bench.world.clock.now_ms += 60_000
+    bench.world.lifecycle.step()
+    assert state(bench) == [TRIAL] and bench.runs() == []
+    assert bench.entitle(3) == OK
+    bench.review()
+    bench.world.clock.now_ms += 99_999
+    bench.world.lifecycle.step()
+    assert state(bench) == [TRIAL]
+    bench.world.clock.now_ms += 1
+    bench.world.lifecycle.step()
+    assert state(bench) == [CONFIRMED]
 
 
 async def test_code_that_needs_an_entitlement_runs_only_with_one():

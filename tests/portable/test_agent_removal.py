@@ -284,6 +284,91 @@ async def test_what_another_feature_needs_is_not_removed_before_it():
         assert world.features.active() == []
 
 
+async def waiting(world, payloads, transfer):
+    """Offer it while no safe point comes: it is staged."""
+    world.busy = 1 << 30
+    world.stop_when = lambda: [1 for report in world.passing if (report[0], report[2]) == (transfer, STAGED)]
+    world.payloads[transfer] = payloads
+    world.installer.on_offer(transfer, len(payloads[0]))
+    await world.run(9)
+    world.stop_when = None
+
+
+async def at_safe_point(world, outcomes):
+    """-> {transfer: (code, state)} of what was said there."""
+    world.busy = 0
+    world.reports.clear()
+    await world.run(outcomes)
+    return {report[0]: (report[1], report[2]) for report in world.reports}
+
+
+async def test_a_removal_that_waits_is_refused_when_something_came_meanwhile_that_needs_it():
+    """EG-SUIT-009: also after a reboot"""
+    for reboot in (False, True):
+        world = World(keys=both())
+        assert await outcome(world, [base()], 1) == (OK, CONFIRMED)
+        await waiting(world, requiring([1, 0]), 2)
+        await waiting(world, removal(9, (BASE,), by=maker()), 3)
+        if reboot:
+            world = World(FaultyFlash(world.flash.files), keys=both())
+        assert await at_safe_point(world, 2) == {2: (OK, CONFIRMED), 3: (STALE, REFUSED)}
+        assert len(world.features.active()) == 2
+
+
+async def test_what_waits_is_refused_when_what_it_needs_was_removed_meanwhile():
+    """EG-SUIT-009: by its publisher, or by a person, before it or at the same safe point"""
+    for how in ("manifest", "command", "same"):
+        world = World(keys=both())
+        assert await outcome(world, [base()], 1) == (OK, CONFIRMED)
+        if how == "manifest":
+            await waiting(world, removal(9, (BASE,), by=maker()), 3)
+        await waiting(world, requiring([1, 0]), 2)
+        if how != "manifest":
+            world.busy = 0 if how == "command" else 1 << 30
+            assert world.lifecycle.remove(MAKER, 1100)
+        found = await at_safe_point(world, 2)
+        assert found[2] == (STALE, REFUSED), (how, found)
+        assert world.features.active() == [], how
+
+
+async def test_what_is_being_removed_counts_as_not_there():
+    """EG-SUIT-009"""
+    world = World(keys=both())
+    assert await outcome(world, [base()], 1) == (OK, CONFIRMED)
+    world.busy = 1 << 30
+    assert world.lifecycle.remove(MAKER, 1100) and len(world.features.active()) == 1
+    assert await outcome(world, requiring([1, 0]), 2) == (STALE, REFUSED)
+    await waiting(world, bundle(base()), 3)
+    assert raises(ProtocolError, world.features.activate, world.features.in_state(STAGED)).code == STALE
+    assert await at_safe_point(world, 2) == {0: (OK, REMOVED), 3: (STALE, REFUSED)}
+    assert world.features.active() == [] and files(world) == []
+    assert await outcome(world, bundle(base()), 4) == (OK, CONFIRMED)
+    assert len(world.features.active()) == 2
+
+
+async def test_what_the_version_before_the_one_on_trial_needs_stays():
+    """EG-SUIT-009: it may come back"""
+    world = World(keys=both())
+    assert await outcome(world, [base()], 1) == (OK, CONFIRMED)
+    assert await outcome(world, requiring([1, 0]), 2) == (OK, CONFIRMED)
+    world.welcomes = False
+    world.stop_when = lambda: [1 for report in world.passing if (report[0], report[2]) == (3, TRIAL)]
+    assert not await outcome_of_trial(world, signed(unlock(), sequence=2), 3)
+    assert raises(ProtocolError, world.lifecycle.remove, MAKER, 1100).code == STALE
+    world.birth()
+    world.lifecycle.on_welcome()
+    world.lifecycle.step()
+    assert world.lifecycle.remove(MAKER, 1100)
+
+
+async def outcome_of_trial(world, payloads, transfer):
+    world.payloads[transfer] = payloads
+    world.installer.on_offer(transfer, len(payloads[0]))
+    world.reports.clear()
+    await world.run(9)
+    return world.reports
+
+
 async def test_power_cuts_leave_all_of_a_bundle_or_nothing():
     """EG-FEAT-007, EG-SUIT-004: on the real LittleFS2 where it is, at every block operation."""
     if not lfs.AVAILABLE:
