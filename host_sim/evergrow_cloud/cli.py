@@ -31,6 +31,7 @@ from evergrow_cloud.config_cli import app as config_app
 from evergrow_cloud.conversation_cli import scene, show_events, voice
 from evergrow_cloud.enrol_cli import enrol
 from evergrow_cloud.errors import CommandTimeout
+from evergrow_cloud.fields import MAX_UINT32
 from evergrow_cloud.service import Cloud
 from evergrow_cloud.store import Store
 from evergrow_cloud.telemetry_cli import show_telemetry
@@ -121,7 +122,7 @@ def status(
 def show_usage(
     device: DeviceName,
     db: Database = DEFAULT_DATABASE,
-    limit: Annotated[int, typer.Option(help="The newest so many.", min=1)] = 100,
+    limit: Annotated[int, typer.Option(help="The newest so many.", min=1, max=1_000_000)] = 100,
     as_json: Json = False,
 ) -> None:
     """Show the usage records of a device, oldest first."""
@@ -162,7 +163,7 @@ def command(
         ),
     ] = None,
     db: Database = DEFAULT_DATABASE,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait, and for the device to obey.", min=1)] = 30,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait, and for the device to obey.", min=1, max=86_400)] = 30,
     deadline: Annotated[bool, typer.Option(help="Let the device refuse a start that comes later than --timeout.")] = True,
     as_json: Json = False,
 ) -> None:
@@ -288,13 +289,20 @@ def _print_device(item: dict[str, Any]) -> None:
 
 @app.command("cancel", epilog="Example: evergrow cloud cancel 17 --db cloud.db")
 def cancel_offer(
-    transfer: Annotated[int, typer.Argument(help="The transfer's number, as `evergrow feature push` told it.")],
+    transfer: Annotated[
+        int, typer.Argument(help="The transfer's number, as `evergrow feature push` told it.", min=0, max=MAX_UINT32)
+    ],
     db: Database = DEFAULT_DATABASE,
+    as_json: Json = False,
 ) -> None:
     """Take an offer back. What it brought stays where it is active already."""
     with sentences(), existing(db) as store:
         found = offers.cancel(store, transfer)
-    if not found:
+    if as_json:
+        print_json({"transfer": transfer, "cancelled": found})
+    elif found:
+        print(f"transfer {transfer}: cancelled; the device is told")
+    else:
         print(f"Transfer {transfer} is not open: there is nothing to cancel.", file=sys.stderr)
+    if not found:
         raise typer.Exit(1)
-    print(f"transfer {transfer}: cancelled; the device is told")

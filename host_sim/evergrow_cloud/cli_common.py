@@ -54,7 +54,7 @@ def fail(message: str, hint: str = "") -> NoReturn:
 
 def registry_id(table: registry.Table, name: str, hint: str) -> int:
     """The id of a name, or of a number as it is."""
-    if name.isdecimal():
+    if name.isascii() and name.isdecimal():
         if int(name) > MAX_UINT32:
             raise typer.BadParameter(f"{name} is no id: {MAX_UINT32} is the highest.", param_hint=hint)
         return int(name)

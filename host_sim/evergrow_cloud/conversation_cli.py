@@ -26,7 +26,7 @@ from evergrow_protocol import registry
 def show_events(
     device: DeviceName,
     db: Database = DEFAULT_DATABASE,
-    limit: Annotated[int, typer.Option(help="The newest so many.", min=1)] = 100,
+    limit: Annotated[int, typer.Option(help="The newest so many.", min=1, max=1_000_000)] = 100,
     as_json: Json = False,
 ) -> None:
     """Show what happened at a device: notes, and alarms as they came, went and were acknowledged; oldest first."""
@@ -44,7 +44,7 @@ def show_events(
 def voice(
     db: Database = DEFAULT_DATABASE,
     tenant: Tenant = None,
-    limit: Annotated[int, typer.Option(help="The newest so many.", min=1)] = 100,
+    limit: Annotated[int, typer.Option(help="The newest so many.", min=1, max=1_000_000)] = 100,
     forget: Annotated[str | None, typer.Option(metavar="DEVICE", help="Erase the texts of this device's users.")] = None,
     as_json: Json = False,
 ) -> None:

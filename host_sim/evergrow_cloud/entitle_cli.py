@@ -19,6 +19,7 @@ from evergrow_cloud.cli_common import (
     sentences,
 )
 from evergrow_cloud.entitlements import Terms
+from evergrow_cloud.fields import MAX_UINT32
 
 EPILOG = (
     "Examples: evergrow entitle acme/washer-1 2/1001 --uses 20 --expires 30d --trial; evergrow entitle washer-1 2/1001 --revoke;"
@@ -33,7 +34,9 @@ def main(
     feature: Annotated[
         str | None, typer.Argument(help="PUBLISHER/FEATURE, by number. Without it: show what was issued.", metavar="[FEATURE]")
     ] = None,
-    uses: Annotated[int | None, typer.Option(help="So many cycles may use it; default: any number.", min=1)] = None,
+    uses: Annotated[
+        int | None, typer.Option(help="So many cycles may use it; default: any number.", min=1, max=MAX_UINT32)
+    ] = None,
     expires: Annotated[str | None, typer.Option(help="30d or 12h from now, or a UTC date such as 2027-01-31.")] = None,
     grace: Annotated[str, typer.Option(help="Beyond that, and so long without knowing the time: 7d, 12h.")] = "7d",
     trial: Annotated[bool, typer.Option("--trial", help="It is not paid for.")] = False,
@@ -81,23 +84,24 @@ def main(
 def _versions(text: str | None) -> tuple[int | None, int | None]:
     if text is None:
         return None, None
-    match = re.fullmatch(r"(\d{1,10})-(\d{1,10})", text)
-    if match is None or int(match[1]) > int(match[2]):
+    match = re.fullmatch(r"([0-9]{1,10})-([0-9]{1,10})", text)
+    if match is None or not int(match[1]) <= int(match[2]) <= MAX_UINT32:
         raise typer.BadParameter(f"{text!r} is not FIRST-LAST, for example 1-20.", param_hint="--versions")
     return int(match[1]), int(match[2])
 
 
 def _moment(text: str, now_s: int) -> int:
-    if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
-        try:
-            return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
-        except ValueError:
-            pass
-    return now_s + _span(text, "--expires")
+    try:
+        moment_s = int(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        moment_s = now_s + _span(text, "--expires")
+    if not now_s < moment_s <= MAX_UINT32:
+        raise typer.BadParameter(f"{text!r} is over, or beyond the year 2106.", param_hint="--expires")
+    return moment_s
 
 
 def _span(text: str, option: str) -> int:
-    match = re.fullmatch(r"(\d{1,5})([hd])", text)
+    match = re.fullmatch(r"([0-9]{1,5})([hd])", text)
     if match is None:
         raise typer.BadParameter(f"{text!r} is no time such as 12h or 30d.", param_hint=option)
     return int(match[1]) * _UNITS[match[2]]

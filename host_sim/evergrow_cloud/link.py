@@ -39,6 +39,8 @@ class TlsOptions:
     def context(self) -> ssl.SSLContext:
         """Raises BrokerError for files that cannot be read."""
         try:
+            for path in filter(None, (self.ca, self.cert, self.key)):
+                open(path, "rb").close()  # ssl does not say which it is
             context = ssl.create_default_context(cafile=self.ca)
             if self.cert:
                 context.load_cert_chain(self.cert, self.key)

@@ -29,7 +29,7 @@ def show_telemetry(
     db: Database = DEFAULT_DATABASE,
     signal: Annotated[list[str] | None, typer.Option(help="Only this one, by name or number; may be repeated.")] = None,
     since: Annotated[str | None, typer.Option(help="From then on: 30m, 2h or 1d ago, or 2026-11-25T13:00 (UTC).")] = None,
-    limit: Annotated[int, typer.Option(help="The newest so many samples.", min=1)] = 100,
+    limit: Annotated[int, typer.Option(help="The newest so many samples.", min=1, max=1_000_000)] = 100,
     as_json: Json = False,
 ) -> None:
     """Show what was measured at a device, each signal in its unit, oldest first; with --json a series for each signal.

@@ -99,9 +99,12 @@ def run(
             config["root"] = trusted_key(root)[1:3]
         if device_key:
             config["device_key"] = shared_key(device_key)
-    except (ProtocolError, ValueError, OSError) as error:
+        home = folder or Path("build", "sim", tenant, device)
+        home.mkdir(parents=True, exist_ok=True)
+    except (ProtocolError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
-    home = folder or Path("build", "sim", tenant, device)
+    except OSError as error:
+        raise typer.BadParameter(f"{error.filename}: {error.strerror}") from None
     show = _print_json if as_json else _printer(device)
     if runtime is Runtime.cpython:
         simulated: DeviceProcess | DeviceTask = DeviceTask(config, home, show)
@@ -114,7 +117,7 @@ def run(
 
 
 def broker_options(url: str, ca: Path | None = None, cert: Path | None = None, key: Path | None = None) -> dict[str, Any]:
-    """A broker's URL and TLS files as keys of a device's configuration. ValueError for what cannot work."""
+    """A broker's URL and TLS files as keys of a device's configuration. ValueError, OSError for what cannot work."""
     parts = urlsplit(url)
     if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
         raise ValueError(f"{url!r} is not mqtt://host or mqtts://host")
@@ -124,7 +127,10 @@ def broker_options(url: str, ca: Path | None = None, cert: Path | None = None, k
     if parts.scheme == "mqtts":
         if ca is None:
             raise ValueError("mqtts needs --ca: a device trusts no authority of its own accord")
-        options["tls"] = {name: str(path.resolve()) for name, path in (("ca", ca), ("cert", cert), ("key", key)) if path}
+        files = {name: path for name, path in (("ca", ca), ("cert", cert), ("key", key)) if path}
+        for path in files.values():
+            open(path, "rb").close()  # the device would not say which it is
+        options["tls"] = {name: str(path.resolve()) for name, path in files.items()}
     elif ca or cert or key:
         raise ValueError("TLS files are of no use with mqtt://; did you mean mqtts://?")
     return options
@@ -132,7 +138,10 @@ def broker_options(url: str, ca: Path | None = None, cert: Path | None = None, k
 
 def trusted_key(path: Path) -> list[Any]:
     """A publisher's NAME.pub as a row of a device's key ring. OSError, ValueError."""
-    data = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        data = None
     if not isinstance(data, dict) or data.get("alg") != "HSS-LMS":
         raise ValueError(f"{path} is not the public half of an HSS-LMS key")
     try:

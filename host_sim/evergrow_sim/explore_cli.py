@@ -3,13 +3,17 @@
 import json
 import os
 from collections import Counter
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
+
+if TYPE_CHECKING:
+    from evergrow_sim.world.run import Result
 
 FaultLevel = StrEnum("FaultLevel", {"none": "none", "light": "light", "heavy": "heavy"})
 """How much goes wrong in a run."""
@@ -86,6 +90,7 @@ def replay(
     record: Annotated[
         Path | None, typer.Option(help="Write every message to this file, for `evergrow decode` and `validate`.")
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Run one seed again: the same events in the same order, which the digest shows.
 
@@ -97,7 +102,7 @@ def replay(
     from evergrow_sim.world.shrink import shrink as smallest
     from evergrow_sim.world.story import Story
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, quiet=as_json)
     chosen = _numbers(faults)
     told = Story(story) if story and not shrink else None
     messages: list[str] = []
@@ -124,6 +129,8 @@ def replay(
         if story:
             told = Story(story)
             result = run(seed, str(fault_level), chosen, sink=told, hours=hours)
+    if as_json:
+        _print_replay(result, explored.command(seed, str(fault_level), hours, chosen), told.lines if told else [])
     if told is not None:
         console.print("\n".join(told.lines), markup=False, soft_wrap=True)
     for number, fault in enumerate(result.faults):
@@ -143,6 +150,7 @@ def cuts(
     ] = None,
     every: Annotated[int, typer.Option(min=1, help="Cut at about one operation of so many.")] = 1,
     jobs: Annotated[int, typer.Option(min=0, max=256, help="Processes; 0: one per core.")] = 0,
+    as_json: Json = False,
 ) -> None:
     """Cut the power at every flash operation of the agent, on MicroPython with the real LittleFS2, and in the boot after it.
 
@@ -150,14 +158,17 @@ def cuts(
     """
     from evergrow_sim import cuts as power_cuts
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, quiet=as_json)
     if not scenarios:
+        if as_json:
+            print(json.dumps(power_cuts.SCENARIOS))
         for name, text in power_cuts.SCENARIOS.items():
             console.print(f"{name:<14} {text}", markup=False)
         return
     names = list(power_cuts.SCENARIOS) if "all" in scenarios else scenarios
     failed = False
     total = 0
+    found = []
     for name in names:
         with console.status(f"{name} ..."):
             try:
@@ -170,10 +181,25 @@ def cuts(
             console.print(f"  {failure}", markup=False, soft_wrap=True)
         failed = failed or bool(result.failures)
         total += result.cut_points + result.recovery_cut_points
+        found.append(asdict(result))
+    if as_json:
+        print(json.dumps({"cut_points": total, "scenarios": found}))
     if len(names) > 1:
         console.print(f"{len(names)} scenarios: {total} cut points")
     if failed:
         raise typer.Exit(1)
+
+
+def _print_replay(result: "Result", command: str, story: list[str]) -> None:
+    report = {
+        "seed": result.seed,
+        "fault_level": result.level,
+        "digest": result.digest,
+        "faults": [{"number": number, "text": str(result.faults[number])} for number in result.chosen],
+        "violations": [str(violation) for violation in result.violations],
+        "replay": command,
+    }
+    print(json.dumps(report | ({"story": story} if story else {})))
 
 
 def _numbers(text: str) -> list[int] | None:

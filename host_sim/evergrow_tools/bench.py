@@ -44,6 +44,8 @@ def main(
     unknown = sorted(set(names or ()) - set(BENCHES))
     if unknown:
         fail(f"there is no benchmark {unknown[0]!r}.", f"There are {', '.join(BENCHES)}.", code=2)
+    if write is not None and (write.is_dir() or not write.parent.is_dir()):
+        fail(f"{write} cannot be written.", "Name a file in a folder that exists.", code=2)
     results: dict[str, Any] = {}
     sections = []
     for name in names or BENCHES:

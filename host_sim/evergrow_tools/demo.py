@@ -76,7 +76,9 @@ def main(
     ] = "micropython",
     broker: Annotated[str | None, typer.Option(help="mqtt:// or mqtts:// URL of another broker than the embedded one.")] = None,
     ca: Annotated[Path | None, typer.Option(help="For mqtts: PEM file of the broker's CA.")] = None,
-    heap_kib: Annotated[int, typer.Option("--heap", help="KiB of heap for the washer's MicroPython.")] = HEAP_KIB,
+    heap_kib: Annotated[
+        int, typer.Option("--heap", help="KiB of heap for the washer's MicroPython.", min=64, max=65_536)
+    ] = HEAP_KIB,
     speed: Annotated[int, typer.Option(min=1, help="How much faster than real time the washer washes.")] = SPEED,
     out: Annotated[Path, typer.Option(help="Folder for keys, features, database and summary.json; emptied first.")] = OUT,
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json instead of the story.")] = False,
@@ -179,6 +181,8 @@ class Demo:
         """Before anything is made that nobody will talk to."""
         if BrokerUrl.parse(url).tls and self._ca is None:
             raise DemoError("mqtts needs --ca: the washer trusts nobody else's certificates")
+        if self._ca is not None:
+            tls.context()
         try:
             await probe.check(url, tls)
         except CloudError as error:
@@ -372,9 +376,7 @@ class Demo:
         return {"free": event["free"], "allocated": event["allocated"], "largest_free": event["largest_free"]}
 
     async def _audit(self) -> None:
-        answer = json.loads(
-            await self._evergrow("ledger", "audit", f"{TENANT}/{DEVICE}", "--db", str(self._database), "--json")
-        )
+        answer = json.loads(await self._evergrow("ledger", "audit", f"{TENANT}/{DEVICE}", "--db", str(self._database), "--json"))
         _expect(answer["clean"] and answer["proven"] == len(self._cycles), f"the audit says {answer}")
         self._show.good(f"{answer['proven']} records, each chained to the one before it under the washer's key: none was altered")
 
@@ -526,11 +528,14 @@ def _last_summary() -> dict[str, Any]:
 def _empty(folder: Path) -> None:
     """Make `folder` new. Only one that a demo made is emptied."""
     marker = folder / ".demo"
-    if folder.exists() and any(folder.iterdir()) and not marker.exists():
-        raise DemoError(f"{folder} is not empty and not of an earlier demo: choose another with --out")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    marker.touch()
+    try:
+        if folder.exists() and any(folder.iterdir()) and not marker.exists():
+            raise DemoError(f"{folder} is not empty and not of an earlier demo: choose another with --out")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        marker.touch()
+    except OSError as error:
+        raise DemoError(f"cannot make the folder {folder}: {error.strerror}; choose another with --out") from None
 
 
 def _birth(store: Store) -> Birth | None:

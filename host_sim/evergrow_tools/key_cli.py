@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from evergrow_cloud.cli_common import feature_owner
+from evergrow_cloud.fields import MAX_UINT32
 from evergrow_protocol import registry
 from evergrow_protocol.errors import ProtocolError
 from evergrow_tools import feature_files, feature_needs, keys, trust_build
@@ -75,12 +76,16 @@ def grant(
         list[Path] | None, typer.Option("--for", metavar="FILE.suit", help="Grant, besides, what this feature of it needs.")
     ] = None,
     flash: Annotated[
-        int | None, typer.Option(help="Bytes that its features may take; default: twice those --for names, or 16384.", min=0)
+        int | None,
+        typer.Option(help="Bytes that its features may take; default: twice those --for names, or 16384.", min=0, max=MAX_UINT32),
     ] = None,
     heap: Annotated[
-        int | None, typer.Option(help="Bytes of heap that its code may take; default: what --for needs, or 0.", min=0)
+        int | None,
+        typer.Option(help="Bytes of heap that its code may take; default: what --for needs, or 0.", min=0, max=MAX_UINT32),
     ] = None,
-    sequence: Annotated[int | None, typer.Option(help="Larger than that of the grant before; default: the time.")] = None,
+    sequence: Annotated[
+        int | None, typer.Option(help="Larger than that of the grant before; default: the time.", min=1, max=MAX_UINT32)
+    ] = None,
     not_after: Annotated[str | None, typer.Option("--not-after", help="UTC date after which it publishes no more.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--output", help="Default: NAME.grant.")] = None,
     as_json: Json = False,
@@ -119,11 +124,15 @@ def grant(
 def revoke(
     root: Annotated[Path, typer.Option("--root", help="The root's NAME.key.")],
     key: Annotated[list[Path] | None, typer.Option("--key", help="NAME.pub of a key that signs nothing any more.")] = None,
-    publisher: Annotated[list[int] | None, typer.Option("--publisher", help="A publisher, with all its features.")] = None,
+    publisher: Annotated[
+        list[int] | None, typer.Option("--publisher", help="A publisher, with all its features.", min=1, max=65535)
+    ] = None,
     feature: Annotated[
         list[str] | None, typer.Option("--feature", help="PUBLISHER/FEATURE:FIRST-LAST, sequence numbers of what is out of use.")
     ] = None,
-    sequence: Annotated[int | None, typer.Option(help="Larger than that of the list before; default: the time.")] = None,
+    sequence: Annotated[
+        int | None, typer.Option(help="Larger than that of the list before; default: the time.", min=1, max=MAX_UINT32)
+    ] = None,
     out: Annotated[Path, typer.Option("-o", "--output", help="The list.")] = Path("revoked.list"),
     as_json: Json = False,
 ) -> None:
@@ -197,7 +206,10 @@ def _row(text: str) -> tuple[int, int, int, int]:
 
 def _date(text: str | None) -> int | None:
     try:
-        return None if text is None else int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
+        date_s = None if text is None else int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
+        if date_s is not None and not 0 < date_s <= MAX_UINT32:
+            raise ValueError
+        return date_s
     except ValueError:
         raise typer.BadParameter(f"{text!r} is no date such as 2027-01-31.", param_hint="--not-after") from None
 

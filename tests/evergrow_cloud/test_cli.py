@@ -129,6 +129,14 @@ def test_failures_are_one_sentence_and_exit_with_1(db: Path, args: tuple[str, ..
     assert "Traceback" not in result.output
 
 
+def test_an_offer_that_is_open_is_taken_back(db: Path) -> None:
+    with Store(db) as store:
+        transfer = offers.offer(store, "acme", "washer-1", b"another", {})
+    first, unknown = (evergrow("cancel", number, "--db", db, "--json") for number in (transfer, 4711))
+    assert (first.exit_code, json.loads(first.stdout)) == (0, {"transfer": transfer, "cancelled": True})
+    assert (unknown.exit_code, json.loads(unknown.stdout)) == (1, {"transfer": 4711, "cancelled": False})
+
+
 def test_a_missing_database_is_not_made(tmp_path: Path) -> None:
     result = evergrow("status", "--db", tmp_path / "missing.db")
     assert result.exit_code == 1 and "there is no database" in result.stderr

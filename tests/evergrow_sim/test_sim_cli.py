@@ -36,11 +36,14 @@ def test_without_compiled_code_the_option_is_named() -> None:
     assert "--code" in invoke("--device", "w1")
 
 
-def test_broker_options_of_a_url() -> None:
+def test_broker_options_of_a_url(tmp_path: Path) -> None:
     assert cli.broker_options("mqtt://broker") == {"host": "broker", "port": 1883}
     assert cli.broker_options("mqtt://u%40:p%3A@[::1]:99") == {"host": "::1", "port": 99, "username": "u@", "password": "p:"}
-    options = cli.broker_options("mqtts://broker", Path("/ca.pem"), Path("/c.pem"), Path("/k.pem"))
-    assert options == {"host": "broker", "port": 8883, "tls": {"ca": "/ca.pem", "cert": "/c.pem", "key": "/k.pem"}}
+    files = {name: tmp_path / name for name in ("ca", "cert", "key")}
+    for path in files.values():
+        path.touch()
+    tls = {name: str(path) for name, path in files.items()}
+    assert cli.broker_options("mqtts://broker", **files) == {"host": "broker", "port": 8883, "tls": tls}
     with pytest.raises(ValueError, match="mqtts"):
         cli.broker_options("mqtt://broker", Path("ca.pem"))
 
@@ -97,3 +100,6 @@ def test_cuts_of_several_scenarios_are_added_up(monkeypatch: pytest.MonkeyPatch)
     assert (result.exit_code, result.output.splitlines()[-1]) == (0, "2 scenarios: 94 cut points")
     assert sim("cuts", "install", "delta").exit_code == 1
     assert "cut points" not in sim("cuts", "install").output
+    told = json.loads(sim("cuts", "install", "delta", "--json").output)
+    assert told["cut_points"] == 94 and [row["scenario"] for row in told["scenarios"]] == ["install", "delta"]
+    assert told["scenarios"][1]["failures"] == [{"text": "half"}]

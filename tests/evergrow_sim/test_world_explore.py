@@ -70,6 +70,17 @@ def test_replay_shows_the_digest_the_faults_and_a_story() -> None:
     assert "fault 0: " in result.output and "power on 1" in result.output and "nothing was violated" in result.output
 
 
+def test_a_replay_is_told_to_machines() -> None:
+    told = json.loads(invoke("replay", "1", "--fault-level", "heavy", "--story", "w1", "--json").output)
+    again = run(1, "heavy")
+    assert (told["digest"], told["violations"]) == (again.digest, [])
+    assert [row["text"] for row in told["faults"]] == [str(fault) for fault in again.faults]
+    assert any("power on 1" in line for line in told["story"])
+    with _same_boot():
+        failed = invoke("replay", "1", "--fault-level", "heavy", "--json")
+    assert failed.exit_code == 1 and json.loads(failed.output)["violations"]
+
+
 def test_replay_of_a_failure_leaves_out_the_faults_that_do_not_matter() -> None:
     with _same_boot():
         found = next(seed for seed in range(10) if not run(seed, "heavy").ok)

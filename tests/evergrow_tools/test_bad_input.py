@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from evergrow_cloud import devicekeys, devices
 from evergrow_cloud.store import Store
 from evergrow_tools import cli, keys
 
@@ -21,7 +22,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "nested").write_text("[" * NESTED)
     (folder / "object.jsonl").write_text(json.dumps({"topic": 5}) + "\n")
     keys.new_key(folder / "keys", "maker", 1, "maker", height=5)
-    Store(folder / "cloud.db").close()
+    keys.new_key(folder / "keys", "root", 65535, "root", height=5)
+    with Store(folder / "cloud.db") as store:
+        devicekeys.enrol(store, "acme", "w1", bytes(32))
+        with store.transaction():
+            devices.ensure(store, "acme", "w1")
     return folder
 
 
@@ -79,6 +84,28 @@ def run(arguments: list[str]) -> int:
         ("sim replay one", 2, "integer"),
         ("bench nonsense", 2, "there is no benchmark"),
         ("demo --runtime ruby", 1, "there is no runtime"),
+        ("demo --heap 16", 2, "greater than or equal to 64"),
+        ("demo --out noise", 1, "cannot make the folder noise: Not a directory"),
+        ("demo --out noise/x", 1, "cannot make the folder noise/x: Not a directory"),
+        ("demo --broker mqtts://127.0.0.1:1 --ca nowhere", 1, "failed: TLS files: [Errno 2] No such file"),
+        ("bench cli --write folder", 2, "folder cannot be written"),
+        ("cloud usage w1 --limit 99999999999999999999 --db cloud.db", 2, "less than or equal to"),
+        ("cloud command w1 stop --timeout inf --db cloud.db", 2, "less than or equal to"),
+        ("cloud command w1 start ٣ --db cloud.db", 2, "no '٣'"),
+        ("cloud cancel 99999999999999999999 --db cloud.db", 2, "less than or equal to"),
+        ("entitle w1 2/1001 --uses 99999999999999999999 --db cloud.db", 2, "less than or equal to"),
+        ("entitle w1 2/1001 --versions 1-9999999999 --db cloud.db", 2, "is not FIRST-LAST"),
+        ("entitle w1 2/1001 --expires 1999-12-31 --db cloud.db", 2, "is over, or beyond the year 2106"),
+        ("entitle w1 2/1001 --expires 9999-12-31 --db cloud.db", 2, "is over, or beyond the year 2106"),
+        ("key grant keys/maker.pub --root keys/root.key --flash 99999999999999999999", 2, "less than or equal to"),
+        ("key grant keys/maker.pub --root keys/root.key --not-after 9999-12-31", 2, "is no date"),
+        ("key revoke --root keys/root.key --publisher 99999999", 2, "less than or equal to"),
+        ("key revoke --root keys/root.key --sequence -1", 2, "greater than or equal to"),
+        ("sim run --device w1 --root noise", 2, "noise is not the public half of an HSS-LMS key"),
+        ("sim run --device w1 --trust folder", 2, "folder: Is a directory"),
+        ("sim run --device w1 --broker mqtts://h --ca nowhere.pem", 2, "nowhere.pem: No such file or directory"),
+        ("sim run --device w1 --folder noise/x --runtime cpython", 2, "noise/x: Not a directory"),
+        ("sim explore --seeds 99999999999999999999", 2, "less than or equal to"),
     ],
     ids=lambda value: str(value)[:60],
 )
