@@ -18,6 +18,9 @@ feature.toml, in names of the registry:
     [requires]                            # other publishers' features, and in which version at least
     "evergrow/spin-1400" = "1.2"
 
+    [brings]                              # those that come inside the envelope, for devices that do not have them
+    "evergrow/spin-1400" = "../spin-1400.suit"    # signed by its publisher; a path from this folder
+
 `sequence` rises with every release; a device refuses a lower one. `prefix` is the publisher's, as in its key. With
 `entitlement = "required"` in [feature] a device uses it only as long as it is entitled to (`evergrow entitle`). How it is tried,
 and what it waits for (EG-FEAT-019 to 021), all as one likes:
@@ -45,6 +48,7 @@ from evergrow_protocol.suit_envelope import Envelope
 from evergrow_protocol.suit_manifest import Manifest
 from evergrow_tools import feature_code, mpy_order, patch, suit_build
 from evergrow_tools.feature_files import Built, FeatureError
+from evergrow_tools.feature_files import read as read_built
 from evergrow_tools.programme_toml import ProgrammeSourceError, compile_programme
 
 SOURCE = "feature.toml"
@@ -59,7 +63,7 @@ _MAX_REQUIRED = 3  # a manifest has four components (EG-SUIT-002)
 _KINDS = {"unlock": body_format.UNLOCK, "programme": body_format.PROGRAMME, "code": body_format.CODE}
 _REQUIRED, _FREE = "required", "none"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
-_TABLES = {"feature", "target", "trial", "requires", "unlock", "programme", "code"}
+_TABLES = {"feature", "target", "trial", "requires", "brings", "unlock", "programme", "code"}
 _TRIAL = {"seconds": int, "cycles": int, "consent": bool, "quiet_hours": bool}
 _KEYS = {
     "feature": {"id": int, "name": str, "version": str, "kind": str, "prefix": str, "sequence": int},
@@ -149,7 +153,10 @@ def _compile(table: Mapping[str, Any], directory: Path, registry: Registry, olde
             _Form(_encode(body | {11: code.source}), _SOURCE_SLOT, _SOURCE_BODY, _SOURCE_PATCH),
         ]
     requires = _required(table.get("requires", {}), head["prefix"])
-    return _package(head, target, forms, older, requires, integrated=kind == "unlock")
+    brings = _brought(table.get("brings", {}), head["prefix"], directory)
+    if len(requires | brings) != len(requires) + len(brings) or len(requires) + len(brings) > _MAX_REQUIRED:
+        raise FeatureError(f"[requires] and [brings] name {_MAX_REQUIRED} other features at most, each once")
+    return _package(head, target, forms, older, requires, brings, integrated=kind == "unlock")
 
 
 def _trial(table: Any) -> dict[int, Any]:
@@ -186,6 +193,7 @@ def _package(
     forms: Sequence[_Form],
     older: Built | None,
     requires: Mapping[tuple[bytes, ...], Sequence[int]],
+    brings: Mapping[tuple[bytes, ...], bytes],
     *,
     integrated: bool,
 ) -> Built:
@@ -201,8 +209,9 @@ def _package(
         images.append(suit_build.Image(form.body, INTEGRATED if integrated else f"evergrow:{form.number}", form.slot, patches))
     vendor = suit_build.vendor_id(target["vendor"])
     klass = suit_build.class_id(target["vendor"], target["class"])
-    manifest = suit_build.build_manifest(component, images, head["sequence"], vendor, klass, requires)
-    envelope = suit_build.build_envelope(manifest, {INTEGRATED: forms[0].body} if integrated else {})
+    manifest = suit_build.build_manifest(component, images, head["sequence"], vendor, klass, requires, brings)
+    inside = {suit_build.brought_uri(other): data for other, data in brings.items()}
+    envelope = suit_build.build_envelope(manifest, inside | ({INTEGRATED: forms[0].body} if integrated else {}))
     payloads = {} if integrated else {form.number: form.body for form in forms}
     return Built(head["name"], envelope, payloads | {one.number: one.data for image in images for one in image.patches})
 
@@ -239,8 +248,25 @@ def _required(table: Mapping[str, Any], prefix: str) -> dict[tuple[bytes, ...], 
         if not isinstance(version, str) or not re.fullmatch(r"\d{1,9}(\.\d{1,9}){0,2}", version):
             raise FeatureError(f"[requires] {name} = {version!r} is not a version such as '1.2'")
         found[tuple(part.encode() for part in parts)] = [int(number) for number in version.split(".")]
-    if len(found) > _MAX_REQUIRED:
-        raise FeatureError(f"[requires] names {len(found)} features, at most {_MAX_REQUIRED}")
+    return found
+
+
+def _brought(table: Mapping[str, Any], prefix: str, directory: Path) -> dict[tuple[bytes, ...], bytes]:
+    """{component id of another publisher: its envelope}"""
+    found: dict[tuple[bytes, ...], bytes] = {}
+    for name, place in table.items():
+        component = tuple(part.encode() for part in name.split("/"))
+        if len(component) != 2 or component[0] == prefix.encode() or not isinstance(place, str):
+            raise FeatureError(f"[brings] {name!r} = {place!r} is not PREFIX/NAME of another publisher's feature, and its .suit")
+        built = read_built(directory / place)
+        envelope = Envelope(built.envelope)
+        if Manifest(envelope).components[0] != component:
+            raise FeatureError(f"[brings] {place} is not {name}")
+        if not envelope.blocks:
+            raise FeatureError(f"[brings] {place} is not signed: its publisher does that before it is brought")
+        if built.payloads:
+            raise FeatureError(f"[brings] {place} has its content beside the envelope; only an unlock, with it inside, is brought")
+        found[component] = built.envelope
     return found
 
 

@@ -16,7 +16,8 @@ from evergrow_protocol.suit_manifest import INSTALL, UNINSTALL
 
 # Commands and parameters, by their numbers in the draft.
 CONDITION_VENDOR, CONDITION_CLASS, CONDITION_IMAGE_MATCH, CONDITION_SLOT, CONDITION_VERSION = 1, 2, 3, 5, 28
-SET_INDEX, TRY_EACH, OVERRIDE_PARAMETERS, FETCH, UNLINK = 12, 15, 20, 21, 33
+PROCESS_DEPENDENCY, SET_INDEX, TRY_EACH, OVERRIDE_PARAMETERS, FETCH, UNLINK = 11, 12, 15, 20, 21, 33
+CONDITION_DEPENDENCY_INTEGRITY = 7
 VENDOR, CLASS, DIGEST, SLOT, SIZE, URI, VERSION = 1, 2, 3, 5, 14, 21, 28
 _AT_LEAST = 2  # suit-condition-version-comparison-greater-equal
 REPORT_ALL = 15  # reporting policy: record success and failure, with system information
@@ -65,10 +66,12 @@ def build_manifest(
     vendor: bytes,
     klass: bytes,
     requires: Mapping[tuple[bytes, ...], Sequence[int]] | None = None,
+    brings: Mapping[tuple[bytes, ...], bytes] | None = None,
 ) -> bytes:
     """An encoded manifest that gives the component the first of `images` that fits, on devices of this vendor and class alone.
 
-    `requires`: components of others, each of which must be installed in at least this version (EG-SUIT-009).
+    `requires`: components of others, each of which must be installed in at least this version (EG-SUIT-009). `brings`: envelopes
+    of components of others, which come with it where they are not installed (EG-SUIT-004); their place is `brought_uri`.
     """
     identity: dict[int, Any] = {VENDOR: vendor, CLASS: klass}
     shared = _identified(identity)
@@ -87,11 +90,21 @@ def build_manifest(
         install = _fetch({URI: images[0].uri})
     else:
         install = [TRY_EACH, [dumps(way) for way in ways]]
+    others = [*(requires or {}), *(brings or {})]
+    for other, envelope in (brings or {}).items():
+        named = {DIGEST: dumps([ALG_SHA256, bytes(Envelope(envelope).digest)]), URI: brought_uri(other)}
+        install += [SET_INDEX, others.index(other) + 1, OVERRIDE_PARAMETERS, named, FETCH, REPORT_FAILURE]
+        install += [CONDITION_DEPENDENCY_INTEGRITY, REPORT_ALL, PROCESS_DEPENDENCY, REPORT_NOTHING]
     common: dict[int, Any] = {2: [list(component)], 4: dumps(shared)}
-    if requires:
-        common[1] = {index: {1: list(other)} for index, other in enumerate(requires, 1)}
+    if others:
+        common[1] = {index: {1: list(other)} for index, other in enumerate(others, 1)}
     uninstall = [UNLINK, REPORT_FAILURE]
     return dumps({1: 1, 2: sequence, 3: dumps(common), INSTALL: dumps(install), UNINSTALL: dumps(uninstall)})
+
+
+def brought_uri(component: Sequence[bytes]) -> str:
+    """Where an envelope has that of another component, on which it depends."""
+    return "#" + "/".join(part.decode() for part in component)
 
 
 def build_removal(component: Sequence[bytes], sequence: int, vendor: bytes, klass: bytes) -> bytes:

@@ -24,6 +24,8 @@ from evergrow_tools import suit_ways
 from evergrow_tools.feature_files import Built
 from evergrow_tools.suit_ways import Way
 
+_ENVELOPE = b"\xd8\x6b"  # tag 107
+
 _SECTIONS = {
     RESOLUTION: "dependency-resolution",
     PAYLOAD_FETCH: "payload-fetch",
@@ -109,11 +111,11 @@ def describe(built: Built, registry: Registry) -> dict[str, Any]:
 
 
 def bodies(built: Built) -> list[bytes]:
-    """The feature bodies of a built feature, in all their forms. ProtocolError."""
+    """The feature bodies of a built feature, in all their forms; not those of features that it brings. ProtocolError."""
     envelope = Envelope(built.envelope)
     patches = {way.number for way in _ways(Manifest(envelope)) if way.patch}
     detached = [data for number, data in built.payloads.items() if number not in patches]
-    return [*(bytes(data) for data in envelope.payloads.values()), *detached]
+    return [*(bytes(data) for data in envelope.payloads.values() if bytes(data[:2]) != _ENVELOPE), *detached]
 
 
 def _ways(manifest: Manifest) -> list[Way]:

@@ -8,9 +8,16 @@ from typing import Any
 import cbor2
 import pytest
 
+from evergrow_agent import trust
+from evergrow_agent.board import Config, Identity
 from evergrow_cloud import devices, offers, wire
 from evergrow_cloud.store import Store
-from evergrow_tools import cli, feature_build, feature_cli
+from evergrow_sim.world.broker import Broker
+from evergrow_sim.world.broker_serve import BrokerServer
+from evergrow_sim.world.cloud import CloudEnd
+from evergrow_sim.world.device import WorldDevice
+from evergrow_sim.world.world import World
+from evergrow_tools import cli, feature_build, feature_cli, feature_files, keys, signing, suit_build
 
 FEATURES = Path(feature_build.__file__).parents[2] / "firmware" / "features"
 
@@ -294,3 +301,70 @@ def test_a_feature_that_requires_another_says_so(run: Run, tmp_path: Path) -> No
     described = as_json(run, "feature", "build", folder, "-o", tmp_path / "f.suit")
     assert described["dependencies"] == ["evergrow/spin-1400"] and not described["removes"]
     assert len(described["ways"]) == 1
+
+
+def test_a_feature_that_brings_another_has_it_inside_under_its_own_signature(run: Run, signed: Path, tmp_path: Path) -> None:
+    """EG-SUIT-004, EG-SUIT-009"""
+    folder = tmp_path / "f"
+    folder.mkdir()
+    source = (FEATURES / "allergen-care" / "feature.toml").read_text()
+    spin = tmp_path / "spin.suit"
+    assert run("key", "new", "evergrow", "--publisher", 1, "--out", tmp_path, "--height", 5)[0] == 0
+    assert run("feature", "build", FEATURES / "spin-1400", "-o", spin)[0] == 0
+    brings = '[brings]\n"evergrow/spin-1400" = "../spin.suit"\n'
+    (folder / "feature.toml").write_text(f"{source}\n{brings}")
+    code, _, err = run("feature", "build", folder, "-o", tmp_path / "f.suit")
+    assert code == 1 and "not signed" in err
+    assert run("feature", "sign", spin, "--key", tmp_path / "evergrow.key")[0] == 0
+    for lines, wrong in (
+        ('[brings]\n"evergrow/other" = "../spin.suit"\n', "is not evergrow/other"),
+        ('[brings]\n"evergrow/spin-1400" = "../nothing.suit"\n', "cannot read"),
+        ('[brings]\n"northwash/allergen-care" = "../a.suit"\n', "another publisher"),
+        ('[brings]\n"evergrow/spin-1400" = 1\n', "and its .suit"),
+        (f'{brings}[requires]\n"evergrow/spin-1400" = "1.0"\n', "each once"),
+    ):
+        (folder / "feature.toml").write_text(f"{source}\n{lines}")
+        code, _, err = run("feature", "build", folder, "-o", tmp_path / "f.suit")
+        assert code == 1 and wrong in err, lines
+    ours = source.replace('"northwash"', '"other"')
+    (folder / "feature.toml").write_text(f'{ours}\n[brings]\n"northwash/allergen-care" = "../a.suit"\n')
+    code, _, err = run("feature", "build", folder, "-o", tmp_path / "f.suit")
+    assert code == 1 and "beside the envelope" in err
+
+    (folder / "feature.toml").write_text(f'{source}\n{brings}[requires]\n"third/thing" = "1.0"\n')
+    described = as_json(run, "feature", "build", folder, "-o", tmp_path / "f.suit")
+    assert described["dependencies"] == ["third/thing", "evergrow/spin-1400"]
+    (folder / "feature.toml").write_text(f"{source}\n{brings}")
+    described = as_json(run, "feature", "build", folder, "-o", tmp_path / "f.suit")
+    assert described["dependencies"] == ["evergrow/spin-1400"] and len(described["ways"]) == 1
+    assert [feature["name"] for feature in described["features"]] == ["allergen-care"]
+    assert described["bytes"]["integrated"] == {"#evergrow/spin-1400": spin.stat().st_size}
+    assert run("feature", "sign", tmp_path / "f.suit", "--key", signed / "northwash.key")[0] == 0
+    code, out, _ = run("feature", "verify", tmp_path / "f.suit", "--key", signed / "northwash.pub")
+    assert code == 0 and "good, by publisher 2 (northwash)" in out
+    for here in (False, True):
+        assert installed(tmp_path, here) == [(1, 1002), (2, 1001)]
+
+
+def installed(folder: Path, spin_is_here: bool) -> list[tuple[int, int]]:
+    """What is active on a washer in the world that trusts both publishers, once f.suit was confirmed."""
+    built = feature_files.read(folder / "f.suit")
+    keys_of = [signing.cose_key(keys.load_public(folder / f"{name}.pub")) for name in ("northwash", "evergrow")]
+    with World(1) as world:
+        broker = Broker(lambda: world.loop.now_ms)
+        world.network.listen("broker", 1883, BrokerServer(broker, world.loop).accept)
+        cloud = CloudEnd(world, "broker", 1883)
+        ids = suit_build.vendor_id("evergrow.example"), suit_build.class_id("evergrow.example", "washer")
+        identity = Identity("acme", "washer", "evergrow-w1", "0.1.0", *ids)
+        device = WorldDevice(world, "washer", Config("broker", 1883), identity)
+        trust.provision(device.flash, keys_of)
+        world.loop.call_at_us(0, cloud.start)
+        world.loop.call_at_us(1000, device.power_on)
+        world.run(until_ms=30_000)
+        if spin_is_here:
+            cloud.offer("washer", feature_files.read(folder / "spin.suit").envelope, {})
+            world.run(until_ms=60_000)
+        cloud.offer("washer", built.envelope, dict(built.payloads))
+        world.run(until_ms=120_000)
+        assert device.boot is not None and device.boot.agent is not None
+        return sorted((publisher, number) for publisher, number, _ in device.boot.agent.features.active())
