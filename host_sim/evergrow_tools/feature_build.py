@@ -265,7 +265,7 @@ def _brought(table: Mapping[str, Any], prefix: str, directory: Path) -> dict[tup
         if not envelope.blocks:
             raise FeatureError(f"[brings] {place} is not signed: its publisher does that before it is brought")
         if built.payloads:
-            raise FeatureError(f"[brings] {place} has its content beside the envelope; only an unlock, with it inside, is brought")
+            raise FeatureError(f"[brings] {place} has its content beside the envelope: only an unlock can be brought")
         found[component] = built.envelope
     return found
 
