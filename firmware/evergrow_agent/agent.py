@@ -292,18 +292,19 @@ class Agent:
         changed = self.state.changed()
         complete = self.telemetry.tick(now_ms, self.runner.state != IDLE)
         if self._served:
+            link = self.link
             if now_ms >= self._review_ms and self._is_safe():
                 self._review(now_ms)
             if changed:
-                self.link.publish_state()
+                link.publish_state()
             if self.timebase.jumps != self._jumps:  # EG-TIME-005: a new birth brings a new welcome
                 self._jumps = self.timebase.jumps
-                self.link.publish_birth()
-            if self.link.online and self.ledger.damage != self._damage:
+                link.publish_birth()
+            if self.ledger.damage != self._damage and link.online:
                 self._damage = self.ledger.damage
-                self.link.publish_birth()
+                link.publish_birth()
             if complete or self.events.pending:
-                self.link.wake()
+                link.wake()
 
     async def _run_link(self) -> None:
         if not self._served:

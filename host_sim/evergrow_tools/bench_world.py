@@ -2,8 +2,9 @@
 
 Each figure of the virtual tier comes from a process of its own, on one core, and counts that process's CPU seconds. Everything
 of a run is there but its checkers: agents, physics, flash, network, broker and the reference cloud. Each washer runs *quick*
-every six hours, so that of many some are always busy; those that are at rest look at themselves every REST_MS. Nothing is
-extrapolated.
+four times a day, and the starts of many are spread evenly, so that at any moment one in twelve is busy. A day is measured whole,
+since no shorter time has all of it: nothing is extrapolated. A washer at rest wakes its agent when something changes; otherwise
+the agent looks every REST_MS, and feeds the watchdog meanwhile. All are connected, with a keepalive of a minute.
 """
 
 import cProfile
@@ -28,15 +29,15 @@ from evergrow_sim.world.cloud import CloudEnd
 from evergrow_sim.world.device import WorldDevice
 from evergrow_sim.world.world import World
 
-SPEEDS = ((1, 12.0), (100, 1.0))
-"""Washers and simulated hours for the speed; long enough for seconds of work each."""
+SPEEDS = ((1, 24.0), (100, 24.0))
+"""Washers and simulated hours for the speed."""
 SPAN = (1, 720.0)
 """Washers and simulated hours over which memory is watched: a month."""
 GOAL_FACTOR = 3000
 """Over real time, for 100 washers. That can be read in two ways, and both are said: summed over the washers, and of the fleet."""
-PROFILED = (20, 0.3)
+PROFILED = (10, 6.0)
 REST_MS = 60_000
-"""How often a washer that is at rest looks at itself; while it runs, every half second."""
+"""How often the agent looks at a washer that is at rest; while it runs, every half second."""
 CUTS = ("usage", 1)
 """A scenario of `evergrow_sim.cuts`, and of how many of its operations one is cut."""
 
@@ -84,11 +85,11 @@ def run(
 def format(result: dict[str, Any]) -> str:
     """The figures of `run` as lines of text."""
     lines = [
-        "virtual tier, real agent, one core, CPU time; a device-day is a day in the life of one washer, which looks at itself"
-        f" every half second while it runs, every {REST_MS // 1000} s at rest:"
+        "virtual tier, real agent, one core, CPU time; a device-day is a day in the life of one washer, which washes four times"
+        f" and is looked at every half second while it runs; at rest when something changes, and every {REST_MS // 1000} s:"
     ]
     for speed in result["speeds"]:
-        size = f"{speed['washers']:3} for {speed['hours']:4g} h"
+        size = f"{speed['washers']:3} for {speed['hours']:4g} h in {speed['seconds']:.1f} s"
         factors = f"{speed['device_factor']:,} x real time summed over the washers, {speed['fleet_factor']:,} x for all together"
         lines.append(f"  {size}  {speed['device_days_per_s']:.3f} device-days/s, {factors}")
     lines.append(_goal(result["speeds"][-1]))

@@ -37,8 +37,9 @@ class CycleTruth:
 class Plant:
     """Steps `appliance` (with `step(dt_ms)`) up to the present whenever somebody looks at it or acts on it.
 
-    `at_us`: when it was last brought up to date. `cycles`: oldest first, the last one may be running; who has checked them may
-    remove them. `running`: that one, or None. `watchers`: called with the agent of each boot before it runs.
+    `at_us`: when it was last brought up to date; `seen`: what was read of it since. `cycles`: oldest first, the last one may be
+    running; who has checked them may remove them. `running`: that one, or None. `watchers`: called with the agent of each boot
+    before it runs.
     """
 
     def __init__(self, loop: VirtualLoop, appliance: Any) -> None:
@@ -46,6 +47,7 @@ class Plant:
         self.running: CycleTruth | None = None
         self.watchers: list[Callable[[Any], None]] = []
         self.appliance = appliance  # as it was then
+        self.seen: dict[int, int] = {}
         self._loop = loop
         self._at_ms = loop.now_ms
         self.at_us = loop.now_us
@@ -53,6 +55,7 @@ class Plant:
 
     def now(self) -> Any:
         """The appliance as it is at this moment."""
+        self.seen.clear()
         self.at_us = self._loop.now_us
         now_ms = self.at_us // 1000
         if now_ms != self._at_ms:
@@ -127,6 +130,7 @@ class AppliancePort:
             if hasattr(appliance, name):
                 setattr(self, name, getattr(appliance, name))
         self._read, self._write = appliance.read, appliance.write
+        self._seen = plant.seen
         self.on_change: Callable[[], None] = _unheard
         appliance.on_change = self._changed
 
@@ -145,7 +149,9 @@ class AppliancePort:
         plant = self._plant
         if plant.at_us != self._loop.now_us:
             plant.now()
-        value: int = self._read(signal)
+        value = self._seen.get(signal)
+        if value is None:
+            value = self._seen[signal] = self._read(signal)
         return value
 
     def write(self, actuator: int, value: int) -> None:
@@ -154,6 +160,7 @@ class AppliancePort:
 
     def unplug(self) -> None:
         self._read = self._write = _unplugged
+        self._seen = {}
         self.on_change = _unheard
 
     def _changed(self) -> None:
