@@ -8,11 +8,15 @@ from evergrow_protocol import errors as codes
 
 MAX_SAMPLES = 4096
 MAX_VARINT_BYTES = 5
+MIN_SAMPLE, MAX_SAMPLE = -(2**31), 2**31 - 1  # EG-TELE-008
 
 
 def values(encoded: Any, what: str) -> tuple[int, ...]:
-    """What a column holds, differences summed up. WireError: 1 malformed or empty, 4 type, 8 too large."""
-    return tuple(accumulate(-(number + 1) // 2 if number & 1 else number // 2 for number in numbers(encoded, what)))
+    """What a column holds, differences summed up. WireError: 1 malformed or empty, 4 type, 5 out of range, 8 too large."""
+    found = tuple(accumulate(-(number + 1) // 2 if number & 1 else number // 2 for number in numbers(encoded, what)))
+    if min(found) < MIN_SAMPLE or max(found) > MAX_SAMPLE:
+        raise WireError(codes.OUT_OF_RANGE, f"{what} has a sample that is not within {MIN_SAMPLE}..{MAX_SAMPLE}")
+    return found
 
 
 def numbers(encoded: Any, what: str) -> list[int]:

@@ -115,7 +115,9 @@ def _head(data: bytes, start: int) -> tuple[int, int, int]:
     if major == _SIMPLE:
         if info in (_FALSE, _TRUE, _NULL):
             return major, 0, pos
-        raise WireError(codes.BAD_TYPE, f"a float, undefined, break or simple value at byte {start}")
+        if info > 27 or (info == 24 and data[pos : pos + 1] < b" "):  # such values below 32 have heads of one byte only
+            raise WireError(codes.MALFORMED, f"a break, or a head that CBOR does not have, at byte {start}")
+        raise WireError(codes.BAD_TYPE, f"a float, undefined or simple value at byte {start}")
     if info < 24:
         return major, info, pos
     if info == 31 and major in (_BYTES, _TEXT, _ARRAY, _MAP):

@@ -314,8 +314,8 @@ def _times(fields: dict[int, Any], samples: int) -> tuple[int | None, tuple[int,
     gaps_s = columns.numbers(fields[2], "gaps")
     if len(gaps_s) != samples:
         raise WireError(codes.OUT_OF_RANGE, f"{len(gaps_s)} gaps for {samples} samples")
-    if gaps_s[0]:
-        raise WireError(codes.OUT_OF_RANGE, "the first gap is 0")
+    if gaps_s[0] or max(gaps_s) > MAX_UINT32:
+        raise WireError(codes.OUT_OF_RANGE, f"the first gap is 0, and none above {MAX_UINT32}")
     return None, tuple(accumulate(gaps_s))
 
 

@@ -5,12 +5,13 @@
     [[newer]]     # the same: what a newer version may send; to be read as if what is not known were not there
     [[invalid]]   # name, diag or hex, code, rule, ? about, ? beyond_grammar: evergrow.cddl cannot tell
 
-In `diag`, ZEROS129 in h'' stands for 129 zero bytes, TEXT129 for 129 letters. What every kind has in common (cut short, a
-float in it, keys out of order, ...) is derived from the first valid vector.
+In `diag`, ZEROS129 in h'' stands for 129 zero bytes, TEXT129 for 129 letters, EACH3<%: 0> for 1: 0, 2: 0, 3: 0. What every
+kind has in common (cut short, a float in it, keys out of order, ...) is derived from the first valid vector.
 """
 
 import re
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from evergrow_protocol.message_table import Kind, MessageTable
 VALID = "valid"
 NEWER = "newer"
 INVALID = "invalid"
+
+_EXT: dict[str, list[Any]] = {"dn/welcome": [{}]}  # what a payload may have besides, before what only a newer version has
 
 
 class VectorError(Exception):
@@ -83,8 +86,13 @@ def _vector(file: str, expect: str, row: dict[str, Any]) -> Vector:
 
 
 def _expanded(diag: str) -> str:
+    diag = re.sub(r"EACH(\d+)<([^>]*)>", lambda match: _each(int(match[1]), match[2]), diag)
     diag = re.sub(r"ZEROS(\d+)", lambda match: "00" * int(match[1]), diag)
     return re.sub(r"TEXT(\d+)", lambda match: "x" * int(match[1]), diag)
+
+
+def _each(count: int, what: str) -> str:
+    return ", ".join(what.replace("%", str(number)) for number in range(1, count + 1))
 
 
 def derived(kind: Kind, good: bytes) -> list[Vector]:
@@ -96,12 +104,22 @@ def derived(kind: Kind, good: bytes) -> list[Vector]:
         _bad("cut short by a byte", good[:-1], codes.MALFORMED, "EG-ENC-001"),
         _bad("a byte behind the end", good + b"\x00", codes.MALFORMED, "EG-ENC-001"),
         _bad("an integer in more bytes than it needs", _longer_head(items), codes.NOT_DETERMINISTIC, "EG-ENC-001"),
+        *_longer_heads(items),
+        _bad("a length in more bytes than it needs", b"\x98" + _long(good), codes.NOT_DETERMINISTIC, "EG-ENC-001"),
         _bad("an array of indefinite length", b"\x9f" + good[1:] + b"\xff", codes.NOT_DETERMINISTIC, "EG-ENC-002"),
         _bad("a tag", b"\xc1" + good, codes.BAD_TYPE, "EG-ENC-002"),
         _bad("a float", _replaced(items, b"\xf9\x3e\x00"), codes.BAD_TYPE, "EG-ENC-002"),
+        _bad("a float of 32 bits", _replaced(items, b"\xfa\x3d\xcc\xcc\xcd"), codes.BAD_TYPE, "EG-ENC-002"),
+        _bad("a float of 64 bits", _replaced(items, b"\xfb\x3f\xb9\x99\x99\x99\x99\x99\x9a"), codes.BAD_TYPE, "EG-ENC-002"),
+        _bad("a simple value that means nothing", _replaced(items, b"\xf0"), codes.BAD_TYPE, "EG-ENC-002"),
+        _bad("a head that CBOR does not have", _replaced(items, b"\x1c"), codes.MALFORMED, "EG-ENC-001"),
+        _bad("a break where an item must be", _replaced(items, b"\xff"), codes.MALFORMED, "EG-ENC-001"),
+        _bad("true in two bytes", _replaced(items, b"\xf8\x15"), codes.MALFORMED, "EG-ENC-001"),
         _bad("undefined", _replaced(items, b"\xf7"), codes.BAD_TYPE, "EG-ENC-002"),
         _bad("a map where an array must be", b"\xa0", codes.BAD_TYPE, "EG-ENC-007"),
         _bad("text that is not UTF-8", _appended(items, b"\x62\xc3\x28"), codes.MALFORMED, "EG-ENC-001"),
+        _bad("text with a letter in more bytes than it needs", _appended(items, b"\x62\xc0\x80"), codes.MALFORMED, "EG-ENC-001"),
+        _bad("text with half of a surrogate pair", _appended(items, b"\x63\xed\xa0\x80"), codes.MALFORMED, "EG-ENC-001"),
         _bad("more announced than there is", b"\x9a\xff\xff\xff\xff", codes.MALFORMED, "EG-ENC-001"),
         _bad("arrays in arrays, 100 deep", b"\x81" * 100 + b"\x00", codes.TOO_LARGE, "EG-ENC-005"),
     ]
@@ -112,8 +130,10 @@ def derived(kind: Kind, good: bytes) -> list[Vector]:
             _bad("an extension that is no map", cbor2.dumps([*items, 5]), codes.BAD_TYPE, "EG-ENV-004"),
             _bad("an envelope without a body", cbor2.dumps(items[:3]), codes.MALFORMED, "EG-ENC-007"),
         ]
+        found.append(_newer("eight levels of arrays", [*items, {}, [[[[[[[0]]]]]]]]))
     elif kind.name not in ("dn/ack", "dn/cmd", "dn/offer"):
         found.append(_newer("elements behind the end", [*items, {5: "new"}, "more"]))
+        found.append(_newer("eight levels of arrays", [*items, *_EXT.get(kind.name, []), [[[[[[[0]]]]]]]]))
     if isinstance(body, dict):
         found += _of_a_map(items, body)
     return found
@@ -149,6 +169,24 @@ def _replaced(items: list[Any], encoded: bytes) -> bytes:
 
 def _appended(items: list[Any], encoded: bytes) -> bytes:
     return bytes([0x80 | len(items) + 1]) + b"".join(cbor2.dumps(item) for item in items) + encoded
+
+
+def _longer_heads(items: list[Any]) -> Iterator[Vector]:
+    """The head of the first element in two, three and five bytes, where fewer do."""
+    head, rest = cbor2.dumps(items[0]), b"".join(cbor2.dumps(one) for one in items[1:])
+    number = items[0] if isinstance(items[0], int) else len(items[0])
+    content = b"" if isinstance(items[0], int) else head[-number:]
+    least = 0 if number < 24 else 1 if number < 256 else 2 if number < 65536 else 4
+    for size in (1, 2, 4):
+        if size > least:
+            longer = bytes([head[0] & 0xE0 | {1: 24, 2: 25, 4: 26}[size]]) + number.to_bytes(size, "big") + content
+            name = f"a head of {1 + size} bytes where fewer do"
+            yield _bad(name, bytes([0x80 | len(items)]) + longer + rest, codes.NOT_DETERMINISTIC, "EG-ENC-001")
+
+
+def _long(good: bytes) -> bytes:
+    """An array without its head, behind how many elements it has."""
+    return bytes([good[0] & 0x1F]) + good[1:]
 
 
 def _longer_head(items: list[Any]) -> bytes:

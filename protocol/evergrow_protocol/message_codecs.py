@@ -69,6 +69,22 @@ def from_deltas(values: list[int]) -> bytes:
     return from_steps([2 * step if step >= 0 else -2 * step - 1 for step in differences])
 
 
+def are_samples(data: bytes) -> bool:
+    """Whether each value of a column is of 32 bits with its sign (EG-TELE-008). What is no column at all is another question."""
+    try:
+        return all(-(1 << 31) <= value < 1 << 31 for value in deltas(data))
+    except ValueError:
+        return True
+
+
+def are_gaps(data: bytes) -> bool:
+    """Whether the first gap is 0, and none of more than 32 bits (EG-TELE-004)."""
+    try:
+        return data[:1] <= b"\x00" and max(steps(data), default=0) < 1 << 32
+    except ValueError:
+        return True
+
+
 UNPACK: dict[str, Callable[[bytes], list[int]]] = {"bitmap": bits, "steps": steps, "deltas": deltas}
 PACK: dict[str, Callable[[list[int]], bytes]] = {"bitmap": from_bits, "steps": from_steps, "deltas": from_deltas}
 

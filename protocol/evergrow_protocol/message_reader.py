@@ -160,10 +160,18 @@ class _Reader:
             columns = (*named["columns"].children, *(child for name, child in named.items() if name == "gaps"))
             if len({message_codecs.samples(child.type, child.item) for child in columns}) > 1:
                 self._flaw(OUT_OF_RANGE, "EG-TELE-003", "columns of different lengths", item)
-            if "gaps" in named and named["gaps"].item.content[:1] > b"\x00":
-                self._flaw(OUT_OF_RANGE, "EG-TELE-004", "the first gap is not 0", named["gaps"].item)
+            gaps = named.get("gaps")
+            if gaps is not None and gaps.type.codec and not message_codecs.are_gaps(gaps.item.content):
+                self._flaw(OUT_OF_RANGE, "EG-TELE-004", "the first gap is not 0, or one is of more than 32 bits", gaps.item)
+            for column in named["columns"].children:
+                if column.type.codec and not message_codecs.are_samples(column.item.content):
+                    self._flaw(OUT_OF_RANGE, "EG-TELE-008", "a sample is not of 32 bits with its sign", column.item)
         if type.name == "signal-set" and len(children) > 1 and named["max_s"].item.number < named["min_s"].item.number:
             self._flaw(OUT_OF_RANGE, "EG-CFG-006", "max_s is less than min_s", item)
+        if type.name == "features-settings":
+            named_twice = [[part.item.value for part in child.children[:2]] for child in children]
+            if any(one in named_twice[:i] for i, one in enumerate(named_twice)):
+                self._flaw(MALFORMED, "EG-CFG-009", "a feature is named twice", item)
 
     def _bounds(self, name: str, item: Item, type: Type, rule: str) -> None:
         if type.shape == "int":

@@ -141,8 +141,10 @@ class _Reader:
         if major == TAG:
             raise Flaw(BAD_TYPE, "EG-ENC-002", "a tag", start)
         if major == SIMPLE:
+            if info > 27 or (info == 24 and self._data[start + 1 : start + 2] < b" "):
+                raise Flaw(MALFORMED, "EG-ENC-001", "a break, or a head that CBOR does not have", start)
             if info not in _SIMPLE:
-                raise Flaw(BAD_TYPE, "EG-ENC-002", "a float, undefined, break or simple value", start)
+                raise Flaw(BAD_TYPE, "EG-ENC-002", "a float, undefined or simple value", start)
             return major, info, start + 1
         if info < 24:
             return major, info, start + 1

@@ -322,7 +322,9 @@ def parse_entitlement(data: "Buffer") -> "Buffer":
 def parse_home_event(data: "Buffer") -> "tuple[str, int | list[int], int, int | None]":
     """`home/event` -> (device that says it, t, event id, value or None)."""
     fields = _array(data, 2)
-    _, _, t, body = _envelope(fields[1])
+    _, seq, t, body = _envelope(fields[1])
+    if not seq:
+        raise ProtocolError(OUT_OF_RANGE, "seq")
     value = body.get(2)
     if value is not None and type(value) is not int:
         raise ProtocolError(BAD_TYPE, "the value of an event is an integer")

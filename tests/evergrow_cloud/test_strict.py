@@ -84,7 +84,7 @@ def test_keys_are_in_bytewise_order_of_their_encoding() -> None:
         ("fb3ff0000000000000", codes.BAD_TYPE),
         ("f7", codes.BAD_TYPE),  # undefined
         ("e0", codes.BAD_TYPE),
-        ("ff", codes.BAD_TYPE),  # a lone break
+        ("ff", codes.MALFORMED),  # a lone break
         ("c11a514b67b0", codes.BAD_TYPE),  # a date
         ("d81c81d81d00", codes.BAD_TYPE),  # an array that holds itself
         ("c249010000000000000000", codes.BAD_TYPE),  # a bignum

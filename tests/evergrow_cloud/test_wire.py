@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrow_agent.columns import Columns
+from evergrow_agent.columns import Columns, row
 from evergrow_cloud import strict, wire, wire_down
 from evergrow_cloud.errors import WireError
 from evergrow_cloud.messages import (
@@ -129,6 +129,29 @@ def test_one_bad_record_refuses_the_bundle() -> None:
     assert refusal("usage", bundle) == codes.OUT_OF_RANGE
 
 
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("feffffff0f", (2**31 - 1,)),
+        ("ffffffff0f", (-(2**31),)),
+        ("feffffff0ffdffffff1ffeffffff1f", (2**31 - 1, -(2**31), 2**31 - 1)),
+        ("feffffff0f02", None),
+        ("8080808010", None),
+        ("ffffffff0f01", None),
+        ("ffffffff7fffffffff7f", None),
+    ],
+)
+def test_a_sample_has_32_bits_with_its_sign(column: str, values: tuple[int, ...] | None) -> None:
+    """EG-TELE-008"""
+    data = strict.dumps([7, 1, 0, {0: 1, 1: {2: bytes.fromhex(column)}}])
+    if values:
+        assert wire.decode("tele", data).columns == {2: values}  # type: ignore[union-attr]
+        return
+    with pytest.raises(WireError) as caught:
+        wire.decode("tele", data)
+    assert caught.value.code == codes.OUT_OF_RANGE
+
+
 def test_telemetry_columns_are_summed() -> None:
     """EG-TELE-001"""
     tele = wire.decode("tele", payload("tele"))
@@ -146,13 +169,14 @@ def test_telemetry_on_change_says_when_and_what_was_lost() -> None:
     assert (tele.dt_s, tele.offsets_s, tele.lost) == (None, (0, 5, 305), 7)
 
 
-@given(st.lists(st.integers(-(2**31), 2**32 - 1), min_size=1, max_size=20))
+@given(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=1, max_size=20))
 def test_the_cloud_reads_the_columns_that_the_device_writes(values: list[int]) -> None:
     """EG-TELE-003"""
-    columns = Columns([5, 1000], 20, 10)
+    columns, sample = Columns([5, 1000], 20, 10), row(2)
     for value in values:
         columns.silent = 0
-        columns.add([value, values[0]])
+        sample[0], sample[1] = value, values[0]
+        columns.add(sample)
     buf = bytearray(400)
     size = columns.write(buf, 0, 3)
     body = cbor2.loads(buf[:size])

@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import cbor2
+import cbor_diag
 import fastjsonschema
 import pytest
 from cddl_verifier import Validator
 
-from evergrow_cloud import wire
+from evergrow_cloud import strict, wire
 from evergrow_cloud.errors import WireError
+from evergrow_protocol import errors as codes
 from evergrow_protocol import message_json, message_reader, message_table, message_tree, registry
 from evergrow_tools import grammar_asyncapi, grammar_gen, vector_gen, vector_source
 from evergrow_tools.vector_source import VectorError
@@ -38,7 +40,7 @@ def test_the_vectors_are_current() -> None:
 def test_a_valid_vector_is_deterministic_and_in_the_grammar(kind: str, vector: dict[str, Any]) -> None:
     """EG-ENC-001, EG-ENC-003, EG-ENC-006, EG-ENC-007"""
     data = bytes.fromhex(vector["hex"])
-    assert cbor2.dumps(cbor2.loads(data), canonical=True) == data
+    assert strict.dumps(cbor2.loads(data)) == data  # `canonical` of cbor2 is the older order, of RFC 7049
     result = GRAMMAR.validate(data, root_type=TABLE.kinds[kind].rule_name)
     assert result.valid, result.diagnostics
     reading = message_reader.read(TABLE, TABLE.kinds[kind], data)
@@ -93,6 +95,23 @@ def _known(message: Any) -> Any:
     if isinstance(message, tuple):
         return [{name: getattr(one, name) for name in one.__slots__ if name not in ("raw", "meters")} for one in message]
     return message
+
+
+@pytest.mark.parametrize(
+    ("kind", "diag"),
+    [
+        ("up/state", "[7, 2, 1795339200, {0: 2}]"),
+        ("up/event", "[7, 4, 1795339200, {0: 3, 1: 4}]"),
+        ("up/voice", "[7, 1, 1795339200, {0: 3, 3: 1}]"),
+        ("dn/busy", "[4, 60]"),
+        ("dn/cfg", "[1, {1: [[1, 1, 2, {2: 10}]]}]"),
+    ],
+)
+def test_another_value_of_a_closed_number_is_out_of_range_for_every_reader(kind: str, diag: str) -> None:
+    """EG-VER-005: the cloud and the device are held against the same vectors."""
+    data = cbor_diag.diag2cbor(diag)
+    assert [flaw.code for flaw in message_reader.read(TABLE, TABLE.kinds[kind], data).flaws] == [codes.OUT_OF_RANGE]
+    assert (data.hex(), codes.OUT_OF_RANGE) in [(one["hex"], one.get("code")) for one in vector_gen.load(kind)]
 
 
 @pytest.mark.parametrize("kind", TABLE.kinds)

@@ -349,9 +349,10 @@ async def test_only_the_first_welcome_for_a_birth_of_this_connection_tells_the_t
 
     async def story(device):
         await device.until(lambda: cloud.of("sync"))
-        cloud.down("welcome", [1, 1, NOW_S - 600])
+        cloud.down("welcome", [1, 1, NOW_S - 600, {1: [0, 0]}])
         await device.clock.sleep_ms(2000)
         assert device.clock.utc_s() >= NOW_S
+        assert device.agent.link.pacing.take()  # it has taken nothing of that welcome
         cloud.welcomes = False
         device.agent.link.publish_birth()
         await device.until(lambda: len(cloud.of("birth")) == 2)

@@ -187,6 +187,19 @@ def test_a_command_after_its_deadline_is_refused():
     assert bench.send(3, START, {0: 1}, NOW_S) == OK
 
 
+def test_of_several_codes_a_command_gets_the_first():
+    """EG-CMD-006"""
+    bench = Bench(remote=False)
+    bench.timebase.set_utc_s(NOW_S + 2)
+    assert bench.send(1, START, {-1: 0}, NOW_S) == UNSUPPORTED
+    assert bench.send(2, START, {}, NOW_S) == EXPIRED
+    assert bench.send(3, 99, {}, NOW_S) == EXPIRED
+    assert bench.send(4, START, {0: 65536}) == OUT_OF_RANGE
+    assert bench.send(5, START, {0: 1001}) == INVALID_STATE  # not there, and not enabled
+    bench.appliance.remote_enable = True
+    assert bench.send(6, START, {0: 1001}) == OUT_OF_RANGE
+
+
 def test_a_start_of_what_is_not_there_or_while_another_runs_is_refused():
     """EG-CMD-005"""
     bench = Bench()
