@@ -481,6 +481,7 @@ class Agent:
         if not self.grants.readable and self.grants.load():
             self._trust_told = False
             self.link.publish_birth()
+        self.seen.needed |= bool(self.grants.sequences())
         self.code.sync(self.cycle.active, not self._trust_told)
         if not self._trust_told:
             self._tell_revoked(now_ms)

@@ -157,6 +157,12 @@ def limits_of_a_grant_are_not_looked_at() -> Iterator[None]:
 
 
 @contextmanager
+def grants_never_end() -> Iterator[None]:
+    with mock.patch.object(Grants, "check_time", lambda self, publisher, now_s: None):
+        yield
+
+
+@contextmanager
 def a_list_for_which_there_was_no_room_is_not_offered_again() -> Iterator[None]:
     """As it was."""
 
@@ -189,6 +195,7 @@ BUGS: dict[str, Callable[[], Any]] = {
         running_without_utc_is_not_counted,
         grants_count_when_a_feature_is_installed_and_then_no_more,
         limits_of_a_grant_are_not_looked_at,
+        grants_never_end,
         a_list_for_which_there_was_no_room_is_not_offered_again,
     )
 }

@@ -61,6 +61,7 @@ CAUGHT = {
     "nobody_is_told_what_is_revoked": (4, 1, "rights"),
     "what_was_revoked_while_it_was_staged_is_not_told": (98, 1, "rights"),
     "what_cannot_be_read_at_boot_is_never_read": (2235, 1, "rights"),
+    "grants_never_end": (1097, 1, "rights"),
     "entitlements_go_by_the_clock": (235, 1, "rights"),
     "running_without_utc_is_not_counted": (27, 1, "rights"),
     "grants_count_when_a_feature_is_installed_and_then_no_more": (18, 1, "rights"),

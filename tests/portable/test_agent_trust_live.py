@@ -6,14 +6,16 @@ from agentworld import Cloud, Device
 from evergrow_agent import devicekey
 from evergrow_agent.features import Features, Record
 from evergrow_agent.grants import Grants
+from evergrow_agent.seentime import SeenTime
 from evergrow_protocol.cbor import dumps
 from evergrow_protocol.grant import REVOCATIONS
 from evergrow_protocol.messages import FLAG_RIGHTS
 from faultyflash import FaultyFlash
 from rightskit import wash
 from sensekit import METER, RIGHTS, sense
+from stillclock import Clock
 from tinyappliance import TinyAppliance
-from trustkit import KEY, PUBLISHER, accept, claims_of, grant_of, list_of, provisioned, root, token_of
+from trustkit import DAY, KEY, NOW, PUBLISHER, accept, claims_of, grant_of, list_of, provisioned, root, token_of
 
 HEAP = "2M"
 SENSE = (PUBLISHER, 1001)
@@ -33,7 +35,8 @@ def sold(*bodies):
         features.activate(
             Record(PUBLISHER, b"f%d" % number, feature, 1, kind, file, len(body), sha256(body).digest(), transfer=9)
         )
-    features.confirm(9)
+    if bodies:
+        features.confirm(9)
     return flash
 
 
@@ -272,3 +275,18 @@ async def test_rights_that_are_damaged_are_told_in_birth():
         await device.until(lambda: cloud.of("birth")[-1][3][6] and not told())
 
     await Device(cloud, blind).live(once)
+
+
+async def test_the_time_by_which_a_grant_ends_is_kept_over_a_boot_that_knows_none():
+    """EG-TRUST-015"""
+    cloud = TrustCloud()
+    flash = sold()
+    accept(Grants(flash), grant_of(sequence=2, k13=NOW + DAY, **RIGHTS))
+
+    async def story(device):
+        await device.until(lambda: "seen" in device.flash.files)
+
+    await Device(cloud, flash).live(story)
+    clock = Clock(None)
+    seen = SeenTime(flash, clock, clock)
+    assert seen.now_s >= NOW

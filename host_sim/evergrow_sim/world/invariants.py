@@ -322,6 +322,8 @@ class Watch:
                 fair = fair or (found.code == codes.NOT_AUTHORISED and bool(self._house.root.lists))
                 if found.state == offers.CONFIRMED or not fair:
                     self.report("features", resident.name, f"{offer.name!r} ended with code {found.code}, not {offer.code}")
+            elif found.state == offers.CONFIRMED and resident.trusted.must_refuse(transfer, self._house.root.changes):
+                self.report("rights", resident.name, f"{offer.name!r} was taken, and the grant of its publisher had ended")
             elif found.state != offers.CONFIRMED and found.code not in (*_ALWAYS_FAIR, codes.STALE):
                 if found.code == codes.REVERT and resident.lives.may_revert(offer):
                     continue

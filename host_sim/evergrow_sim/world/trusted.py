@@ -72,6 +72,7 @@ class Trusted:
         self._high_s = 0  # the highest time that the device knows
         self._known_ms = 0  # when it last knew UTC, or booted
         self._granted: dict[int, int] = {}  # {transfer of what was covered by a grant: how often the root had said something}
+        self._late: dict[int, int] = {}  # the same of what a grant covered no more
         self._told: set[tuple[int, int, int]] = set()  # versions that it said in this boot are out of use
         self._write = device.flash.write
         setattr(device.flash, "write", self._written)  # noqa: B010 - the flash is the device's; this listens in
@@ -117,6 +118,7 @@ class Trusted:
     def _set_time(self, lease: Any) -> None:
         if isinstance(lease, Lease) and lease.sets_time:
             self._high_s = lease.issued
+            self._late.clear()
             self._known_ms = self._device.world.loop.now_ms
 
     def _grown(self, publisher: int, sequence: int) -> None:
@@ -251,6 +253,13 @@ class Trusted:
         owner = offer.brings[:2] if offer.brings else (0, 0)
         if owner not in NEEDS or (isinstance(self.granted, Granted) and self.granted.covers(NEEDS[owner])):
             self._granted[transfer] = changes
+        ended = isinstance(self.granted, Granted) and self.granted.not_after is not None and self._high_s > self.granted.not_after
+        if owner in NEEDS and ended:
+            self._late[transfer] = changes
+
+    def must_refuse(self, transfer: int, changes: int) -> bool:
+        """Whether it had to refuse an offer since the grant had ended before, and there was no other since."""
+        return self._late.get(transfer) == changes and not self._may_lose()
 
     def may_refuse(self, transfer: int, offer: Offer, lists: Iterable[Revoked], changes: int) -> bool:
         """Whether it may have refused an offer since that is not authorised."""
