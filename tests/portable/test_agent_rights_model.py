@@ -195,7 +195,7 @@ class Run:
         model.high_s = max(model.high_s, utc)
         model.behind = utc < model.high_s - 3600
         assert device.seen.now_s >= model.high_s - 3600  # what a power cut may cost (EG-ENT-008)
-        assert device.grants.problems == device.entitlements.problems == []
+        assert not device.grants.damaged and not device.entitlements.damaged
         left = model.held[1]
         held = dict(device.entitlements.held()).get(WASH)
         assert (held.what.sequence if held else 0) == model.held[0]
