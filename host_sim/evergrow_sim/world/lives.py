@@ -129,12 +129,14 @@ class Lives:
             if transfer in self.cancelled:
                 return f"{offer.name!r} is cancelled, and waits all the same"
             return "" if offer.consent and offer.name not in self.asked else f"{offer.name!r} waits for nobody"
-        return self._overdue(offer)
+        return self._overdue(offer, agent)
 
-    def _overdue(self, offer: Offer) -> str:
+    def _overdue(self, offer: Offer, agent: Any) -> str:
         version = offer.brings
         assert version is not None
-        if self._good_here[version] >= offer.trial_cycles:
+        running = [one.owner for one in agent.code.runtime.features] if agent.code.runtime else []
+        idle = version[1] in (TALLY, GUEST_TALLY) and version[:2] not in running  # code that does not run is not confirmed
+        if not idle and self._good_here[version] >= offer.trial_cycles:
             return f"{offer.name!r} is on trial after {self._good_here[version]} good cycles"
         if self._bad_here[version] >= MAX_BAD_CYCLES or (offer.broken and self._calls_here[version] >= FAILURES_MAX):
             return f"{offer.name!r} is on trial after {self._bad_here[version]} bad cycles, {self._calls_here[version]} calls"
