@@ -99,9 +99,12 @@ def test_boots_and_devices_are_counted_apart(store: Store) -> None:
 def test_a_merged_record_stands_for_its_cycles(store: Store) -> None:
     """EG-USE-006"""
     put(store, make(7, 1))
-    merged = envelope(7, 2, {2: 9000, 4: 3000, 5: 90000, 9: 12})
-    put(store, wire.decode("usage", merged)[0])  # type: ignore[index]
-    assert usage.totals(store) == usage.Totals(devices=1, cycles=13, finished=1, energy_wh=3941, water_ml=141240)
+    for number, besides in ((2, {}), (3, {1: 0, 3: [1, 1001]})):
+        body = {2: 9000, 4: 3000, 5: 90000, 9: 12} | besides
+        merged = envelope(7, number, dict(sorted(body.items())))
+        put(store, wire.decode("usage", merged)[0])  # type: ignore[index]
+    assert usage.totals(store) == usage.Totals(devices=1, cycles=25, finished=1, energy_wh=6941, water_ml=231240)
+    assert usage.ledger(store) == []
 
 
 def test_a_stopped_cycle_is_used_but_not_finished(store: Store) -> None:

@@ -147,6 +147,7 @@ def test_what_a_feature_that_runs_does_not_take_is_refused_and_changes_nothing()
 
 
 def test_without_a_version_nobody_can_be_told():
+    """EG-CFG-002: it is dropped."""
     bench = Bench()
     for payload in (b"", dumps({}), dumps([0, {}]), dumps([1]), dumps(["1", {}]), dumps([1 << 32, {}])):
         raises(ProtocolError, bench.settings.receive, payload)
