@@ -1,5 +1,7 @@
 """Options of the whole suite."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import settings
 
@@ -19,6 +21,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--mpy-heap-percent",
         type=int,
         default=100,
-        help="how much of its heap each file of the MicroPython lane gets: the suite is to pass with 75, because what a "
-        "conservative collector keeps differs from run to run",
+        help="how much of its heap each MicroPython process gets: the suite is to pass with 75, because what a conservative "
+        "collector keeps differs from run to run",
     )
+
+
+@pytest.fixture
+def mpy_heap(request: pytest.FixtureRequest) -> Callable[[int], str]:
+    """A function of KiB that says what a MicroPython process is to get of them, as `-X heapsize` has it."""
+    percent: int = request.config.getoption("--mpy-heap-percent")
+    return lambda kib: f"{kib * percent // 100}K"

@@ -18,6 +18,7 @@ pytest.register_assert_rewrite("washhouse")
 from washhouse import NAME, TENANT, Publisher  # noqa: E402 - see the two lines before
 
 SPEED = 2000
+HEAP_KIB = 448
 
 
 @pytest.fixture
@@ -55,17 +56,19 @@ def publisher(tmp_path_factory: pytest.TempPathFactory) -> Publisher:
 
 
 @pytest.fixture(params=["micropython"])
-def make_device(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., DeviceProcess | DeviceTask]:
-    """A function of a broker's port and further keys of the configuration that makes a washer, not yet started. `heap`: of
-    MicroPython.
+def make_device(
+    request: pytest.FixtureRequest, tmp_path: Path, mpy_heap: Callable[[int], str]
+) -> Callable[..., DeviceProcess | DeviceTask]:
+    """A function of a broker's port and further keys of the configuration that makes a washer, not yet started.
 
+    Its heap on MicroPython has room to spare: how little it can do with is the demo's statement, and the budgets'.
     It runs on MicroPython. Where CPython adds something, a test asks for more by parametrizing this fixture indirectly.
     """
 
-    def make(port: int, heap: str = "256K", **config: Any) -> DeviceProcess | DeviceTask:
+    def make(port: int, **config: Any) -> DeviceProcess | DeviceTask:
         basic = {"tenant": TENANT, "device": NAME, "host": "127.0.0.1", "port": port, "speed": SPEED, "seed": 1}
         if request.param == "cpython":
             return DeviceTask({**basic, **config}, tmp_path / "device")
-        return DeviceProcess({**basic, **config}, tmp_path / "device", request.getfixturevalue("code"), heap)
+        return DeviceProcess({**basic, **config}, tmp_path / "device", request.getfixturevalue("code"), mpy_heap(HEAP_KIB))
 
     return make

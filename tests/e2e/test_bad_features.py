@@ -16,7 +16,6 @@ from evergrow_sim import cli
 from evergrow_tools import keys
 from evergrow_tools.brokers import Mosquitto
 
-HEAP = "320K"  # of 64-bit words; what code needs beside an agent that installs the next version
 NUMBER, FEATURE = 31, 1050
 TOML = """
 [feature]
@@ -101,7 +100,7 @@ async def test_code_that_raises_and_raises_is_out_of_use_after_three_boots_until
     make_device: Callable[..., Device], mosquitto: Mosquitto, store: Store, maker: Maker
 ) -> None:
     """EG-CODE-009, EG-CODE-006"""
-    device = make_device(mosquitto.port, HEAP, **maker.config)
+    device = make_device(mosquitto.port, **maker.config)
     async with connected(device, store, mosquitto.port) as cloud:
         assert (await maker.offer(cloud, store, STORM)).state == offers.CONFIRMED
         for _ in range(MAX_FAILED_BOOTS):
@@ -128,7 +127,7 @@ async def test_code_that_takes_too_long_is_stopped(
     make_device: Callable[..., Device], mosquitto: Mosquitto, store: Store, maker: Maker
 ) -> None:
     """EG-CODE-006"""
-    device = make_device(mosquitto.port, HEAP, **maker.config)
+    device = make_device(mosquitto.port, **maker.config)
     async with connected(device, store, mosquitto.port) as cloud:
         assert (await maker.offer(cloud, store, SLOW, call_ms=5)).state == offers.CONFIRMED
         await until(lambda: failed(store), "the report of the failure")
@@ -141,7 +140,7 @@ async def test_code_that_takes_more_heap_than_it_says_is_reverted(
     make_device: Callable[..., Device], mosquitto: Mosquitto, store: Store, maker: Maker
 ) -> None:
     """EG-CODE-001, EG-FEAT-024: on MicroPython; CPython's heap has no bound that could be held."""
-    device = make_device(mosquitto.port, HEAP, **maker.config)
+    device = make_device(mosquitto.port, **maker.config)
     async with connected(device, store, mosquitto.port) as cloud:
         found = await maker.offer(cloud, store, GREEDY)
         assert (found.state, found.code) == (offers.REVERTED, REVERT)
@@ -156,7 +155,7 @@ async def test_code_that_keeps_more_and_more_is_stopped_when_the_heap_is_full(
     make_device: Callable[..., Device], mosquitto: Mosquitto, store: Store, maker: Maker, size: int
 ) -> None:
     """EG-CODE-006: a MemoryError of its call is a failure like any other; with it goes what it kept, and nothing else fails."""
-    device = make_device(mosquitto.port, HEAP, **maker.config)
+    device = make_device(mosquitto.port, **maker.config)
     async with connected(device, store, mosquitto.port) as cloud:
         assert (await maker.offer(cloud, store, LEAK.format(size=size))).state == offers.CONFIRMED
         assert (await wash(device))["outcome"] == FINISHED

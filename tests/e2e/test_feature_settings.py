@@ -27,7 +27,7 @@ async def test_the_coach_is_as_patient_as_its_cloud_wants(
     key = keys.new_key(tmp_path, "northwash", NUMBER, "northwash", height=5)
     trust = [cli.trusted_key(tmp_path / "northwash.pub")]
     device = make_device(
-        mosquitto.port, "320K", appliance="refrigerator", trust=trust, **cli.manifest_ids("evergrow.example", "refrigerator")
+        mosquitto.port, appliance="refrigerator", trust=trust, **cli.manifest_ids("evergrow.example", "refrigerator")
     )
     async with connected(device, store, mosquitto.port) as cloud:
         assert (await shipped(cloud, store, key, FEATURES / "door-coach")).state == offers.CONFIRMED

@@ -4,6 +4,7 @@ import asyncio
 import importlib.util
 import subprocess
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -46,9 +47,10 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Runner:
     """Runs a scenario on one interpreter. `tls` is (CA, host name) or (CA, host name, certificate, key)."""
 
-    def __init__(self, interpreter: str, request: pytest.FixtureRequest) -> None:
+    def __init__(self, interpreter: str, request: pytest.FixtureRequest, heap: str) -> None:
         self.interpreter = interpreter
         self._request = request
+        self._heap = heap
 
     def __call__(self, name: str, broker: str, port: int, version: int, *tls: object) -> str:
         """Returns what the scenario returned, as text."""
@@ -58,7 +60,7 @@ class Runner:
         if not launcher.exists():
             pytest.skip("no MicroPython in this environment")
         path = self._request.getfixturevalue("compiled")
-        command = [launcher, "-X", "heapsize=256K", SCENARIOS, path, broker, port, version, name, *tls]
+        command = [launcher, "-X", f"heapsize={self._heap}", SCENARIOS, path, broker, port, version, name, *tls]
         done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=LIMIT_S)
         assert done.stdout.startswith("ok "), done.stdout + done.stderr
         return done.stdout[3:].strip()
@@ -74,5 +76,5 @@ class Runner:
 
 
 @pytest.fixture(params=["cpython", "micropython"])
-def run(request: pytest.FixtureRequest) -> Runner:
-    return Runner(request.param, request)
+def run(request: pytest.FixtureRequest, mpy_heap: Callable[[int], str]) -> Runner:
+    return Runner(request.param, request, mpy_heap(384))

@@ -10,6 +10,7 @@ from evergrow_sim.launch import DeviceProcess, DeviceTask
 from evergrow_tools import mpy
 from evergrow_tools.brokers import Mosquitto
 
+HEAP_KIB = 448
 ROOT = Path(__file__).parents[2]
 
 
@@ -31,13 +32,15 @@ def code() -> Path:
 
 
 @pytest.fixture(params=["micropython", "cpython"])
-def make_device(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., DeviceProcess | DeviceTask]:
+def make_device(
+    request: pytest.FixtureRequest, tmp_path: Path, mpy_heap: Callable[[int], str]
+) -> Callable[..., DeviceProcess | DeviceTask]:
     """A function of a broker's port and further keys of the configuration that makes a device, not yet started."""
 
     def make(port: int, **config: Any) -> DeviceProcess | DeviceTask:
         config = {"tenant": "acme", "device": "w1", "host": "127.0.0.1", "port": port, "speed": 1000, "seed": 1, **config}
         if request.param == "cpython":
             return DeviceTask(config, tmp_path / "device")
-        return DeviceProcess(config, tmp_path / "device", request.getfixturevalue("code"))
+        return DeviceProcess(config, tmp_path / "device", request.getfixturevalue("code"), mpy_heap(HEAP_KIB))
 
     return make

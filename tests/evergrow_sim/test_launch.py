@@ -117,11 +117,11 @@ async def test_the_heap_of_a_process_is_measured_with_its_largest_free_block(
     code: Path, tmp_path: Path, unused_tcp_port: int
 ) -> None:
     config = {"tenant": "acme", "device": "w1", "host": "127.0.0.1", "port": unused_tcp_port}
-    async with DeviceProcess(config, tmp_path, code, heap="256K") as device:
+    async with DeviceProcess(config, tmp_path, code, heap="448K") as device:
         await device.wait_for("booted")
         device.command("heap")
         heap = await device.wait_for("heap")
-    assert 200 * 1024 < heap["free"] + heap["allocated"] < 256 * 1024
+    assert 400 * 1024 < heap["free"] + heap["allocated"] < 448 * 1024
     assert heap["free"] / 2 < heap["largest_free"] <= heap["free"]
 
 
@@ -134,7 +134,7 @@ async def test_a_heap_that_is_too_small_ends_the_process_and_the_error_says_so(c
 
 async def test_a_device_whose_host_program_is_gone_quits(code: Path, tmp_path: Path, unused_tcp_port: int) -> None:
     config = {"tenant": "acme", "device": "w1", "host": "127.0.0.1", "port": unused_tcp_port}
-    async with DeviceProcess(config, tmp_path, code) as device:
+    async with DeviceProcess(config, tmp_path, code, heap="448K") as device:
         await device.wait_for("booted")
         assert device._process is not None and device._process.stdin is not None
         device._process.stdin.close()
