@@ -1,5 +1,6 @@
 """The test vectors: current, encoded as another encoder would, judged alike by a grammar checker and the cloud."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,13 @@ def test_another_value_of_a_closed_number_is_out_of_range_for_every_reader(kind:
     data = cbor_diag.diag2cbor(diag)
     assert [flaw.code for flaw in message_reader.read(TABLE, TABLE.kinds[kind], data).flaws] == [codes.OUT_OF_RANGE]
     assert (data.hex(), codes.OUT_OF_RANGE) in [(one["hex"], one.get("code")) for one in vector_gen.load(kind)]
+
+
+@pytest.mark.parametrize("path", sorted((vector_gen.FOLDER / "stories").glob("*.json")), ids=lambda path: path.stem)
+def test_the_bytes_of_a_story_are_what_is_said_beside_them(path: Path) -> None:
+    for story in json.loads(path.read_text(encoding="utf-8"))["stories"]:
+        for step in story["steps"]:
+            assert cbor_diag.diag2cbor(step["diag"]).hex() == step["hex"], story["name"]
 
 
 @pytest.mark.parametrize("kind", TABLE.kinds)
