@@ -5,10 +5,9 @@ whatever happens to the other tasks: those are started again, later each time, a
 """
 
 import asyncio
-import gc
 import sys
 
-from evergrow_agent import bootcount, devicekey
+from evergrow_agent import bootcount, devicekey, heap
 from evergrow_agent.alarms import Alarms
 from evergrow_agent.codefeatures import CodeFeatures
 from evergrow_agent.commands import Commands
@@ -526,10 +525,6 @@ class Agent:
         if self.grants.damaged or self.entitlements.damaged:
             flags |= messages.FLAG_RIGHTS
         self._damage = self.ledger.damage
-        heap_free = 0
-        if hasattr(gc, "mem_free"):
-            gc.collect()
-            heap_free = gc.mem_free()
         return messages.birth(
             REGISTRY_VERSION,
             self.board.appliance.class_id,
@@ -540,7 +535,7 @@ class Agent:
             self.config.rx_bytes,
             self.config.block_bytes,
             flags,
-            heap_free,
+            heap.free() or 0,
             self.grants.sequences(),
             self.grants.revocations.sequence,
             self._damage,

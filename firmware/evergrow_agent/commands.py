@@ -48,25 +48,27 @@ class Commands:
         self._appliance = appliance
         self._timebase = timebase
         self._flash = flash
-        self._answers: "list[tuple[int, int]]" = []  # (id, code), the newest last
+        self._rows = bytearray(_ROW * REMEMBERED)  # taken once; the newest last
+        self._first = len(self._rows)  # where the oldest is
         try:
             content = checked.load(flash, _FILE) or b""
         except OSError:
             content = b""
         for at in range(0, len(content) - _ROW + 1, _ROW):
-            self._answers.append((int.from_bytes(content[at : at + 4], "big"), content[at + 4]))
+            self._remember(content[at : at + 4], content[at + 4])
 
     def handle(self, data: "bytes | memoryview", now_ms: int) -> "tuple[int, int]":
         """Run a `dn/cmd`; returns (id, code) for the answer. ProtocolError: there is no id to answer to."""
         command_id, fields = messages.parse_command(data)
-        for known, code in self._answers:
-            if known == command_id:
-                return command_id, code
+        known = command_id.to_bytes(4, "big")
+        for at in range(self._first, len(self._rows), _ROW):
+            if self._rows[at : at + 4] == known:
+                return command_id, self._rows[at + 4]
         try:
             command, args, deadline_s = messages.command_fields(fields)
             self._check_deadline(deadline_s)
             if command == messages.COMMAND_START:
-                self._start(command_id, args, now_ms)
+                self._start(known, args, now_ms)
                 return command_id, OK
             self._run(command, args, now_ms)
             code = OK
@@ -74,11 +76,14 @@ class Commands:
             code = exc.code
         except (OSError, MemoryError):
             code = STORAGE
-        self._remember(command_id, code)
+        self._remember(known, code)
         return command_id, code
 
-    def _remember(self, command_id: int, code: int) -> None:
-        self._answers = self._answers[1 - REMEMBERED :] + [(command_id, code)]
+    def _remember(self, command_id: bytes, code: int) -> None:
+        rows = self._rows
+        rows[:-_ROW] = rows[_ROW:]
+        rows[-_ROW:] = command_id + bytes((code,))
+        self._first = max(self._first - _ROW, 0)
 
     def _check_deadline(self, deadline_s: "int | None") -> None:
         if deadline_s is None:
@@ -89,7 +94,7 @@ class Commands:
         if utc_s > deadline_s:
             raise ProtocolError(EXPIRED, f"deadline {deadline_s} has passed, it is {utc_s}")
 
-    def _start(self, command_id: int, args: "dict[int, Any]", now_ms: int) -> None:
+    def _start(self, command_id: bytes, args: "dict[int, Any]", now_ms: int) -> None:
         programme = messages.need(args, 0, "programme")
         if not 0 < programme <= _PROGRAMME_MAX:
             raise ProtocolError(OUT_OF_RANGE, f"programme {programme} is not in 1..{_PROGRAMME_MAX}")
@@ -126,9 +131,8 @@ class Commands:
         self.changed()
 
     def _save(self) -> None:
-        rows = b"".join([command_id.to_bytes(4, "big") + bytes((code,)) for command_id, code in self._answers])
         try:
-            checked.save(self._flash, _FILE, rows)
+            checked.save(self._flash, _FILE, bytes(self._rows[self._first :]))
         except OSError:
             pass  # Then they are remembered until power is lost.
 

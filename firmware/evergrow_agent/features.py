@@ -10,7 +10,7 @@ as long as there is room.
 
 from hashlib import sha256
 
-from evergrow_agent import checked, records
+from evergrow_agent import checked, heap, records
 from evergrow_agent.records import CONFIRMED, KEPT, LEAVING, MAX_OUTCOMES, MAX_RECORDS, REMOVED, REVERTED, STAGED, TRIAL, Outcome
 from evergrow_agent.records import Record as Record
 from evergrow_protocol.errors import BAD_DIGEST, BUSY, OK, REVERT, STALE, STORAGE, TOO_LARGE, ProtocolError
@@ -138,6 +138,7 @@ class Features:
 
         Raises ProtocolError (BAD_DIGEST, or what is wrong with the body), OSError, MemoryError.
         """
+        heap.collect()  # What it brings stays, and it is the largest that is ever read in one piece.
         data = self._flash.read(record.file) if self._flash.size(record.file) == record.size <= MAX_BODY else None
         if data is None or sha256(data).digest() != record.digest:
             raise ProtocolError(BAD_DIGEST, f"{record.file} is not the {record.size} bytes that were signed")
@@ -180,6 +181,7 @@ class Features:
         for record in trial:
             record.bad = 0  # from here on it counts something else
         self._commit(left, [Outcome(transfer, OK, CONFIRMED, trial[0].named, "")], [(record, CONFIRMED) for record in trial])
+        self.records = [records.renewed(record) if record in trial else record for record in self.records]
 
     def fail(self, record: Record, text: str) -> None:
         """Keep that a confirmed version was stopped in this boot, and tell it."""

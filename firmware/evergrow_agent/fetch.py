@@ -152,7 +152,7 @@ class Fetcher:
                 if self._error:
                     raise self._error
         finally:
-            self._pull = None
+            self._pull = self._run = None
             self._store = _nowhere
             self.blocks += pull.blocks
 

@@ -6,7 +6,7 @@ waits for it; one whose version is staged or on trial is no longer under way.
 
 import asyncio
 
-from evergrow_agent import reports
+from evergrow_agent import heap, reports
 from evergrow_agent.features import Features
 from evergrow_agent.fetch import Fetcher
 from evergrow_agent.lifecycle import Lifecycle
@@ -110,6 +110,8 @@ class Installer:
                     await self._handle(*offer)
                 finally:
                     self._fetcher.begin(0)
+                    self._report = {}
+                    self._stager.start(self._report)
                     if offer in self._offers:
                         self._offers.remove(offer)
             else:
@@ -155,6 +157,7 @@ class Installer:
         again = report[reports.CODE] in (EXPIRED, STORAGE, NOT_AUTHORISED) and self._is_installed(transfer)
         if again and self._repeat(transfer, True):
             return  # It was pulled again since its outcome was lost, and that failed: it is there all the same, revoked or not.
+        heap.collect()  # What is remembered from here on stays.
         self._told.remember_costs(report)
         if report[reports.STATE] != REMOVED or not self._features.outcome(transfer):
             self._told.add(report)

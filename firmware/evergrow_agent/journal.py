@@ -59,7 +59,7 @@ class Journal:
         self._reserve_bytes = reserve_bytes
         self._next_number = 1  # Never one whose file may still be there.
         self._chunk = bytearray(_CHUNK)
-        self._view = memoryview(self._chunk)
+        self._view = self._record = memoryview(self._chunk)
         self._chunk_of = 0  # Number of the segment that the chunk shows, 0 for none.
         self._chunk_at = 0
         self._chunk_size = 0

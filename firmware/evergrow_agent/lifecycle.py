@@ -6,9 +6,7 @@ trial is counted on flash before anything of the feature is used, so that one th
     file `trial`   a `checked` byte: boots since the appliance last ran well for HEALTHY_MS
 """
 
-import gc
-
-from evergrow_agent import checked
+from evergrow_agent import checked, heap
 from evergrow_agent.features import Features
 from evergrow_agent.records import LEAVING, STAGED, TRIAL, Record
 from evergrow_agent.reports import Reports
@@ -234,7 +232,7 @@ class Lifecycle:
         group = [r for r in self._features.in_state(TRIAL) if r.transfer == record.transfer]
         broken = [r.broken for r in group if r.broken]
         if not broken and all([_passed(r, now_ms) for r in group]):
-            free = _heap_free()
+            free = heap.free()
             if free is None or free >= MIN_HEAP_BYTES:
                 self._features.confirm(record.transfer)
                 self._end_count_without_trials()
@@ -315,14 +313,6 @@ class Lifecycle:
 def _passed(record: Record, now_ms: int) -> bool:
     long_enough = 0 <= record.since_ms <= now_ms - 1000 * record.trial_s
     return record.reached and long_enough and record.good >= record.trial_cycles
-
-
-def _heap_free() -> "int | None":
-    if not hasattr(gc, "mem_free"):
-        return None
-    gc.collect()
-    free: int = gc.mem_free()
-    return free
 
 
 def _nothing() -> None:

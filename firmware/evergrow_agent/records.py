@@ -13,6 +13,7 @@ removal. `hours`: without the cloud, on trial.
 has no record may come with a lower one (EG-FEAT-030).
 """
 
+from evergrow_agent import heap
 from evergrow_protocol.cbor import Decoder, dumps, loads
 from evergrow_protocol.errors import BAD_DIGEST, MALFORMED, ProtocolError
 from evergrow_protocol.feature import Feature
@@ -37,6 +38,7 @@ MAX_RECORDS = 24
 MAX_OUTCOMES = 8
 MAX_FLOORS = 16
 
+_BROUGHT = ("unlocks", "entitlement", "consent", "quiet", "programme_id", "trial_s", "trial_cycles")
 _IN_FORCE = (TRIAL, CONFIRMED, LEAVING)
 
 
@@ -50,7 +52,28 @@ class Record:
     `since_ms`: when its trial began in this boot, of code when it began to run; -1: it has not. `announced`, `reached`: whether
     birth named it since, and was answered;
     `broken`: why it is to be reverted, "" for not at all.
+
+    What most records never have is an attribute of the class until it is set, so that it takes no memory in each.
     """
+
+    good = 0
+    bad = 0
+    needs: "Sequence[bytes]" = ()
+    hours = 0
+    unlocks: "dict[int, int]" = {}
+    programme_id = 0
+    entitlement = False
+    heap_bytes = 0
+    meters: "Sequence[int]" = ()
+    trial_s = 0
+    trial_cycles = 0
+    consent = False
+    quiet = False
+    since_ms = -1
+    hour_ms = 0  # when the next hour counts
+    announced = False
+    reached = False
+    broken = ""
 
     def __init__(
         self,
@@ -79,25 +102,8 @@ class Record:
         self.digest = digest
         self.state = state
         self.transfer = transfer
-        self.good = good
-        self.bad = bad
-        self.needs = list(needs)
-        self.hours = hours
         self.whole = not file
-        self.unlocks: "dict[int, int]" = {}
-        self.programme_id = 0
-        self.entitlement = False
-        self.heap_bytes = 0
-        self.meters: "Sequence[int]" = ()
-        self.trial_s = 0
-        self.trial_cycles = 0
-        self.consent = False
-        self.quiet = False
-        self.since_ms = -1
-        self.hour_ms = 0  # when the next hour counts
-        self.announced = False
-        self.reached = False
-        self.broken = ""
+        self._differ(("good", "bad", "needs", "hours"), (good, bad, needs, hours))
 
     @property
     def in_force(self) -> bool:
@@ -116,20 +122,20 @@ class Record:
         return self.publisher == other.publisher and self.component == other.component
 
     def brings(self, body: Feature) -> None:
-        self.unlocks = body.unlocks
-        self.programme_id = programme_id(body)
-        self.entitlement = body.entitlement
+        numbers = (programme_id(body), body.trial_s, body.trial_cycles)
+        self._differ(_BROUGHT, (body.unlocks, body.entitlement, body.consent, body.quiet) + numbers)
         if body.needs is not None:
             from evergrow_protocol import feature_code  # only a device that has code needs it
 
             needs = feature_code.parse(body.needs)
             self.heap_bytes = needs.heap_bytes
             self.meters = needs.meters
-        self.trial_s = body.trial_s
-        self.trial_cycles = body.trial_cycles
-        self.consent = body.consent
-        self.quiet = body.quiet
         self.whole = True
+
+    def _differ(self, names: "Sequence[str]", values: "Sequence[Any]") -> None:
+        for name, value in zip(names, values):
+            if value != getattr(self, name):
+                setattr(self, name, value)
 
     def gone(self) -> "Record":
         """What stays of it when it is removed: the sequence number."""
@@ -190,6 +196,22 @@ def decode(content: "bytes | None") -> "tuple[list[Record], list[Outcome], dict[
         return [Record(*row[:14]) for row in index[0]], [Outcome(*row[:6]) for row in index[1]], floors
     except (TypeError, ValueError):
         raise ProtocolError(MALFORMED, "the index of features has another shape")
+
+
+def renewed(record: Record) -> Record:
+    """The same, made anew: what is made during an install lies above all that passed with it, and would stay there."""
+    try:
+        row = dumps(record.row())
+        heap.collect()
+        row = loads(row)
+        heap.collect()
+        new = Record(*row)
+    except MemoryError:
+        return record
+    new.whole = record.whole
+    names = _BROUGHT + ("heap_bytes", "meters", "since_ms")
+    new._differ(names, [getattr(record, name) for name in names])
+    return new
 
 
 def programme_id(body: Feature) -> int:

@@ -38,7 +38,7 @@ class Reports:
         self._features = features
         self._send = send
         self._queue: "list[dict[int, Any]]" = []
-        self._costs: "list[dict[int, Any]]" = []  # of the latest transfers in this boot
+        self._costs: "list[tuple[Any, ...]]" = []  # of the latest transfers in this boot: the transfer, and _COSTS or None
 
     def add(self, report: "dict[int, Any]") -> None:
         """Say this as soon as there is a link. Of too many, the oldest is dropped: the cloud repeats what is open to it."""
@@ -50,7 +50,7 @@ class Reports:
 
     def remember_costs(self, report: "dict[int, Any]") -> None:
         """The last report of this transfer says what it cost, too."""
-        self._costs = self._costs[1 - _MAX_COSTS :] + [report]
+        self._costs = self._costs[1 - _MAX_COSTS :] + [tuple([report.get(key) for key in (TRANSFER,) + _COSTS])]
 
     async def flush(self) -> bool:
         """Say everything that is due, oldest first; False: what is left waits for a link."""
@@ -89,10 +89,10 @@ class Reports:
 
     def _add_costs(self, report: "dict[int, Any]") -> None:
         for costs in self._costs:
-            if costs[TRANSFER] == report[TRANSFER]:
-                for key in _COSTS:
-                    if key in costs:
-                        report[key] = costs[key]
+            if costs[0] == report[TRANSFER]:
+                for key, cost in zip(_COSTS, costs[1:]):
+                    if cost is not None:
+                        report[key] = cost
 
     async def _say(self, report: "dict[int, Any]") -> bool:
         try:

@@ -286,6 +286,8 @@ class Runner:
             self._end()
             return 0
         self._guard.safe(controlled=False)
+        self._steps = iter(())
+        self._step = None
         self.state = IDLE
         self.phase = ids.PHASE_DONE if self.programme_id else ids.PHASE_IDLE
         return ids.EVENT_CYCLE_ENDED if self.programme_id else 0

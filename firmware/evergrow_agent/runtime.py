@@ -9,9 +9,7 @@ code that hangs at the start of each programme nobody could wash again.
     file `strikes`   two `checked` bytes: resets by the watchdog, and the cycles since, fewer than HEALTHY_CYCLES
 """
 
-import gc
-
-from evergrow_agent import checked, codeload
+from evergrow_agent import checked, codeload, heap
 from evergrow_agent.featureapi import Api
 from evergrow_agent.guard import GuardError
 from evergrow_agent.runner import IDLE
@@ -116,7 +114,7 @@ class Runtime:
             raise ProtocolError(INVALID_STATE, f"the watchdog ended {self._strikes} starts: no code is run")
         if len(self.features) >= FEATURES_MAX:
             raise ProtocolError(TOO_LARGE, f"over {FEATURES_MAX} code features")
-        before = _allocated()
+        before = heap.used()
         api = Api(owner, needs, self._guard, self._runner, self._events, self._timebase.utc_s, granted)
         api._counted = self._past.pop(owner, {})
         api._used = bool(api._counted)
@@ -127,7 +125,7 @@ class Runtime:
             raise ProtocolError(MALFORMED, "the code has no function start(api)")
         try:
             start(api)
-            taken = _allocated() - before
+            taken = heap.used() - before
             if taken > needs.heap_bytes:
                 raise ProtocolError(TOO_LARGE, f"takes {taken} bytes of heap, declared {needs.heap_bytes}")
         except BaseException:
@@ -289,14 +287,6 @@ def _untold(counted: "dict[int, int]", record: "dict[int, Any]") -> bool:
         if meter in record:
             del counted[meter]
     return bool(counted)
-
-
-def _allocated() -> int:
-    """Bytes of heap in use; 0 where the heap has no bound."""
-    if not hasattr(gc, "mem_alloc"):
-        return 0
-    gc.collect()
-    return int(gc.mem_alloc())
 
 
 def _nothing(owner: "tuple[int, int]", text: str) -> None:

@@ -7,7 +7,7 @@ What was pulled before a power cut is not pulled again (see `progress`).
 import asyncio
 from hashlib import sha256
 
-from evergrow_agent import contents, delta, forms, reports
+from evergrow_agent import contents, heap, reports
 from evergrow_agent.features import Features
 from evergrow_agent.fetch import Fetcher
 from evergrow_agent.grants import follows
@@ -78,9 +78,7 @@ class Stager:
 
         `size`: bytes of the envelope. What is known is entered into `report`. Raises ProtocolError, OSError, MemoryError.
         """
-        self._report = report
-        self._files = []
-        self._left = {}
+        self.start(report)
         started_ms = self._clock.ticks_ms()
         keys = self._keys()
         part = self._part(await self.verify(suit.open_steps(await self.pull(size), keys)))
@@ -140,7 +138,6 @@ class Stager:
             raise ProtocolError(TOO_LARGE, f"envelope of {size} bytes, limit {MAX_ENVELOPE}")
         if self._flash.free() < self._reserve_bytes:
             raise ProtocolError(STORAGE, f"no room beside a reserve of {self._reserve_bytes} bytes")
-        self._data = self._room[:0]
         data = self._data = self._room[:size] if size <= len(self._room) else memoryview(bytearray(size))
         if self._progress.envelope(self._fetcher.transfer, data):
             return data
@@ -167,8 +164,11 @@ class Stager:
             await asyncio.sleep(0)
 
     def start(self, report: "dict[int, Any]") -> None:
-        """What `pull` and `verify` cost is entered into `report`."""
+        """Forget the last transfer; what `pull` and `verify` cost is entered into `report`."""
         self._report = report
+        self._files = []
+        self._left = {}
+        self._data = self._room[:0]
 
     def _keys(self) -> "Sequence[Key]":
         keys = self._rights.keys()
@@ -256,6 +256,8 @@ class Stager:
                 new.file, new.size, new.digest = installed.file, installed.size, installed.digest
             return bool(new.file) and bytes(action.digest or b"") == new.digest and action.size in (None, new.size)
         if kind == suit.COMPONENT_SLOT:
+            from evergrow_agent import forms  # only code has several
+
             return forms.loads(action.value)
         if kind == suit.USE_BEFORE:
             utc_s = self._utc_s()
@@ -299,6 +301,9 @@ class Stager:
         self._files.append(file)
         page = self._fetcher.buffer
         end = 0
+        heap.collect()
+        from evergrow_agent import delta  # with the first patch
+
         try:
             pieces = delta.apply(self._reader(old.file), old.size, self._reader(patch), patch_bytes, size)
             for piece in pieces:

@@ -12,6 +12,8 @@ Whoever owns the stream does this, in any order that its tasks need:
 Memory: one receive buffer, one transmit ring, one small buffer for control packets; all allocated here, none grows.
 """
 
+import gc
+
 from . import codec, reasons
 from .codec import Connack
 from .errors import LinkError, ProtocolViolation, Refused
@@ -467,6 +469,8 @@ class Session:
         """(alias or 0, whether the server knows it already) for a topic (§3.3.2.3.4). The first topics get them, for good."""
         for i in range(min(len(self._aliases), self.info.topic_alias_maximum)):
             if self._aliases[i] is None:
+                if hasattr(gc, "mem_free"):
+                    gc.collect()  # MicroPython: so that what stays takes a hole among what is old
                 self._aliases[i] = bytes(topic)
                 return i + 1, False
             if self._aliases[i] == topic:

@@ -1,5 +1,6 @@
 """The index of features: evergrow_agent.features on a flash that fails and loses power."""
 
+from evergrow_agent import records
 from evergrow_agent.features import MAX_RECORDS, Features
 from evergrow_protocol.errors import BAD_DIGEST, STALE, STORAGE, ProtocolError
 from faultyflash import AFTER, BEFORE, MODES, FaultyFlash, PowerCut
@@ -241,3 +242,15 @@ def test_a_feature_may_not_take_the_id_or_the_programme_of_another_component():
     features.check_conflicts(twin)
     twin.programme_id = 1002
     assert raises(ProtocolError, features.check_conflicts, twin).code == STALE
+
+
+def test_a_record_that_is_made_anew_says_what_the_old_one_said():
+    """EG-FEAT-007: what lies in memory after that is what lies on flash."""
+    old = records.Record(PUBLISHER, b"\x81\x41a", 1001, 7, 2, "feature.0", 100, bytes(32), records.CONFIRMED, 5, 1, 2, [b"x"], 3)
+    old.unlocks = {DRUM: 1200}
+    old.trial_s, old.consent, old.whole, old.since_ms = 60, True, True, 500
+    old.reached = old.announced = True
+    new = records.renewed(old)
+    assert new is not old and new.row() == old.row() and new.active
+    assert (new.unlocks, new.trial_s, new.consent, new.since_ms) == (old.unlocks, 60, True, 500)
+    assert not new.reached and new.broken == "" and records.Record.unlocks == {}

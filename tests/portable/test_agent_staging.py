@@ -1,6 +1,6 @@
 """What the installer makes of conditions, of patches, and of a transfer whose broker changes: evergrow_agent.staging."""
 
-from evergrow_agent import delta, forms, lifecycle
+from evergrow_agent import delta, forms, heap
 from evergrow_agent.lifecycle import MIN_HEAP_BYTES
 from evergrow_protocol.cbor import dumps
 from evergrow_protocol.errors import BAD_DIGEST, EXPIRED, INVALID_STATE, OK, REVERT, STALE
@@ -170,7 +170,7 @@ async def test_a_version_that_leaves_too_little_heap_is_reverted():
     world = World()
     assert await outcome(world, signed(unlock(maximum=1200))) == (OK, CONFIRMED)
     free = [1 << 20]
-    measure, lifecycle._heap_free = lifecycle._heap_free, lambda: free[0]
+    measure, heap.free = heap.free, lambda: free[0]
     try:
         free[0] = MIN_HEAP_BYTES - 1
         assert await outcome(world, signed(BODY, sequence=2), 2) == (REVERT, REVERTED)
@@ -179,7 +179,7 @@ async def test_a_version_that_leaves_too_little_heap_is_reverted():
         free[0] = MIN_HEAP_BYTES
         assert await outcome(world, signed(BODY, sequence=3), 3) == (OK, CONFIRMED)
     finally:
-        lifecycle._heap_free = measure
+        heap.free = measure
 
 
 async def test_another_broker_in_the_middle_of_a_transfer_costs_what_was_on_its_way():
