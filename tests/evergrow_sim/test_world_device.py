@@ -55,6 +55,36 @@ def test_a_washer_boots_connects_washes_and_its_usage_reaches_the_cloud() -> Non
         assert set(washer.agent.crashes.values()) == {0} and washer.failures == []
 
 
+def test_an_appliance_that_rests_for_a_minute_is_woken_in_time_by_what_goes_wrong() -> None:
+    with Home(1, rest_ms=MINUTE_MS) as home:
+        (washer,) = home.washers
+        washer.power_on()
+        home.world.run(until_ms=10 * MINUTE_MS)
+        ticks: list[int] = []
+        tick = washer.agent.cycle.tick
+
+        def ticked(now_ms: int) -> int:
+            ticks.append(now_ms)
+            return tick(now_ms)
+
+        washer.agent.cycle.tick = ticked  # type: ignore[method-assign]
+        home.world.run(until_ms=20 * MINUTE_MS)
+        assert 9 <= len(ticks) <= 11, "it rests"
+        for number in range(3):
+            before = len(ticks)
+            if number:
+                washer.appliance.act("door", number - 1)
+            else:
+                washer.enable_remote(True)
+            home.world.run(until_ms=20 * MINUTE_MS + 1000 * (number + 1))
+            assert len(ticks) == before + 1, "a person is noticed at once"
+        washer.appliance.inlet_stuck = True  # Its level wakes the agent; a look each minute would be too late for the pump.
+        washer.appliance.on_change()
+        home.world.run(until_ms=60 * MINUTE_MS)
+        assert washer.appliance.spilled_ul == 0 < washer.appliance.drained_ul
+        assert (washer.bites, washer.failures) == (0, [])
+
+
 def test_after_a_power_cut_nothing_of_the_boot_acts_any_more() -> None:
     with running(Home(1)) as home:
         (washer,) = home.washers
