@@ -445,9 +445,8 @@ class Agent:
         from evergrow_agent.runtime import Runtime  # a board without code features does without it
 
         board = self.board
-        runtime = Runtime(
-            self.guard, self.runner, self.events, self.home, self.timebase, board.net.clock, board.flash, board.watchdog
-        )
+        clock = getattr(board, "work", board.net.clock)  # on a host that does other things besides
+        runtime = Runtime(self.guard, self.runner, self.events, self.home, self.timebase, clock, board.flash, board.watchdog)
         runtime.is_safe = self._is_safe
         runtime.configure(self.settings.features)
         return runtime

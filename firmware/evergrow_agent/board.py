@@ -10,6 +10,8 @@ flash      flat names `[a-z0-9._-]{1,32}`: `read(name)` -> bytes or None; `readi
            `size(name)` -> bytes or -1; `remove(name)`; `rename(old, new)` atomic; `names()`; `free()` -> bytes. See `fsflash`
 random     `bytes(n)`
 watchdog   `feed()`
+work       may be left out: `ticks_ms()` of the processor's work on what runs here, where a host does other things besides: by it,
+           calls of features are measured, by `net.clock` without it
 appliance  `class_id`; `signals` and `read(signal)` -> integer in the registry's scale; `write(actuator, value)`;
            `limits` {actuator: (min, max)}; `unlockable` {actuator: absolute max}; `interlocks` (see `guard`);
            `safe_state`, `rest_state` {actuator: value}; `meters` (see `runner`); `programmes` {id: encoded}; `ending`, encoded;

@@ -53,7 +53,7 @@ class Running:
 
 
 class Runtime:
-    """`clock`: real time in ms, by which calls are measured. `watchdog`: may have `bitten`: it caused this boot.
+    """`clock`: real time in ms, or work, by which calls are measured. `watchdog`: may have `bitten`: it caused this boot.
 
     `features`: those that run, in the order in which they were started. `struck`: the watchdog bit too often, and no code is
     run. May be set: `on_broken(owner, text)`, called when a feature was stopped; `is_safe()`, whether actuators may change hands.

@@ -5,7 +5,7 @@ import os
 from evergrow_agent.fsflash import FsFlash
 from evergrow_mqtt.stream import open_stream
 from evergrow_sim import lfs
-from evergrow_sim.clock import ElasticClock, RealClock
+from evergrow_sim.clock import ElasticClock, RealClock, WorkClock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class SimBoard:
         real = RealClock()
         self.clock = ElasticClock(real, speed)
         self.net = Net(real)
+        self.work = WorkClock(real)  # by which calls of features are measured: a busy host is not their fault
         self.flash = flash
         self.random = Random(seed)
         self.watchdog = Watchdog(real)

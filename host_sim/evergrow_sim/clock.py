@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 MAX_STEP_MS = 500  # a controller that looks this often at the appliance is never blind for longer
 _MAX_DEBT_MS = 10 * MAX_STEP_MS  # what a host that does not keep up is let off beyond this
 
+_thread_ns: "Any" = getattr(time, "thread_time_ns", None)
+_process_s: "Any" = getattr(time, "clock", None)
 _monotonic_ns: "Any" = getattr(time, "monotonic_ns", None)  # MicroPython has ticks, which wrap
 
 
@@ -52,6 +54,20 @@ class RealClock(_Utc):
 
     async def sleep_ms(self, ms: int) -> None:
         await asyncio.sleep(ms / 1000)
+
+
+class WorkClock:
+    """How long this thread (CPython) or process (MicroPython on Unix) has had the processor; real time where no host tells."""
+
+    def __init__(self, real: RealClock) -> None:
+        self._real = real
+
+    def ticks_ms(self) -> int:
+        if _thread_ns:
+            return int(_thread_ns()) // 1_000_000
+        if _process_s:
+            return int(_process_s() * 1000)
+        return self._real.ticks_ms()
 
 
 class ElasticClock(_Utc):

@@ -2,10 +2,11 @@
 
 import asyncio
 import os
+import time
 
 from evergrow_sim import lfs
 from evergrow_sim.board import Random, SimBoard, Watchdog, open_flash
-from evergrow_sim.clock import MAX_STEP_MS, ElasticClock, RealClock
+from evergrow_sim.clock import MAX_STEP_MS, ElasticClock, RealClock, WorkClock
 
 HEAP = "512K"
 
@@ -51,6 +52,16 @@ async def test_sleepers_wake_in_the_order_of_their_time_and_not_before():
     assert woken == [(100, 100), (100, 100), (200, 200), (300, 300)]
     for task in tasks:
         await task
+
+
+def test_work_is_what_was_done_here_and_not_how_long_the_host_took():
+    """A host that is busy, or asleep, makes no call of a feature too long."""
+    clock = WorkClock(RealClock())
+    before_ms = clock.ticks_ms()
+    time.sleep(0.3)
+    assert clock.ticks_ms() - before_ms < 150
+    while clock.ticks_ms() - before_ms < 20:
+        sum(range(1000))
 
 
 async def test_a_sleeper_that_is_cancelled_is_forgotten():
