@@ -20,7 +20,7 @@ def refusal(url: str, tls: TlsOptions = NO_TLS, wait_s: float = probe.WAIT_S) ->
 
 
 def test_a_broker_is_found(broker_port: int) -> None:
-    run(probe.check(f"mqtt://127.0.0.1:{broker_port}", NO_TLS))
+    run(probe.check(f"mqtt://127.0.0.1:{broker_port}", NO_TLS, 30))
 
 
 def test_a_broker_without_mqtt_5_is_found(tmp_path: Path) -> None:
@@ -61,4 +61,4 @@ def test_a_certificate_of_an_unknown_authority_is_told(tmp_path: Path, certifica
     tls = BrokerTls(certificates["ca"], certificates["server"], certificates["server-key"])
     with Mosquitto(tmp_path, tls=tls) as broker:
         assert "certificate" in refusal(f"mqtts://127.0.0.1:{broker.tls_port}")
-        run(probe.check(f"mqtts://127.0.0.1:{broker.tls_port}", TlsOptions(ca=str(certificates["ca"]))))
+        run(probe.check(f"mqtts://127.0.0.1:{broker.tls_port}", TlsOptions(ca=str(certificates["ca"])), 30))

@@ -198,7 +198,7 @@ async def test_commands_without_an_answer_time_out(running: MakeCloud, mosquitto
             await cloud.command("acme/nobody", commands.STOP, {}, timeout=0.1)
         await device.be_born()
         with pytest.raises(CommandTimeout):
-            await cloud.command("acme/washer-1", commands.STOP, {}, timeout=0.1)
+            await cloud.command("acme/washer-1", commands.STOP, {}, timeout=2)  # long enough to be sent
         number, *_ = await device.hear("cmd")
         await device.say("rsp", [number, 0])  # too late
         answer = asyncio.create_task(cloud.command("washer-1", commands.STOP, {}, deadline=1_795_339_260))
@@ -252,7 +252,7 @@ async def test_a_cloud_that_is_overrun_starts_again_and_asks_for_what_it_dropped
 async def test_mqtt_3_1_1_is_spoken_where_there_is_no_mqtt_5(
     running: MakeCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "TIMEOUT_S", 1)  # iotcore's 3.1.1 port leaves MQTT 5 clients without an answer
+    monkeypatch.setattr(link, "TIMEOUT_S", 3)  # iotcore's 3.1.1 port leaves MQTT 5 clients without an answer
     folder = tmp_path / "iotcore"
     folder.mkdir()
     with IotCore(folder) as broker:
