@@ -83,7 +83,10 @@ class Lives:
     def _called(self, agent: Any) -> None:
         """Code is about to be called."""
         running = [one.owner for one in agent.code.runtime.features] if agent.code.runtime else []
-        for version in agent.features.active():
+        active = agent.features.active()
+        for version in [one for one in self._calls_here if one not in active]:
+            del self._calls_here[version]  # installed anew, it begins anew (EG-CODE-009)
+        for version in active:
             offer = self._offer(version)
             if version[1] != TALLY or version[:2] not in running or offer is None:
                 continue
