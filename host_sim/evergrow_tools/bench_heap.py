@@ -1,7 +1,8 @@
 """What the agent needs of a heap: on the real MicroPython, its code in a ROM. Words have 64 bits here, 32 on a board.
 
 Four questions: what does importing cost, package by package; what is in use once the agent has booted; how small may the heap
-be for the whole demo to pass; and does the largest free block shrink in the long run, over many cycles and installs?
+be for the whole demo to pass; and how does the largest free block fare in the long run, from the first connection of the first
+boot over many cycles and installs?
 
 What is counted. Byte code and the text of names and strings stay in the ROM image and cost no heap, as in a board's flash. But
 MicroPython keeps an index of all names (qstrs), tables of each module's names and constants, and the heads of string constants
@@ -34,8 +35,6 @@ from evergrow_tools.brokers import BrokerError, IotCore
 
 CYCLES = 50
 INSTALLS = 5
-WARM_UP = 18  # cycles, until all that is remembered for a while (answers to commands, for one) is as much as it gets
-WARM_UP_INSTALLS = 8  # likewise; from the eighth on, free memory stays where it is
 STEP_KIB = 4
 LOWEST_KIB = 96
 HIGHEST_KIB = 256
@@ -159,11 +158,10 @@ def format(result: dict[str, Any]) -> str:
     lines.append(f"  which leaves at most{result['as_frozen']:34d} B, and about half of it on a board")
     long_run = result["long_run"]
     before, after = long_run["before"], long_run["after"]
-    lines.append(f"  after a warm-up of {WARM_UP} cycles and {WARM_UP_INSTALLS} installs:")
-    lines.append(f"  largest free block before {long_run['cycles']} cycles and {long_run['installs']} installs more")
-    lines.append(
-        f"  {before['largest_free']} B of {before['free']} free; after them {after['largest_free']} B of {after['free']} free"
-    )
+    kib, largest = long_run["heap_kib"], before["largest_free"]
+    lines.append(f"  heap of {kib} KiB, first boot, just connected: largest free block {largest} B")
+    lines.append(f"  of {before['free']} free; after {long_run['cycles']} cycles and {long_run['installs']} installs")
+    lines.append(f"  {after['largest_free']} B of {after['free']} free")
     lines.append(f"  the whole demo passes with -X heapsize={result['smallest_kib']}K")
     return "\n".join(lines)
 
@@ -234,16 +232,12 @@ async def _long_run(folder: Path, progress: Progress) -> dict[str, Any]:
         async with Cloud(store, url, tenant=demo.TENANT) as cloud, device:
             await cloud.connected()
             await device.wait_for("connected", _LIMIT_S)
-            for number in range(1, 1 + WARM_UP):
-                if number <= WARM_UP_INSTALLS:
-                    await _install(store, folder, key, number)
-                await _wash(cloud, store, device, number)
             before = await _heap(device)
             progress(f"before {CYCLES} cycles and {INSTALLS} installs: {before}")
             for number in range(CYCLES):
-                await _wash(cloud, store, device, 1 + WARM_UP + number)
+                await _wash(cloud, store, device, 1 + number)
                 if number % (CYCLES // INSTALLS) == 0:
-                    await _install(store, folder, key, 1 + WARM_UP_INSTALLS + number)
+                    await _install(store, folder, key, 1 + number)
             after = await _heap(device)
             progress(f"after: {after}")
     return {"cycles": CYCLES, "installs": INSTALLS, "heap_kib": demo.HEAP_KIB, "before": before, "after": after}
