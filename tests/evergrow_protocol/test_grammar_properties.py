@@ -7,7 +7,7 @@ import cbor2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evergrow_cloud import wire
+from evergrow_cloud import strict, wire
 from evergrow_cloud.errors import WireError
 from evergrow_protocol import message_reader, message_table
 from evergrow_protocol.errors import ProtocolError
@@ -66,7 +66,7 @@ def changed(draw: st.DrawFn) -> tuple[str, bytes]:
         holder[key][draw(st.integers(-2, 30))] = draw(VALUES)
     else:
         holder[key] = draw(VALUES)
-    return kind, cbor2.dumps(root[0], canonical=True)
+    return kind, strict.dumps(root[0])
 
 
 def test_the_kinds_with_dependent_fields_are_those_named_here() -> None:

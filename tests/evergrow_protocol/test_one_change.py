@@ -17,12 +17,17 @@ from cddl_verifier import Validator
 
 from evergrow_cloud import wire
 from evergrow_cloud.errors import WireError
+from evergrow_protocol import errors as codes
 from evergrow_protocol import message_reader, message_table
 from evergrow_tools import grammar_gen, vector_gen
 
 TABLE = message_table.load()
 GRAMMAR = Validator(Path(grammar_gen.FOLDER / "evergrow.cddl"))
 EVERY = int(os.environ.get("ONE_CHANGE_EVERY", "7"))
+LESS_OF = 50
+"""Bytes: of a longer message a smaller part of the changes is tried."""
+LONG = 500
+"""Bytes of a message that may be refused for its length."""
 INSTEAD: list[Any] = [
     -1, 0, 1, 2, 3, 7, 255, 65536, 65537, 2**32 - 1, 2**32, 2**53, 2**63 - 1, 2**63, 2**64 - 1,
     -(2**32), -(2**53), -(2**63), -(2**64),
@@ -79,13 +84,22 @@ def changes(message: Any) -> Iterator[Any]:
                     yield from (changed(message, path, {**here, key: value}) for value in ADDED)
 
 
+def ordered(item: Any) -> Any:
+    """With the keys of maps in the order of their encoding, whose length cbor2's canonical form puts first (RFC 7049)."""
+    if isinstance(item, dict):
+        return {key: ordered(item[key]) for key in sorted(item, key=cbor2.dumps)}
+    return [ordered(one) for one in item] if isinstance(item, list) else item
+
+
 def payloads(kind: str) -> Iterator[bytes]:
     pick = random.Random(kind)
     for vector in vector_gen.load(kind):
         if vector["expect"] == "valid":
-            for message in changes(cbor2.loads(bytes.fromhex(vector["hex"]))):
-                if pick.random() * EVERY < 1:
-                    yield cbor2.dumps(message, canonical=True)
+            data = bytes.fromhex(vector["hex"])
+            every = EVERY * (1 + len(data) // LESS_OF) if EVERY > 1 else 1
+            for message in changes(cbor2.loads(data)):
+                if pick.random() * every < 1:
+                    yield cbor2.dumps(ordered(message))
 
 
 @pytest.mark.parametrize("kind", TABLE.kinds)
@@ -108,4 +122,6 @@ def test_the_cloud_judges_what_was_changed_as_the_table_does(kind: str) -> None:
             code = 0
         except WireError as error:
             code = error.code
+            if code == codes.TOO_LARGE and len(data) > LONG and reading.flaws:
+                continue  # for its length, before anything in it was looked at
         assert code in ({flaw.code for flaw in reading.flaws} or {0}), (data.hex(), code, [str(flaw) for flaw in reading.flaws])
