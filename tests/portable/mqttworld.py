@@ -188,6 +188,27 @@ def publish(version, topic, payload, packet_id=0, dup=False, retain=False, props
     return packet(0x30 | (2 if packet_id else 0) | (8 if dup else 0) | (1 if retain else 0), body + payload)
 
 
+CONNACK_5 = b"\x20\x03\x00\x00\x00"
+CONNACK_4 = b"\x20\x02\x00\x00"
+
+
+def feed(state, data, now_ms=0):
+    """Hand bytes to a session as they fit; returns the events, payloads copied."""
+    events = []
+    data = bytes(data)
+    while data:
+        window = state.rx_window()
+        size = min(len(window), len(data))
+        window[:size] = data[:size]
+        data = data[size:]
+        state.received(size, now_ms)
+        event = state.next_event()
+        while event is not None:
+            events.append(tuple(bytes(part) if isinstance(part, memoryview) else part for part in event))
+            event = state.next_event()
+    return events
+
+
 class Server:
     """A broker with one client. What it did is in its lists; how it behaves is in its attributes."""
 

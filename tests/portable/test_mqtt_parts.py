@@ -3,29 +3,9 @@
 from evergrow_mqtt import session
 from evergrow_mqtt.config import Config
 from evergrow_mqtt.session import Session
-from mqttworld import packet, publish
+from mqttworld import CONNACK_4, CONNACK_5, feed, packet, publish
 
 HEAP = "512K"
-
-CONNACK_5 = b"\x20\x03\x00\x00\x00"
-CONNACK_4 = b"\x20\x02\x00\x00"
-
-
-def feed(state, data):
-    """Hand bytes to the session as they fit; returns the events, payloads copied."""
-    events = []
-    data = bytes(data)
-    while data:
-        window = state.rx_window()
-        size = min(len(window), len(data))
-        window[:size] = data[:size]
-        data = data[size:]
-        state.received(size, 0)
-        event = state.next_event()
-        while event is not None:
-            events.append(tuple(bytes(part) if isinstance(part, memoryview) else part for part in event))
-            event = state.next_event()
-    return events
 
 
 def sent(state):

@@ -4,34 +4,14 @@ from evergrow_mqtt import session
 from evergrow_mqtt.config import Config
 from evergrow_mqtt.errors import LinkError, ProtocolViolation, Refused
 from evergrow_mqtt.session import Session
-from mqttworld import packet, publish
+from mqttworld import CONNACK_4, CONNACK_5, feed, packet, publish
 from support import raises
-
-CONNACK_5 = b"\x20\x03\x00\x00\x00"
-CONNACK_4 = b"\x20\x02\x00\x00"
 
 
 def config(**settings):
     settings.setdefault("rx_bytes", 256)
     settings.setdefault("tx_bytes", 512)
     return Config("dev", "host", 1883, **settings)
-
-
-def feed(state, data, now_ms=0):
-    """Hand bytes to the session as they fit; returns the events, payloads copied."""
-    events = []
-    data = bytes(data)
-    while data:
-        window = state.rx_window()
-        size = min(len(window), len(data))
-        window[:size] = data[:size]
-        data = data[size:]
-        state.received(size, now_ms)
-        event = state.next_event()
-        while event is not None:
-            events.append(tuple(bytes(part) if isinstance(part, memoryview) else part for part in event))
-            event = state.next_event()
-    return events
 
 
 def sent(state, now_ms=0):
