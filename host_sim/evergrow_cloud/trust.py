@@ -46,7 +46,7 @@ def read(data: bytes) -> Document:
         if content not in (GRANT, REVOCATIONS) or type(publisher) is not int or type(sequence) is not int:
             raise ValueError
     except Exception:  # cbor2 raises much for what is no such file
-        raise CloudError("it is neither a grant nor a revocation list: `evergrow key grant` makes one", codes.MALFORMED) from None
+        raise CloudError("neither a grant nor a revocation list: `evergrow key grant` makes one", codes.MALFORMED) from None
     return Document(content, publisher, sequence, data)
 
 

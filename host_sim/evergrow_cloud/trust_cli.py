@@ -7,6 +7,7 @@ import typer
 
 from evergrow_cloud import trust, view
 from evergrow_cloud.cli_common import DEFAULT_DATABASE, Database, Json, existing, fail, print_json, print_table, sentences
+from evergrow_cloud.errors import CloudError
 from evergrow_protocol import registry
 from evergrow_protocol.errors import ProtocolError
 
@@ -31,7 +32,10 @@ def push(
     """Offer it to every device of the tenant that is behind, now and after each birth, until the device has it."""
     data = _content(path)
     with sentences(), existing(db) as store:
-        document = trust.read(data)
+        try:
+            document = trust.read(data)
+        except CloudError as error:
+            fail(f"{path}: {error}")
         count = trust.put(store, tenant, document)
     if as_json:
         print_json(_described(document) | {"devices": count})

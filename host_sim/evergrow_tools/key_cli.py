@@ -19,6 +19,7 @@ from evergrow_tools.feature_files import FeatureError
 from evergrow_tools.keys import KeyFileError
 
 EXPECTED = (KeyFileError, ProtocolError, FeatureError)
+_GRANT_IDS = 64  # of each kind; more are refused by every device
 ROOT_PUBLISHER = 65535  # in the file of a root key; a device takes no number from there
 
 app = typer.Typer(
@@ -188,8 +189,14 @@ def _ids(text: str, option: str, table: registry.Table) -> list[int]:
         match = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", part)
         if match is None:
             raise typer.BadParameter(f"{part!r} is no name of the registry, no id, and no range such as 5-9.", param_hint=option)
-        found += range(int(match[1]), int(match[2] or match[1]) + 1)
-    return sorted(set(found))
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise typer.BadParameter(f"{part} runs backwards: the lower id comes first.", param_hint=option)
+        found += range(first, last + 1)
+    found = sorted(set(found))
+    if len(found) > _GRANT_IDS:
+        raise typer.BadParameter(f"{text} are {len(found)} ids; a grant holds {_GRANT_IDS} at most.", param_hint=option)
+    return found
 
 
 def _names(table: registry.Table, ids: list[int]) -> list[str]:

@@ -7,17 +7,24 @@ _OTHERS = ("broker", "cloud", "world")
 
 
 class Story:
-    """A sink for `run`: collects the lines of `device`, and those of broker and cloud that name it."""
+    """A sink for `run`: collects the lines of `device`, and those of broker and cloud that name it.
+
+    `seen`: everybody of whom there was an event that is neither broker, cloud nor world.
+    """
 
     def __init__(self, device: str) -> None:
         self.lines: list[str] = []
+        self.seen: set[str] = set()
         self._device = device
 
     def __call__(self, event: Event) -> None:
         _, who, what, details = event
         if who == self._device:
+            self.seen.add(who)
             told = what not in _BYTES
         else:
+            if who not in _OTHERS:
+                self.seen.add(who)
             told = who in _OTHERS and (what in ("fault", "healed", "crash", "start", "faults are over") or self._named(details))
         if told:
             self.lines.append(line(event))
