@@ -130,8 +130,8 @@ def replay(
             told = Story(story)
             result = run(seed, str(fault_level), chosen, sink=told, hours=hours)
     if told is not None and story not in told.seen:
-        there = ", ".join(sorted(told.seen))
-        raise typer.BadParameter(f"seed {seed} has no device {story!r}; there are {there}", param_hint="--story")
+        others = ", ".join(sorted(told.seen))
+        raise typer.BadParameter(f"seed {seed} has no device {story!r}; there are stories of {others}", param_hint="--story")
     if as_json:
         _print_replay(result, explored.command(seed, str(fault_level), hours, chosen), told.lines if told else [])
     if told is not None:

@@ -19,7 +19,7 @@ from evergrow_tools.feature_files import FeatureError
 from evergrow_tools.keys import KeyFileError
 
 EXPECTED = (KeyFileError, ProtocolError, FeatureError)
-_GRANT_IDS = 64  # of each kind; more are refused by every device
+_GRANT_IDS = 64  # of each kind: what `evergrow_protocol.grant`, whose constants are not kept on boards, takes
 ROOT_PUBLISHER = 65535  # in the file of a root key; a device takes no number from there
 
 app = typer.Typer(

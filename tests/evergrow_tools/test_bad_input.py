@@ -124,6 +124,10 @@ def test_bad_input_ends_in_a_sentence(
     assert says in said and "Traceback" not in said
 
 
+def test_a_grant_holds_as_many_ids_as_the_command_says(wrong: Path) -> None:
+    assert run(["key", "grant", "keys/maker.pub", "--root", "keys/root.key", "--signals", "1-64"]) == 0
+
+
 def test_what_is_no_feature_is_not_offered(wrong: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["feature", "push", "noise", "--cloud-db", "cloud.db", "--tenant", "acme", "--device", "w1"]) == 1
     assert "noise is no built feature, or a damaged one" in capfd.readouterr().err

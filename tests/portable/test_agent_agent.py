@@ -388,6 +388,40 @@ async def test_a_birth_that_nobody_welcomes_is_said_again_ever_more_slowly():
     await Device(cloud).live(story)
 
 
+async def _pauses_double_up_to_five_minutes(device, count):
+    """`count()`: how often it was said. It was said once."""
+    for pause_s in (10, 20, 40, 80, 160, 300, 300):
+        said, since_ms = count(), device.clock.now_ms
+        await device.until(lambda: count() > said)  # noqa: B023
+        assert pause_s * 1000 <= device.clock.now_ms - since_ms <= pause_s * 1000 + 5000, pause_s
+
+
+async def test_birth_is_said_again_after_pauses_of_five_minutes_at_most():
+    """EG-BIRTH-005"""
+    cloud = Cloud()
+    cloud.welcomes = False
+
+    async def story(device):
+        await device.until(lambda: cloud.of("state"))
+        await _pauses_double_up_to_five_minutes(device, lambda: len(cloud.of("state")))
+
+    await Device(cloud).live(story)
+
+
+async def test_usage_is_announced_again_after_pauses_of_five_minutes_at_most():
+    """EG-ACK-005"""
+    cloud = Cloud()
+    cloud.acks = False
+
+    async def story(device):
+        await device.until(lambda: cloud.of("sync"))
+        await device.run_cycle()
+        await device.until(lambda: cloud.of("usage"))
+        await _pauses_double_up_to_five_minutes(device, lambda: len(cloud.of("usage")))
+
+    await Device(cloud).live(story)
+
+
 async def test_a_clock_that_jumps_while_it_runs_asks_for_the_time():
     """EG-TIME-005"""
     cloud = Cloud()

@@ -9,7 +9,7 @@ _OTHERS = ("broker", "cloud", "world")
 class Story:
     """A sink for `run`: collects the lines of `device`, and those of broker and cloud that name it.
 
-    `seen`: everybody of whom there was an event that is neither broker, cloud nor world.
+    `seen`: whose events there were: devices, homes, the broker, the cloud, the world.
     """
 
     def __init__(self, device: str) -> None:
@@ -19,12 +19,10 @@ class Story:
 
     def __call__(self, event: Event) -> None:
         _, who, what, details = event
+        self.seen.add(who)
         if who == self._device:
-            self.seen.add(who)
             told = what not in _BYTES
         else:
-            if who not in _OTHERS:
-                self.seen.add(who)
             told = who in _OTHERS and (what in ("fault", "healed", "crash", "start", "faults are over") or self._named(details))
         if told:
             self.lines.append(line(event))
