@@ -18,12 +18,12 @@ from washhouse import (
     assert_sound,
     decided,
     listening,
+    met,
     offered,
     outcomes,
     records,
     settled,
     started,
-    until,
     wash,
     wash_shortly,
 )
@@ -141,8 +141,7 @@ async def test_the_whole_loop_over_a_broker_that_knows_only_mqtt_3_1_1(
     with IotCore(folder) as broker:
         device = make_device(broker.v4_port, mqtt={"connect_timeout_ms": 1000}, **publisher.config)
         async with Cloud(store, f"mqtt://127.0.0.1:{broker.v4_port}") as cloud, device:
-            await device.wait_for("connected")
-            await until(lambda: store.rows("SELECT 1 FROM devices WHERE birth IS NOT NULL"), "birth")
+            await met(device, store)
             transfer = await offered(cloud, publisher.built["allergen-care"])
             assert (await decided(store, transfer)).code == 0
             await wash_shortly(device, ALLERGEN_CARE)

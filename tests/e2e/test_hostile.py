@@ -22,6 +22,7 @@ from washhouse import (
     decided,
     introduced,
     listening,
+    met,
     offered,
     outcomes,
     power_cycle,
@@ -133,7 +134,7 @@ async def test_a_retained_start_starts_nothing(make_device: Maker, mosquitto: Mo
     async with enemy(mosquitto.port) as client:
         await client.publish(DN + "cmd", cbor2.dumps([77, 1, {0: 3}]), qos=1, retain=True)
     async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}") as cloud, device:
-        await device.wait_for("connected")
+        await met(device, store)
         await assert_reachable(cloud)
         await assert_reachable(cloud)
         assert not [event for event in device.events if event["event"] == "started"]

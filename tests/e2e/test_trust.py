@@ -16,6 +16,7 @@ from washhouse import (
     assert_sound,
     decided,
     listening,
+    met,
     offered,
     power_cycle,
     records,
@@ -105,7 +106,7 @@ async def test_the_life_of_rights_from_the_first_grant_to_a_revocation(
         trust.put(store, TENANT, document)  # before anybody has heard of the washer
     device = sold(make_device, mosquitto.port, store, root)
     async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}") as cloud, device:
-        await device.wait_for("connected")
+        await met(device, store)
         await told(store, {21: 1, 22: 1}, 0)
         assert (await decided(store, await offered(cloud, publisher.built["allergen-care"]))).code == NOT_AUTHORISED
         trust.put(store, TENANT, root.grant("allergen-care", 2))
@@ -143,7 +144,7 @@ async def test_power_cuts_while_a_grant_and_a_list_are_pulled_and_an_entitlement
     """EG-TRUST-008, EG-TRUST-013, EG-TRUST-014, EG-ENT-010, EG-ENT-013"""
     device = sold(make_device, mosquitto.port, store, root)
     async with Cloud(store, f"mqtt://127.0.0.1:{mosquitto.port}") as cloud, device:
-        await device.wait_for("connected")
+        await met(device, store)
         async with listening(mosquitto.port, "get") as heard:
             for sequence in (1, 2, 3):
                 trust.put(store, TENANT, root.grant("allergen-care", sequence))

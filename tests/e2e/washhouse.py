@@ -118,8 +118,14 @@ async def connected(device: Device, store: Store, port: int) -> AsyncIterator[Cl
     """The cloud, while it and the device, which is switched on for that, are on the broker."""
     async with Cloud(store, f"mqtt://127.0.0.1:{port}") as cloud, device:
         await cloud.connected()
-        await device.wait_for("connected")
+        await met(device, store)
         yield cloud
+
+
+async def met(device: Device, store: Store) -> None:
+    """Until the device is on the broker, and the cloud has stored its birth, which comes a little later."""
+    await device.wait_for("connected")
+    await until(lambda: store.rows("SELECT 1 FROM devices WHERE birth IS NOT NULL"), "its birth")
 
 
 async def introduced(device: Device, store: Store, port: int) -> None:
