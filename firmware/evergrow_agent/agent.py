@@ -52,7 +52,7 @@ _RESTART_MS = 1_000
 _RESTART_MAX_MS = 60_000
 _SEGMENT_BYTES = 4096
 _REVIEW_MS = 60_000
-_NAP_MS = 6_000  # How long an appliance at rest leaves the watchdog alone: the shortest that boards have bites after 8 s.
+_WATCHDOG_MS = 8_000  # after which it bites if the board does not say: the least that boards have
 
 
 class Agent:
@@ -212,16 +212,17 @@ class Agent:
         watchdog = self.board.watchdog
         awake = self._awake
         tick_ms = self.config.tick_ms
+        rests = self.config.rest_ms > tick_ms
         due_ms = clock.ticks_ms()
         while True:
-            awake.clear()
             now_ms = clock.ticks_ms()
             event = -1
             try:
                 event = self.cycle.tick(now_ms)
                 if event:
                     self._note(event)
-                self.alarms.tick(now_ms)
+                if self.alarms.rows:
+                    self.alarms.tick(now_ms)
                 if self._served and self.code.runtime:
                     self.code.runtime.tick(now_ms, event)
                     self.cycle.count_code(now_ms)
@@ -233,13 +234,14 @@ class Agent:
                 self._tell(now_ms)
             except Exception as exc:
                 self._crashed("link", exc)
-            if not event and self.config.rest_ms > tick_ms and self._may_rest():
+            if rests and not event and self._may_rest():
                 try:
                     alarm = asyncio.create_task(self._ring())
                     try:
                         await awake.wait()
                     finally:
                         alarm.cancel()
+                    awake.clear()
                     due_ms = clock.ticks_ms()
                     continue
                 except Exception as exc:  # No memory for a task, say.
@@ -260,10 +262,11 @@ class Agent:
         """Wake the appliance when it is time to look again, or when this fails."""
         board = self.board
         left_ms = self.config.rest_ms
+        nap_ms = getattr(board.watchdog, "timeout_ms", _WATCHDOG_MS) * 3 // 4
         try:
             while left_ms > 0:
-                await board.clock.sleep_ms(min(left_ms, _NAP_MS))
-                left_ms -= _NAP_MS
+                await board.clock.sleep_ms(min(left_ms, nap_ms))
+                left_ms -= nap_ms
                 board.watchdog.feed()
         except Exception:
             pass
@@ -501,9 +504,10 @@ class Agent:
             return None
 
     def _is_safe(self) -> bool:
-        if getattr(self.board.appliance, "hazardous", False):
+        runner = self.runner
+        if runner.state != IDLE and not runner.period_ms:  # What runs without end takes it up with its next period.
             return False
-        return self.runner.state == IDLE or self.runner.period_ms > 0  # What runs without end takes it up with its next period.
+        return not getattr(self.board.appliance, "hazardous", False)
 
     def _local_minute(self) -> "int | None":
         utc_s = self.timebase.utc_s()

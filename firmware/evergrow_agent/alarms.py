@@ -7,18 +7,21 @@ if TYPE_CHECKING:
 
 
 class Alarms:
-    """Raises `event` when `signal op value` has held for `after_s`, and clears it when it no longer holds (EG-EVT-002)."""
+    """Raises `event` when `signal op value` has held for `after_s`, and clears it when it no longer holds (EG-EVT-002).
+
+    `rows`: those of the appliance.
+    """
 
     def __init__(self, guard: "Guard", events: "Events") -> None:
         self._guard = guard
         self._events = events
-        self._rows = getattr(guard.appliance, "alarms", ())
-        self._since_ms = [-1] * len(self._rows)
+        self.rows = getattr(guard.appliance, "alarms", ())
+        self._since_ms = [-1] * len(self.rows)
 
     def tick(self, now_ms: int) -> None:
         """Look at all of them. A sensor that does not answer neither raises nor clears."""
-        for index in range(len(self._rows)):
-            event, signal, op, value, after_s = self._rows[index]
+        for index in range(len(self.rows)):
+            event, signal, op, value, after_s = self.rows[index]
             try:
                 holds = self._guard.holds(signal, op, value)
                 measured = self._guard.appliance.read(signal)

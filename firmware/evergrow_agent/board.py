@@ -9,7 +9,7 @@ flash      flat names `[a-z0-9._-]{1,32}`: `read(name)` -> bytes or None; `readi
            `write(name, data)` atomic and durable; `append(name, data)` durable on return, a power cut may leave a prefix;
            `size(name)` -> bytes or -1; `remove(name)`; `rename(old, new)` atomic; `names()`; `free()` -> bytes. See `fsflash`
 random     `bytes(n)`
-watchdog   `feed()`
+watchdog   `feed()`; `timeout_ms` after which it bites, may be left out if that is 8 s or more
 work       may be left out: `ticks_ms()` of the processor's work on what runs here, where a host does other things besides: by it,
            calls of features are measured, by `net.clock` without it
 appliance  `class_id`; `signals` and `read(signal)` -> integer in the registry's scale; `write(actuator, value)`;
@@ -66,7 +66,7 @@ class Config:
     `pull_bytes_per_s`: at most so much of a transfer is asked for, 0 for any. `quiet`: (from, to), minutes since local midnight,
     when features that ask for it are activated, None for always; local time is `utc_offset_min` ahead of UTC.
     `tick_ms`: how often the controller looks at the appliance; `rest_ms`: the same while it is at rest and `quiet`, 0 for no
-    difference; a minute, say. Who starts or changes something is heard at once, and the watchdog is fed every 6 s meanwhile.
+    difference; a minute, say. Who starts or changes something is heard at once, and the watchdog is fed meanwhile.
     `usage_bytes`: the cap of the usage journal; `reserve_bytes`: flash that the journal leaves to everybody else.
     """
 

@@ -59,7 +59,8 @@ class Cycle:
     """Drives `runner` and reports to `ledger`. `features`: None, or the features port; the base programmes never need it.
     `rights`: None, when all features may be used, or who is asked.
 
-    `boot`: the number of this boot, to be set before the first start. `code`: the code features, None while there are none.
+    `boot`: the number of this boot, to be set before the first start. `active`: a cycle, or a period of what runs without end,
+    is under way. `code`: the code features, None while there are none.
     `wake()`, to be set, is called when something is started, stopped or mended: there is to be a tick soon, and more to say.
     `on_finished(features used, whether in a fault)`, to be set, is called at the end of each cycle.
     """
@@ -82,7 +83,7 @@ class Cycle:
         self._seq = 0
         self._start_ms = 0
         self._saved_ms = 0
-        self._active = False
+        self.active = False
         self._base: int = getattr(guard.appliance, "base_programme", 0)
         self._base_ms = 0  # when it may start
         self._time_ms = 0  # when rights are told the time
@@ -114,13 +115,8 @@ class Cycle:
     def renumber(self, boot: int) -> None:
         """The boot has another number from now on, and so has the record of the cycle that runs."""
         self.boot = boot
-        if self._active:
+        if self.active:
             self._checkpoint(self._saved_ms)
-
-    @property
-    def active(self) -> bool:
-        """Whether a cycle, or a period of what runs without end, is under way."""
-        return self._active
 
     @property
     def last_usage(self) -> "tuple[int, int] | None":
@@ -152,7 +148,7 @@ class Cycle:
             raise ProtocolError(INVALID_STATE, f"programme {programme_id} is not continuous")
         self._runner.check_ready()
         granted = self._admit(owners[0], programme, now_ms) if owners else None
-        if self._active:
+        if self.active:
             self._finish(now_ms)
         self._counted = []
         self._trials = []
@@ -166,7 +162,7 @@ class Cycle:
         self._apply_unlocks()
         self._runner.start(programme, now_ms, owners, granted)
         self._programme_of = owners
-        self._active = True
+        self.active = True
         self._start_ms = now_ms
         try:
             if accepted:
@@ -188,9 +184,9 @@ class Cycle:
         if self.rights and now_ms >= self._time_ms:
             self._time_ms = now_ms + _TIME_MS
             self.rights.tick()
-        if self._active:
+        if self.active:
             if runner.state == IDLE:
-                self._active = False
+                self.active = False
                 self._finish(now_ms)
             elif period_ms and now_ms - self._start_ms >= period_ms:
                 self._resume(runner.programme_id, now_ms)
@@ -254,7 +250,7 @@ class Cycle:
 
     def count_code(self, now_ms: int) -> None:
         """To be called when code features had their tick: what they have used is counted before the next."""
-        if self._active and self._count_used():
+        if self.active and self._count_used():
             self._checkpoint(now_ms)
 
     def _count_used(self) -> bool:

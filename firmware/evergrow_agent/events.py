@@ -21,6 +21,7 @@ class Events:
     """`boot` is to be set before the first event.
 
     `alarms`: {event id: whether it was acknowledged} of those that are raised. `changes`: how often one was raised or cleared.
+    `pending`: what is to be sent, (what, envelope), the oldest first.
     """
 
     def __init__(self, timebase: "Timebase") -> None:
@@ -29,13 +30,13 @@ class Events:
         self.changes = 0
         self._timebase = timebase
         self._seq = 0
-        self._queue: "list[tuple[int, bytes]]" = []  # (what, envelope), the oldest first
+        self.pending: "list[tuple[int, bytes]]" = []
         self._dropped = 0
 
     def renumber(self, boot: int) -> None:
         """The boot has another number from now on. Nothing was sent under the old one (EG-ENV-006)."""
         self.boot = boot
-        self._queue = [(what, messages.with_boot(envelope, boot)) for what, envelope in self._queue]
+        self.pending = [(what, messages.with_boot(envelope, boot)) for what, envelope in self.pending]
 
     def note(self, event: int, value: "int | None" = None, owner: "tuple[int, int] | None" = None) -> None:
         """Something happened. `owner`: (publisher, feature) whose event it is, None for the appliance's own."""
@@ -64,33 +65,29 @@ class Events:
         """The raised alarms, ascending, as state tells them."""
         return sorted(self.alarms)
 
-    @property
-    def pending(self) -> bool:
-        return bool(self._queue)
-
     def first(self) -> "bytes | None":
         """The oldest event that is to be sent, encoded; None for none. It stays until `sent`."""
-        return self._queue[0][1] if self._queue else None
+        return self.pending[0][1] if self.pending else None
 
     def sent(self, envelope: bytes) -> None:
         """The broker has it."""
-        if self._queue and self._queue[0][1] is envelope:
-            self._queue.pop(0)
+        if self.pending and self.pending[0][1] is envelope:
+            self.pending.pop(0)
 
     def _say(self, event: int, what: int, value: "int | None", owner: "tuple[int, int] | None") -> None:
         body = messages.event(event, what, value, owner, self._dropped)
         envelope = dumps((self.boot, self._seq + 1, self._timebase.t(), body))
         self._seq += 1
         self._dropped = 0
-        if len(self._queue) >= QUEUE_MAX:
+        if len(self.pending) >= QUEUE_MAX:
             self._drop()
-        self._queue.append((what, envelope))
+        self.pending.append((what, envelope))
 
     def _drop(self) -> None:
         """Make room: the oldest note goes first; without one, the oldest of all. The next event says how many went."""
         self._dropped += 1
-        for index, row in enumerate(self._queue):
+        for index, row in enumerate(self.pending):
             if row[0] == messages.EVENT_NOTE:
-                self._queue.pop(index)
+                self.pending.pop(index)
                 return
-        self._queue.pop(0)
+        self.pending.pop(0)

@@ -103,7 +103,7 @@ class Api:
             raise ProtocolError(NOT_AUTHORISED, "adjusting is not declared")
         if not LEAST_HOLD_PERCENT <= percent <= 100:
             raise ProtocolError(OUT_OF_RANGE, f"{percent} % is not within {LEAST_HOLD_PERCENT}..100")
-        if self._runner.state != RUNNING or self._runner.owned:
+        if self._runner.state != RUNNING or self._runner.features:
             raise ProtocolError(INVALID_STATE, "no programme of the appliance's own runs")
         self._used = True
         self._runner.hold_percent = percent

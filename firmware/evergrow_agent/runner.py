@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from evergrow_agent.programme import Step
 
 _NEVER = -32768  # below whatever is measured
+_COUNTERS_MS = 5_000
 
 IDLE = 0
 RUNNING = 1
@@ -40,18 +41,30 @@ class Meter:
         self._appliance = appliance
         self._first = [_NEVER] * len(appliance.meters)
         self._last = self._first[:]
+        self._kinds: "list[list[int]]" = [[], []]
+        for index in range(len(self._last)):
+            self._kinds[appliance.meters[index][2]].append(index)
+        self._due_ms = 0
 
-    def start(self) -> None:
+    def start(self, now_ms: int) -> None:
         """Begin a cycle."""
         for index in range(len(self._last)):
             self._first[index] = self._last[index] = _NEVER
-        self.sample()
+        self._due_ms = 0
+        self.sample(now_ms)
 
-    def sample(self) -> None:
-        """Look at the appliance; a sensor that does not answer keeps its last value."""
+    def sample(self, now_ms: int) -> None:
+        """Look at the states; now and then at the counters, too: they might stop to answer. Who does not keeps its last value."""
+        self.look(1)
+        if now_ms >= self._due_ms:
+            self._due_ms = now_ms + _COUNTERS_MS
+            self.look(0)
+
+    def look(self, kind: int) -> None:
+        """Look at those of a kind."""
         last = self._last
         appliance = self._appliance
-        for index in range(len(last)):
+        for index in self._kinds[kind]:
             try:
                 value = appliance.read(appliance.meters[index][1])
             except OSError:
@@ -70,9 +83,9 @@ class Meter:
 
 class Runner:
     """Runs programmes on the appliance behind `guard`. Readable at any time: `state`, `phase` and `error` (registry ids),
-    `outcome`, `step` (how many have begun, less 1), `programme_id` (0: none, or recovery), `owned` (whether that is due to a
-    feature), `period_ms` (of the continuous programme that runs, 0: none). `hold_percent`: to how much of them the holds of the
-    programme are shortened; 100 again at the next start.
+    `outcome`, `step` (how many have begun, less 1), `programme_id` (0: none, or recovery), `features` (those that it is due to:
+    [[publisher, feature], ...]), `period_ms` (of the continuous programme that runs, 0: none). `hold_percent`: to how much of
+    them the holds of the programme are shortened; 100 again at the next start.
     """
 
     def __init__(self, guard: "Guard") -> None:
@@ -86,7 +99,6 @@ class Runner:
         self._now_ms = self._started_ms = self._entered_ms = 0
         self._held_ms = -1  # when `until` first held in this step, -1: not yet
         self._nominal_s = 0
-        self._features: "Sequence[Sequence[int]]" = ()
         self._granted: "Container[int] | None" = None  # what the programme that runs may drive
         self._settled = False  # nobody has looked yet whether the appliance is at rest
         self._released = False
@@ -94,14 +106,11 @@ class Runner:
         self.phase = ids.PHASE_IDLE
         self.step = -1
         self.programme_id = 0
+        self.features: "Sequence[Sequence[int]]" = ()
         self.outcome = ids.OUTCOME_FINISHED
         self.error = ids.ERROR_NONE
         self.period_ms = 0
         self.hold_percent = 100
-
-    @property
-    def owned(self) -> bool:
-        return bool(self._features)
 
     @property
     def at_rest(self) -> bool:
@@ -138,7 +147,7 @@ class Runner:
         self.check_ready()
         self._granted = granted
         self._guard.begin()
-        self._features = features
+        self.features = features
         self._nominal_s = programme.nominal_s
         self._begin(RUNNING, programme.id, programme, now_ms)
         self.period_ms = 1000 * programme.period_s
@@ -165,7 +174,7 @@ class Runner:
             tripped = guard.trips != trips
             if self.state != IDLE:
                 self._now_ms = now_ms
-                self._meter.sample()
+                self._meter.sample(now_ms)
                 fault = self._fault(error) if error else 0
                 event = self._advance()
                 if event != ids.EVENT_CYCLE_ENDED:  # which is never hidden: the usage record hangs on it
@@ -186,8 +195,10 @@ class Runner:
             ids.USAGE_OUTCOME: self.outcome if outcome is None else outcome,
             ids.USAGE_DURATION_S: self.elapsed_s,
         }
-        if self._features:
-            record[ids.USAGE_FEATURES] = self._features
+        if self.features:
+            record[ids.USAGE_FEATURES] = self.features
+        if self.state != IDLE:
+            self._meter.look(0)
         self._meter.add_to(record)
         if self.error:
             record[ids.USAGE_ERROR] = self.error
@@ -204,7 +215,7 @@ class Runner:
         self._now_ms = self._started_ms = now_ms
         self._steps = programme.steps()
         self._step = None
-        self._meter.start()
+        self._meter.start(now_ms)
 
     def _end(self) -> None:
         self._granted = None  # What follows is the appliance's own.
@@ -286,6 +297,7 @@ class Runner:
             self._end()
             return 0
         self._guard.safe(controlled=False)
+        self._meter.look(0)
         self._steps = iter(())
         self._step = None
         self.state = IDLE

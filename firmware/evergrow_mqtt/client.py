@@ -226,7 +226,8 @@ class Client:
         while True:
             now_ms = clock.ticks_ms()
             due_ms = self._session.tick(now_ms)
-            self._wake.set()
+            if self._session.ping_ms == now_ms:
+                self._wake.set()
             await clock.sleep_ms(due_ms - now_ms)
 
     def _handle(self, event: "tuple[Any, ...]") -> None:

@@ -102,7 +102,7 @@ class Session:
         self._leaving = False
         self._last_rx_ms = now_ms
         self._last_tx_ms = now_ms
-        self._ping_ms = -1  # when the unanswered PINGREQ was queued
+        self.ping_ms = -1  # when the unanswered PINGREQ was queued
         self._ack_wait_ms = -1  # since when an acknowledgement is owed
 
     # --- connection ---
@@ -169,7 +169,7 @@ class Session:
         """`size` bytes were put into `rx_window()`. Any byte proves that the link lives."""
         self._end += size
         self._last_rx_ms = now_ms
-        self._ping_ms = -1
+        self.ping_ms = -1
 
     def congested(self) -> bool:
         """True while so many PUBACKs wait to be written that no more packets should be taken in.
@@ -488,13 +488,13 @@ class Session:
         config = self._config
         if self._ack_wait_ms >= 0 and now_ms - self._ack_wait_ms >= config.ack_timeout_ms:
             raise LinkError(f"no acknowledgement for {config.ack_timeout_ms} ms")
-        if self._ping_ms < 0:
+        if self.ping_ms < 0:
             due_ms = min(self._last_rx_ms, self._last_tx_ms) + self._keepalive_ms
             if now_ms < due_ms:
                 return due_ms
             codec.write_pingreq(self._writer)
-            self._ping_ms = now_ms
+            self.ping_ms = now_ms
         grace_ms = min(config.ping_grace_ms, self._keepalive_ms)  # or the next PINGREQ would be late
-        if now_ms - self._ping_ms >= grace_ms:
+        if now_ms - self.ping_ms >= grace_ms:
             raise LinkError(f"no answer to PINGREQ within {grace_ms} ms")
-        return self._ping_ms + grace_ms
+        return self.ping_ms + grace_ms

@@ -311,6 +311,21 @@ async def test_an_appliance_at_rest_is_looked_at_less_often_and_wakes_when_it_is
     await Device(cloud, rest_ms=60_000).live(story)
 
 
+async def test_a_watchdog_that_bites_late_is_left_alone_for_longer():
+    for timeout_ms, least, most in ((4_000, 19, 23), (90_000, 1, 2)):
+
+        async def story(device):
+            await device.until(lambda: device.agent.runner.at_rest)
+            await device.clock.sleep_ms(1_000)
+            fed = device.watchdog.fed
+            await device.clock.sleep_ms(60_000)
+            assert least <= device.watchdog.fed - fed <= most  # noqa: B023
+
+        device = Device(Cloud(), rest_ms=60_000)
+        device.watchdog.timeout_ms = timeout_ms
+        await device.live(story)
+
+
 async def test_an_appliance_that_does_not_wake_the_agent_is_looked_at_as_ever():
     device = Device(Cloud(), rest_ms=60_000)
     device.appliance.quiet = False

@@ -482,6 +482,21 @@ def test_tick_allocates_nothing_in_the_middle_of_a_step():
     assert max(used) == 0, used
 
 
+def test_a_counter_that_stops_to_answer_costs_the_record_what_it_counted_since_it_was_last_looked_at():
+    bench = Bench()
+    bench.start(QUICK)
+    bench.run_for(600)
+    energy_wh = bench.washer.read(ids.SIGNAL_ENERGY_WH)
+    bench.runner._meter.look(0)
+    first_wh = energy_wh - bench.runner.record()[common.USAGE_ENERGY_WH]
+    bench.run_for(300)
+    alive_wh = bench.washer.read(ids.SIGNAL_ENERGY_WH) - first_wh
+    bench.washer.dead_signals.add(ids.SIGNAL_ENERGY_WH)
+    bench.run_for(300)
+    told_wh = bench.runner.record()[common.USAGE_ENERGY_WH]
+    assert alive_wh - 4 <= told_wh <= alive_wh, (told_wh, alive_wh)  # 2 kW for 5 s are 3 Wh
+
+
 def test_unexpected_error_leaves_the_appliance_safe():
     class Broken(Washer):
         def read(self, signal):

@@ -228,12 +228,15 @@ class Washer:
         """Let `dt_ms` pass."""
         self._carry_ms += dt_ms
         while self._carry_ms >= _SUB_STEP_MS:
-            if self._rests():
+            if not self.water_ul and self._rests():
                 self._rest(self._carry_ms // _SUB_STEP_MS * _SUB_STEP_MS)
                 self._carry_ms %= _SUB_STEP_MS
                 return
             self._carry_ms -= _SUB_STEP_MS
             self._sub_step(_SUB_STEP_MS)
+
+    def _rests(self) -> bool:
+        return self.quiet
 
     def _sub_step(self, dt_ms: int) -> None:
         if self._cooling_ms:
@@ -249,9 +252,6 @@ class Washer:
         power_w += self._move_water(dt_ms) + self._heat(dt_ms)
         self.power_w = power_w
         self.energy_mj += power_w * dt_ms
-
-    def _rests(self) -> bool:
-        return self.quiet
 
     @property
     def quiet(self) -> bool:
@@ -293,14 +293,17 @@ class Washer:
 
     def _turn_drum(self, dt_ms: int) -> int:
         """Follows the set point, 40 rpm/s up (less out of balance) and 60 down. Returns W."""
-        target = min(max(self._commands[ids.ACTUATOR_DRUM_RPM], 0), _DRUM_MAX_RPM)
+        target = self._commands[_DRUM_RPM]
         rpm = self.drum_rpm
         rising = rpm < target
-        if rising:
-            rpm = min(target, rpm + max(1, 40 * dt_ms // (1000 + 2 * self.imbalance_g)))
-        else:
-            rpm = max(target, rpm - 60 * dt_ms // 1000)
-        self.drum_rpm = rpm
+        if rpm != target:
+            target = min(max(target, 0), _DRUM_MAX_RPM)
+            rising = rpm < target
+            if rising:
+                rpm = min(target, rpm + max(1, 40 * dt_ms // (1000 + 2 * self.imbalance_g)))
+            else:
+                rpm = max(target, rpm - 60 * dt_ms // 1000)
+            self.drum_rpm = rpm
         if not rpm or rpm > target:  # standing, or braking on the motor's resistance
             return 0
         power_w = 20 + rpm * 15 // 100 + self.imbalance_g * rpm // 5000
@@ -353,7 +356,8 @@ class Washer:
 
     def _heat(self, dt_ms: int) -> int:
         """Heater and losses to the room. Returns W."""
-        temp_mc = self.heat_mj * 1000 // self._capacity()
+        capacity = (self.water_ul + self.absorbed_ul) * _WATER_HEAT // 1000 + self.load_g * _LOAD_HEAT + _DRUM_HEAT
+        temp_mc = self.heat_mj * 1000 // capacity  # as `temp_mc`, but for the calls: nothing is done as often
         lost = (temp_mc - self.ambient_mc) * _LOSS_MW_PER_K // 1000 * dt_ms // 1000
         self.heat_mj -= lost
         self.lost_mj += lost

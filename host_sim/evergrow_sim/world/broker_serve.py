@@ -7,10 +7,12 @@ A stream is what the `net` port's `connect` returns on the other side: `readinto
 """
 
 import asyncio
-from typing import Any, Protocol
+from collections.abc import Awaitable
+from typing import Any, Protocol, runtime_checkable
 
 from evergrow_sim.world.broker import Broker
 from evergrow_sim.world.broker_connection import Connection
+from evergrow_sim.world.tcp import Receiver
 
 _READ_BYTES = 4096
 _HIGH_BYTES = 32_768  # waiting to be written: no more messages then,
@@ -30,8 +32,23 @@ class Stream(Protocol):
     def abort(self) -> None: ...
 
 
+@runtime_checkable
+class Attachable(Protocol):
+    """A stream of the simulated network: see `tcp.Stream`."""
+
+    peer: str
+
+    def attach(self, receiver: Receiver) -> None: ...
+
+    def post(self, data: bytes) -> None: ...
+
+    def shut(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
 class BrokerServer:
-    """Runs a broker on an asyncio loop: its timer, and a task per connection. The broker's clock must be that of the loop."""
+    """Runs a broker on an asyncio loop, whose clock is the broker's: a timer, and a task for each stream that does not call."""
 
     def __init__(self, broker: Broker, loop: asyncio.AbstractEventLoop) -> None:
         self.broker = broker
@@ -39,9 +56,12 @@ class BrokerServer:
         self._timer: asyncio.TimerHandle | None = None
         broker.wake = self._soon
 
-    async def accept(self, stream: Stream) -> None:
-        """Serve one client; returns when its connection is over."""
-        await _Served(self.broker, stream, self._loop).run()
+    def accept(self, stream: Stream) -> Awaitable[None] | None:
+        """Serve one client, to be awaited until that is over; None where the stream calls when bytes arrive."""
+        if isinstance(stream, Attachable):
+            stream.attach(_Called(self.broker, stream, self._loop))
+            return None
+        return _Served(self.broker, stream, self._loop).run()
 
     def _soon(self) -> None:
         """Have `tick` called when it is wanted."""
@@ -56,6 +76,73 @@ class BrokerServer:
     def _tick(self) -> None:
         self.broker.tick()
         self._soon()
+
+
+class _Called:
+    """A connection on a stream that calls, and the broker's transport to it: without tasks, which would be most of the work.
+
+    What the broker writes in one go is sent in one.
+    """
+
+    def __init__(self, broker: Broker, stream: Attachable, loop: asyncio.AbstractEventLoop) -> None:
+        self._stream = stream
+        self._loop = loop
+        self._out = bytearray()
+        self._due = False  # `_flush` will be called
+        self._full = False  # by what was written at once
+        self._blocked = False  # by the stream
+        self._closing = False
+        self._connection: Connection = broker.accept(self, str(stream.peer))
+
+    # --- the broker's transport ---
+
+    def write(self, data: bytes) -> None:
+        self._out += data
+        if len(self._out) > _HIGH_BYTES:
+            self._full = True
+            self._connection.pause_writing()
+        self._soon()
+
+    def close(self) -> None:
+        self._closing = True
+        self._soon()
+
+    def abort(self) -> None:
+        self._out.clear()
+        self._stream.abort()
+
+    # --- the stream's receiver ---
+
+    def receive(self, data: bytes) -> None:
+        self._connection.receive(data)
+
+    def lost(self) -> None:
+        self._connection.lost()
+
+    def pause_writing(self) -> None:
+        self._blocked = True
+        self._connection.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._blocked = False
+        self._connection.resume_writing()
+
+    def _soon(self) -> None:
+        if not self._due:
+            self._due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._due = False
+        if self._out:
+            data = bytes(self._out)
+            self._out.clear()
+            self._stream.post(data)
+        if self._closing:
+            self._stream.shut()
+        elif self._full and not self._blocked:
+            self._full = False
+            self._connection.resume_writing()
 
 
 class _Served:

@@ -35,7 +35,9 @@ async def listen_tcp(server: BrokerServer, host: str = "127.0.0.1", port: int = 
     """(listening server, its port). Raises OSError."""
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await server.accept(TcpStream(reader, writer))
+        serving = server.accept(TcpStream(reader, writer))
+        if serving is not None:
+            await serving
 
     listening = await asyncio.start_server(accept, host, port)
     return listening, int(listening.sockets[0].getsockname()[1])

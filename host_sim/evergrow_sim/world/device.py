@@ -36,6 +36,7 @@ class Watchdog:
     """Calls `bite` when it was fed once and then not for `timeout_ms`. `bitten`: it caused this boot."""
 
     def __init__(self, loop: VirtualLoop, timeout_ms: int, bite: Any) -> None:
+        self.timeout_ms = timeout_ms
         self.bitten = False
         self._loop = loop
         self._timeout_us = 1000 * timeout_ms

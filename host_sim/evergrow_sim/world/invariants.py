@@ -349,7 +349,7 @@ def containers(agent: object) -> list[tuple[str, int, int]]:
         ("records announced", len(get("ledger._window")), 16),
         ("segments", len(get("ledger.journal.segments")), 2 * 65536 // 4096),
         ("sayings", len(get("voice._said")), 8),
-        ("events", len(get("events._queue")), 16),
+        ("events", len(get("events.pending")), 16),
         ("alarms", len(get("events.alarms")), 16),
         ("offers", len(get("installer._offers")), 16),
         ("records of features", len(get("features.records")), 24),

@@ -213,7 +213,10 @@ class VirtualLoop(_Base):
                 self._ring()
                 if timer.callback is None:  # cancelled just now
                     continue
-            timer.context.run(callback, *timer.args)
+            if type(timer) is Sleep:
+                timer.context.run(callback, timer)
+            else:
+                timer.context.run(callback, *timer.args)
             if self._stopping:
                 return
             if events - spins_from > self.spin_limit:

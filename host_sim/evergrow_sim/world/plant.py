@@ -56,17 +56,16 @@ class Plant:
     def now(self) -> Any:
         """The appliance as it is at this moment."""
         self.seen.clear()
-        self.at_us = self._loop.now_us
-        now_ms = self.at_us // 1000
-        if now_ms != self._at_ms:
-            step_ms = now_ms - self._at_ms
-            self._at_ms = now_ms
-            appliance = self.appliance
+        self.at_us = at_us = self._loop.now_us
+        appliance = self.appliance
+        step_ms = at_us // 1000 - self._at_ms
+        if step_ms:
+            self._at_ms += step_ms
             appliance.step(step_ms)
             running = self.running
             if running is not None and (rpm := getattr(appliance, "drum_rpm", 0)) > running.spin_max_rpm:
                 running.spin_max_rpm = rpm
-        return self.appliance
+        return appliance
 
     def begin(self, boot: int, programme: int) -> None:
         """A cycle starts now."""

@@ -47,7 +47,8 @@ class Timer:
 class Sleep(Timer):
     """Wakes the task that awaits it, once, at its time: what a future and a timer do together, in a third of the steps.
 
-    asyncio takes any object for a future that has `_asyncio_future_blocking` and these methods.
+    asyncio takes any object for a future that has `_asyncio_future_blocking` and these methods. The loop calls back with the
+    object itself.
     """
 
     __slots__ = ("_asyncio_future_blocking", "_was_cancelled")
@@ -56,7 +57,6 @@ class Sleep(Timer):
         self._loop = loop
         self.when_us = when_us
         self.callback = None
-        self.args = (self,)
         self._was_cancelled = False
         self._asyncio_future_blocking = False
 
@@ -82,7 +82,6 @@ class Sleep(Timer):
     def result(self) -> None:
         """For the task that was woken."""
         self.callback = None
-        self.args = ()  # which held this object itself: no work for the garbage collector
         if self._was_cancelled:
             raise asyncio.CancelledError
 
