@@ -234,7 +234,7 @@ class Agent:
                 self._tell(now_ms)
             except Exception as exc:
                 self._crashed("link", exc)
-            if rests and not event and self._may_rest():
+            if rests and not event and self.runner.at_rest and self._may_rest():
                 try:
                     alarm = asyncio.create_task(self._ring())
                     try:
@@ -252,8 +252,7 @@ class Agent:
     def _may_rest(self) -> bool:
         """Whether all that has to be watched wakes us by itself."""
         return (
-            self.runner.at_rest
-            and getattr(self.board.appliance, "quiet", False)
+            getattr(self.board.appliance, "quiet", False)
             and not (self._served and self.code.runtime)
             and not any([one.always for one in self.telemetry.sets])
         )
