@@ -4,6 +4,8 @@ A record that somebody deletes, alters or moves does not fit the next one any mo
 """
 
 from evergrow_protocol import hmac
+from evergrow_protocol.cbor import Decoder
+from evergrow_protocol.errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,15 +15,23 @@ TAG = 8  # bytes
 ROOM = 1 + TAG  # that the tag takes in a record
 START = bytes(TAG)  # stands before the first record
 
-_HEAD = b"\x48"  # of a byte string of TAG bytes
-_ARRAY_4, _ARRAY_5 = 0x84, b"\x85"
-
 
 def seal(key: bytes, before: bytes, envelope: "Buffer") -> bytes:
     """`[boot, seq, t, body]`, encoded -> `[boot, seq, t, body, tag]`, its tag chained to `before`."""
-    return _ARRAY_5 + bytes(envelope[1:]) + _HEAD + hmac.digest(key, before, envelope)[:TAG]
+    return b"\x85" + bytes(envelope[1:]) + b"\x48" + hmac.digest(key, before, envelope)[:TAG]
 
 
-def tag(record: "Buffer") -> "bytes | None":
-    """The tag of a record of this device's own making; None if it was made without a key."""
-    return None if record[0] == _ARRAY_4 else bytes(record[-TAG:])
+def split(record: "Buffer") -> "tuple[int, bytes | None]":
+    """(bytes of a record before its tag, the tag or None), whoever made it. (0, None): it is no CBOR."""
+    decoder = Decoder(record)
+    end = 0
+    try:
+        for index in range(decoder.read_array_header()):
+            decoder.skip()
+            if index == 3:
+                end = decoder.offset
+        if decoder.at_end():
+            return end, bytes(record[end + 1 : end + ROOM]) if record[end : end + 1] == b"\x48" else None
+    except ProtocolError:
+        pass
+    return 0, None

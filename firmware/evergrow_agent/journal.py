@@ -1,7 +1,7 @@
 """An append-only journal of small records in bounded segment files on the flash port.
 
     segment  frame*                            file `use.00000001`, in the order of its number
-    frame    length (2) | SHA-256(record)[:4] | record (1..RECORD_MAX, a CBOR array of 4 or 5)
+    frame    length (2) | SHA-256(record)[:4] | record (1..RECORD_MAX, a CBOR array of 4 to 11)
     file `use.new`   what `rewrite` makes of a segment, before it takes its place
 
 Nothing is ever rewritten in place. A frame that is torn or has decayed is skipped, with whatever lies between it and the next
@@ -22,7 +22,7 @@ HEAD = 6  # bytes of a frame before its record
 
 _CHUNK = 512  # a frame at least
 _NEW = "use.new"  # a segment that is being rewritten
-_STARTS = b"\x84\x85"  # first byte of an envelope: cheap to test before a hash
+_STARTS = b"\x84\x85\x86\x87\x88\x89\x8a\x8b"  # first byte of an envelope: cheap to test before a hash
 
 
 class Segment:

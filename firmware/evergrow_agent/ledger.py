@@ -140,6 +140,9 @@ class Ledger:
             self.last, self._tag = self._mark, newest_tag
             self._lowest = 0
             self.journal.load(self._visit)
+            for segment in self.journal.segments[-1:]:  # In each record it would take longer than all the rest.
+                for record in self.journal.records(segment):
+                    self._tag = chain.split(record)[1] or self._tag
             if 0 < self._lowest <= self._base:
                 self._tag = renumber.rewrite(self.journal, self._base, self._key, self.feed)
             if self._doubt is not None and self.journal.unread:
@@ -311,7 +314,6 @@ class Ledger:
         if found <= self.last:  # acked, or a repetition
             return False
         self.last = found
-        self._tag = chain.tag(record) or self._tag
         return True
 
     def _load_mark(self) -> "tuple[tuple[int, int], bytes]":
@@ -371,7 +373,10 @@ class Ledger:
             segment, offset, record = found
             boot, seq = renumber.record_id(record)
             size = 0
-            if (boot, seq) > after:
+            if (boot, seq) > after and not chain.split(record)[0]:
+                segment.pending -= 1
+                self.journal.damaged += 1
+            elif (boot, seq) > after:
                 size = _copy(record, buf)
                 if not size:
                     return 0
@@ -393,7 +398,7 @@ class Ledger:
         if not self.journal.append(record):
             return False
         self.last = (boot, seq)
-        self._tag = chain.tag(record) or self._tag
+        self._tag = chain.split(record)[1] or self._tag
         return True
 
     def _clear_doubt(self) -> None:

@@ -65,7 +65,7 @@ class Lifecycle:
         try:
             for record in self._features.in_state(STAGED):
                 if not record.whole and record.state == STAGED:
-                    self._features.refuse(record.transfer, BUSY, "damaged on flash before it was activated")
+                    self._features.refuse(record.transfer, BUSY, "damaged on flash")
             for record in self._features.in_state(TRIAL):
                 if not record.whole and record.state == TRIAL:
                     self._features.revert(record.transfer, "damaged on flash", BAD_DIGEST)
@@ -257,7 +257,7 @@ class Lifecycle:
             if isinstance(exc, ProtocolError) and exc.code == STALE:
                 self._features.refuse(transfer, STALE, exc.text)
             else:
-                self._features.refuse(transfer, BUSY, "damaged on flash before it was activated")
+                self._features.refuse(transfer, BUSY, "damaged on flash")
 
     def _activate(self, news: "list[Record]") -> None:
         agreed = [record.good for record in news]

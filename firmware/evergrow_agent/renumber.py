@@ -6,6 +6,7 @@ after a power cut, comes out the same.
 """
 
 from evergrow_agent import chain
+from evergrow_agent.journal import RECORD_MAX
 from evergrow_protocol import messages
 from evergrow_protocol.errors import ProtocolError
 
@@ -34,8 +35,8 @@ def record_id(record: "Buffer") -> "tuple[int, int]":
 def rewrite(journal: "Journal", base: int, key: "bytes | None", feed: "Callable[[], None]") -> bytes:
     """Bring all records above `base`, a segment at a time, and chain them anew; returns the last tag. OSError: some are not.
 
-    What cannot be read stays as it is. `feed` is called for each segment, since a board may take a second for it: at a safe point
-    only.
+    What has no id that can be read stays as it is, and so does what stands behind a tag, unless a record would get too long by
+    that. `feed` is called for each segment, since a board may take a second for it: at a safe point only.
     """
     tag = chain.START
 
@@ -44,24 +45,19 @@ def rewrite(journal: "Journal", base: int, key: "bytes | None", feed: "Callable[
         boot = record_id(record)[0]
         if not boot:
             return bytes(record)
-        end = len(record) - (chain.ROOM if chain.tag(record) else 0)
-        envelope = messages.with_boot(record[:end], above(boot, base))
-        if not key:
-            return envelope
-        sealed = chain.seal(key, tag, envelope)
-        tag = chain.tag(sealed) or tag
-        return sealed
+        end, old = chain.split(record)
+        if not end:
+            return bytes(record[:1]) + messages.with_boot(record, above(boot, base))[1:]
+        sealed = messages.with_boot(record[:end], above(boot, base))
+        head = record[0] - (old is not None)
+        if key:
+            sealed = chain.seal(key, tag, sealed)
+            tag = sealed[-chain.TAG :]
+            head += 1
+        rest = record[end + (chain.ROOM if old else 0) :]
+        return bytes((head,)) + sealed[1:] + rest if len(sealed) + len(rest) <= RECORD_MAX else sealed
 
     for segment in journal.segments:
         feed()
-        done = False
-        for record in journal.records(segment):
-            boot = record_id(record)[0]
-            if boot:
-                done = boot > base
-                if not done:
-                    break
-                tag = chain.tag(record) or tag
-        if not done:
-            journal.rewrite(segment, change)
+        journal.rewrite(segment, change)
     return tag

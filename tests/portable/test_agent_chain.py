@@ -38,9 +38,27 @@ def test_a_tag_goes_behind_the_body_and_is_found_there():
     """EG-CHAIN-001"""
     envelope = dumps([700, 300, 1795339200, {0: 1}])
     sealed = chain.seal(KEY, chain.START, envelope)
-    assert loads(sealed)[:4] == loads(envelope) and loads(sealed)[4] == chain.tag(sealed)
-    assert len(sealed) == len(envelope) + chain.ROOM
-    assert chain.tag(memoryview(envelope)) is None
+    assert loads(sealed)[:4] == loads(envelope)
+    assert chain.split(sealed) == (len(envelope), loads(sealed)[4]) and len(sealed) == len(envelope) + chain.ROOM
+    assert chain.split(memoryview(envelope)) == (len(envelope), None)
+
+
+def test_a_tag_is_what_stands_behind_four_items_whatever_follows():
+    """EG-CHAIN-001, EG-ENV-004"""
+    first = [700, 300, [5, 1795339200, 1], {0: 1, 16: [1, 2, {2: b"12345678"}]}]
+    size = len(dumps(first))
+    for rest, tag in (
+        ([bytes(8), {1: 2}], bytes(8)),
+        ([{1: b"12345678"}], None),
+        ([{1: 2}, b"12345678"], None),
+        ([b"1234567"], None),
+        ([b"12345678", {}, 1, 2, 3, 4, 5], b"12345678"),
+    ):
+        assert chain.split(dumps(first + rest)) == (size, tag)
+    sealed = chain.seal(KEY, chain.START, dumps(first))
+    for end in range(1, len(sealed)):
+        assert chain.split(sealed[:end]) == (0, None)
+    assert chain.split(sealed + b"\x00") == (0, None)
 
 
 def test_records_are_chained_in_their_order_over_boots_rotation_acks_and_merging():

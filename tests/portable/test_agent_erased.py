@@ -5,6 +5,7 @@ from chainproof import KEY, break_of
 from evergrow_agent import devicekey
 from evergrow_agent.cycle import Cycle
 from evergrow_agent.guard import Guard
+from evergrow_agent.journal import RECORD_MAX
 from evergrow_agent.runner import Runner
 from evergrow_agent.timebase import Timebase
 from evergrow_protocol.cbor import dumps, loads
@@ -314,6 +315,76 @@ def test_a_record_of_another_firmware_blocks_nothing_and_stays_as_it_is():
                 ]
                 assert not key or break_of(envelopes) is None
             assert one.ack(11, 4) == 4 and not one.pending
+
+
+def test_what_a_newer_firmware_put_behind_a_body_stays_when_numbers_rise():
+    """EG-ENV-006: an extension with a tag before it or without, and what may come behind that; all of it is one chain."""
+    ext = {3: b"12345678", 40: [1, {2: "x"}]}
+    for rest in ([ext], [ext, 5, b"8 bytes."], [ext, 1, 2, 3, 4, 5]):
+        for key in (None, KEY):
+            for tags in ([], [bytes(8)]):
+                flash = FaultyFlash()
+                if key:
+                    devicekey.provision(flash, key)
+                ledger = loaded(flash)
+                run_cycle(ledger, 2, 0)
+                assert ledger.journal.append(dumps([2, 2, [1000], {0: 1, 2: 60, 4: 1}] + tags + rest))
+                ledger = loaded(flash)
+                run_cycle(ledger, 2, 2)
+                ledger = loaded(FaultyFlash(flash.files))
+                assert ledger.damage == (0, 0, 0) and ledger.adopt(70000)
+                run_cycle(ledger, 70002, 3)
+                for one in (ledger, loaded(FaultyFlash(flash.files))):
+                    records = [loads(envelope) for envelope in announce(one)]
+                    assert [(record[:2], record[3][4]) for record in records] == [([70002, n + 1], n) for n in range(4)]
+                    assert records[1][2] == [1000] and records[1][4 + bool(key) :] == rest, (rest, key, tags)
+                    plain = [record[: 4 + bool(key)] for record in records]
+                    assert not key or break_of([dumps(record) for record in plain]) is None
+
+
+def test_a_record_that_would_get_too_long_loses_what_stands_behind_its_body():
+    """EG-ENV-006"""
+    body = {0: 1, 2: 60}
+    for spare in (-1, 0):
+        flash = FaultyFlash()
+        devicekey.provision(flash, KEY)
+        ledger = loaded(flash)
+        ext = {3: bytes(RECORD_MAX - len(dumps([70002, 1, [5], body, bytes(8), {3: b""}])) - 2 - spare)}
+        assert ledger.journal.append(dumps([2, 1, [5], body, ext]))
+        ledger = loaded(flash)
+        assert ledger.adopt(70000)
+        (envelope,) = announce(ledger)
+        assert loads(envelope)[:4] == [70002, 1, [5], body] and loads(envelope)[5:] == ([] if spare else [ext])
+        assert break_of([dumps(loads(envelope)[:5])]) is None
+
+
+def test_a_record_that_is_no_cbor_behind_its_number_is_damage_and_announced_by_nobody():
+    """EG-USE-011, EG-ENV-006: it takes its number with it, and is told by every boot that comes across it."""
+    for strange in (
+        b"\x84\x02\x02\x81\x05\xa1\x00",
+        b"\x85\x02\x02\x18\x63\xa0",
+        b"\x84\x02\x02\x05\xa0\x00",
+        b"\x86\x02\x02\x05\xa0\x48" + bytes(8),
+    ):
+        for key in (None, KEY):
+            flash = FaultyFlash()
+            if key:
+                devicekey.provision(flash, key)
+            ledger = loaded(flash)
+            run_cycle(ledger, 2, 0)
+            assert ledger.journal.append(strange)
+            for base in (0, 70000):
+                flash_now = FaultyFlash(dict(flash.files))
+                ledger = loaded(flash_now)
+                run_cycle(ledger, 2, 1)
+                assert ledger.adopt(base)
+                for one in (ledger, loaded(FaultyFlash(flash_now.files))):
+                    envelopes = announce(one)
+                    assert [loads(envelope)[:2] for envelope in envelopes] == [[base + 2, 1], [base + 2, 3]], (strange, key, base)
+                    assert not key or break_of(envelopes) is None
+                    assert one.damage == (1, 0, 0) and one.pending == 2
+                assert one.ack(base + 2, 3) == 2 and not one.pending
+                assert not [name for name in flash_now.files if name.startswith("use.0")]
 
 
 async def test_a_new_flash_that_takes_nothing_is_told_and_telemetry_flows_all_the_same():
