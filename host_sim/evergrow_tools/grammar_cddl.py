@@ -8,14 +8,13 @@ from collections.abc import Iterator
 
 from evergrow_protocol.message_table import Field, Kind, MessageTable, Type
 
-_UINT_MAX = 2**64 - 1
 _LEAST, _MOST = -(2**63), 2**63 - 1  # of integers on the wire (EG-ENC-002)
 _HEAD = """\
 ; The grammar of every payload of the Evergrow protocol, version 1.{minor} (RFC 8610).
 ; Generated from evergrow_protocol/messages.toml by evergrow_tools.grammar_gen: do not edit.
 ;
 ; A payload of the topic eg1/TENANT/DEVICE/up/usage is one item that matches the rule up-usage, and so on.
-; `* value` and `* uint => value` are what a newer version may add (EG-ENC-003, EG-ENC-006). Negative keys match nothing: they
+; `* value` and `* key => value` are what a newer version may add (EG-ENC-003, EG-ENC-006). Negative keys match nothing: they
 ; are critical. `^=>` is a cut: a key that is known must have the type that is said here. A choice (`//`) has no cuts.
 ; SPEC.md says what the grammar cannot: deterministic encoding, and what the numbers mean.
 """
@@ -34,7 +33,9 @@ def render(table: MessageTable) -> str:
             lines += [*_rule(table, one), ""]
     lines += [
         "; What a newer version may add: no floats, tags or undefined (EG-ENC-002).",
-        f"value = {_LEAST}..{_MOST} / bstr / tstr / bool / null / [* value] / {{* int => value}}",
+        "value = integer / bstr / tstr / bool / null / [* value] / {* integer => value}",
+        f"integer = {_LEAST}..{_MOST}",
+        f"key = 0..{_MOST}",
         "",
     ]
     return "\n".join(lines)
@@ -71,7 +72,7 @@ def _rule(table: MessageTable, one: Type) -> Iterator[str]:
             yield f"{one.name}{'<seq, body>' if generic else ''} = [{_elements(table, one.fields, generic)}]"
         case "map":
             if not one.fields:
-                yield f"{one.name} = {{* uint => value}}"
+                yield f"{one.name} = {{* key => value}}"
                 return
             yield f"{one.name} = {{"
             yield from _choices(table, one)
@@ -80,11 +81,11 @@ def _rule(table: MessageTable, one: Type) -> Iterator[str]:
                 if field.name not in decided and field.name not in one.one_of:
                     yield f"  {'? ' if field.optional else ''}{field.key} ^=> {_name(field.type)}, ; {_words(field)}"
             others = max((field.key + 1 for field in one.fields if field.name in one.one_of), default=0)
-            yield f"  * {f'from-{others}' if others else 'uint'} => value"
+            yield f"  * {f'from-{others}' if others else 'key'} => value"
             yield "}"
             if others:
                 yield ""
-                yield f"from-{others} = {others}..{_UINT_MAX}"
+                yield f"from-{others} = {others}..{_MOST}"
 
 
 def _choices(table: MessageTable, one: Type) -> Iterator[str]:

@@ -69,7 +69,7 @@ def parse(buf: "Buffer") -> Needs:
             raise ProtocolError(UNSUPPORTED, f"critical key {key!r}", reader.offset)
     finish(reader)
     if not needs.heap_bytes or not needs.call_ms:
-        raise ProtocolError(MALFORMED, "a code feature says how much heap it needs, and how long a call may take")
+        raise ProtocolError(MALFORMED, "a code feature needs bytes of heap and ms per call")
     return needs
 
 

@@ -171,7 +171,7 @@ def _open(payload: "Buffer", kind: int, most: int) -> "Decoder":
     if len(payload) > most:
         raise ProtocolError(TOO_LARGE, f"{len(payload)} bytes, limit {most}")
     if what(payload) != kind:
-        raise ProtocolError(UNKNOWN_KIND, "a grant where a revocation list was announced, or the other way round")
+        raise ProtocolError(UNKNOWN_KIND, "not the grant or list that was announced")
     return open_strict(payload, 1024)
 
 

@@ -344,7 +344,7 @@ def record_id(envelope: "Buffer") -> "tuple[int, int]":
     """(boot, seq) of an encoded envelope; the rest is not looked at."""
     decoder = Decoder(envelope)
     if decoder.read_array_header() < 4:
-        raise ProtocolError(MALFORMED, "an envelope is [boot, seq, t, body, ? tag, ? ext]")
+        raise ProtocolError(MALFORMED, "no envelope")
     return _uint(decoder.read_int(), "boot"), _uint(decoder.read_int(), "seq")
 
 
@@ -376,14 +376,16 @@ def is_bundle(data: "Buffer") -> bool:
 
 
 def check_map(value: "Any") -> "dict[int, Any]":
-    """`value` if it is a map with integer keys, none of them critical: this version knows no critical key (EG-ENC-003)."""
+    """`value` if it is a map with integer keys of 64 bits, none of them critical: this version knows no such (EG-ENC-003)."""
     if not isinstance(value, dict):
         raise ProtocolError(BAD_TYPE, "expected a map")
     for key in value:
         if type(key) is not int:
             raise ProtocolError(BAD_TYPE, "keys are integers")
+        if key >> 63 not in (0, -1):
+            raise ProtocolError(OUT_OF_RANGE, f"key {key}")  # EG-ENC-002
         if key < 0:
-            raise ProtocolError(UNSUPPORTED, f"unknown critical key {key}")
+            raise ProtocolError(UNSUPPORTED, f"critical key {key}")
     return value
 
 

@@ -83,7 +83,15 @@ def test_keys_that_this_version_does_not_know_are_ignored_unless_critical():
     """EG-ENC-003"""
     assert messages.command_fields([1, {0: 1, 99: 2}])[1] == {0: 1, 99: 2}
     assert raises(ProtocolError, messages.command_fields, [1, {-1: 2, 0: 1}]).code == UNSUPPORTED
+    assert raises(ProtocolError, messages.command_fields, [1, {-(1 << 63): 2}]).code == UNSUPPORTED
     assert raises(ProtocolError, messages.command_fields, [1, {"a": 2}]).code == BAD_TYPE
+
+
+def test_keys_are_integers_of_64_bits_with_their_sign():
+    """EG-ENC-002: critical or not."""
+    assert messages.command_fields([1, {(1 << 63) - 1: 2}])[1] == {(1 << 63) - 1: 2}
+    for key in (1 << 63, (1 << 64) - 1, -(1 << 63) - 1, -(1 << 64)):
+        assert raises(ProtocolError, messages.command_fields, [1, {0: 1, key: 2}]).code == OUT_OF_RANGE, key
 
 
 def test_malformed_input_is_refused_by_every_parser():
