@@ -118,24 +118,24 @@ def reject(store: Store, tenant: str, device: str, count: int, why: str) -> None
     )
 
 
-def record_birth(store: Store, device_id: int, birth: Birth, raw: bytes, *, retained: bool, now_ms: int) -> None:
-    """Keep the birth. One that comes live always counts, even with a lower boot: the board may have been replaced.
+def record_birth(store: Store, device_id: int, birth: Birth, raw: bytes, *, retained: bool, now_ms: int) -> bool:
+    """Keep the birth if it is the newest of its boot (EG-BIRTH-009). True: another should be asked for, as this one may be late.
 
-    But not that of a fresh flash: its number is no number of the device yet, and another birth follows (EG-BIRTH-007).
+    A fresh flash's is not kept: its number is no number of the device yet, and another birth follows (EG-BIRTH-007).
     """
-    boot = birth.header.boot
-    if birth.is_fresh and not _is_fresh(store, device_id):
-        if not retained:
-            store.execute("UPDATE devices SET greeted_ms = ? WHERE id = ?", now_ms, device_id)
-        return
     if not retained:
-        store.execute("UPDATE devices SET boot = ?, birth = ?, greeted_ms = ? WHERE id = ?", boot, raw, now_ms, device_id)
-    elif birth.boot_is_random:
-        store.execute("UPDATE devices SET boot = ?, birth = ? WHERE id = ?", boot, raw, device_id)
-    else:
-        store.execute(
-            "UPDATE devices SET boot = ?, birth = ? WHERE id = ? AND (boot IS NULL OR boot <= ?)", boot, raw, device_id, boot
-        )
+        store.execute("UPDATE devices SET greeted_ms = ? WHERE id = ?", now_ms, device_id)
+    known, new = _birth_of(store, device_id), birth.header
+    lower = False
+    if known is not None and birth.is_fresh:
+        if not known.is_fresh:
+            return False
+    elif known is not None:
+        lower = new.boot < known.header.boot and not birth.boot_is_random
+        if (lower and retained) or (new.boot == known.header.boot and new.seq < known.header.seq):
+            return False
+    store.execute("UPDATE devices SET boot = ?, birth = ? WHERE id = ?", new.boot, raw, device_id)
+    return lower
 
 
 def least_boot(store: Store, device_id: int) -> int:
@@ -222,10 +222,15 @@ def _device(row: tuple[Any, ...]) -> Device:
     )
 
 
+def _birth_of(store: Store, device_id: int) -> Birth | None:
+    row = store.row("SELECT birth FROM devices WHERE id = ?", device_id)
+    return None if row is None or row[0] is None else cast(Birth, wire.decode("birth", row[0]))
+
+
 def _is_fresh(store: Store, device_id: int) -> bool:
     """Whether the device has never been born but with a fresh flash."""
-    row = store.row("SELECT birth FROM devices WHERE id = ?", device_id)
-    return row is None or row[0] is None or cast(Birth, wire.decode("birth", row[0])).is_fresh
+    birth = _birth_of(store, device_id)
+    return birth is None or birth.is_fresh
 
 
 def _random_boot(birth: bytes | None) -> bool:

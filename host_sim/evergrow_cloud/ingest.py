@@ -198,7 +198,10 @@ class Ingest:
         match message:
             case Birth(header=header):
                 least = devices.least_boot(store, device_id) if message.is_fresh else 0
-                devices.record_birth(store, device_id, message, item.raw, retained=item.retained, now_ms=int(now_s * 1000))
+                now_ms = int(now_s * 1000)
+                if devices.record_birth(store, device_id, message, item.raw, retained=item.retained, now_ms=now_ms):
+                    again = wire_down.command(store.new_id("command"), commands.REBIRTH, {})  # EG-BIRTH-009
+                    outcome.outgoing.append(Outgoing(topics.dn(item.tenant, item.device, "cmd"), again, 1))
                 soundness.note(store, device_id, message)
                 if message.is_fresh and message.storage_fails and self._log_shares.take((item.tenant, item.device), 1, now_s):
                     log.warning("%s/%s: a new flash takes nothing, and so no usage comes (EG-ENV-007)", item.tenant, item.device)

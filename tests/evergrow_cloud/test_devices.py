@@ -11,11 +11,11 @@ from evergrow_cloud.store import Store
 from evergrow_protocol.errors import ProtocolError
 
 
-def birth(store: Store, boot: int, *, retained: bool = False, seq: int = 1, **changes: Any) -> None:
+def birth(store: Store, boot: int, *, retained: bool = False, seq: int = 1, **changes: Any) -> bool:
     raw = envelope(boot, seq, BIRTH | {int(key[1:]): value for key, value in changes.items()})
     with store.transaction():
         device_id = devices.ensure(store, "acme", "washer-1")
-        devices.record_birth(store, device_id, wire.decode("birth", raw), raw, retained=retained, now_ms=5)  # type: ignore[arg-type]
+        return devices.record_birth(store, device_id, wire.decode("birth", raw), raw, retained=retained, now_ms=5)  # type: ignore[arg-type]
 
 
 def state(store: Store, boot: int, seq: int, body: Any = None) -> bool:
@@ -44,10 +44,34 @@ def test_a_retained_birth_of_an_earlier_boot_is_ignored(store: Store) -> None:
     assert boot_of(store) == 9
 
 
-def test_a_live_birth_counts_even_with_a_lower_boot(store: Store) -> None:
-    birth(store, 800)
-    birth(store, 1)
+def test_a_live_birth_counts_even_with_a_lower_boot_and_another_is_asked_for(store: Store) -> None:
+    """EG-BIRTH-009"""
+    assert not birth(store, 800)
+    assert birth(store, 1)
     assert boot_of(store) == 1
+    assert not birth(store, 1, seq=2)
+    assert not birth(store, 800, seq=2), "the first one was late"
+    assert boot_of(store) == 800
+
+
+@pytest.mark.parametrize("retained", [False, True])
+def test_a_birth_that_comes_late_in_its_boot_changes_nothing(store: Store, retained: bool) -> None:
+    """EG-BIRTH-009"""
+    birth(store, 7, seq=3, k6=[[2, 1001, 2]])
+    assert not birth(store, 7, seq=2, retained=retained, k6=[])
+    found = device(store).birth
+    assert found is not None and [tuple(row) for row in found.features] == [(2, 1001, 2)]
+    birth(store, 7, seq=3, k6=[])
+    found = device(store).birth
+    assert found is not None and not found.features, "the same number again is the same birth"
+
+
+def test_a_flash_that_is_fresh_again_and_again_counts_each_time(store: Store) -> None:
+    """EG-BIRTH-009"""
+    birth(store, 1, seq=5, k9=4)
+    assert not birth(store, 1, seq=1, k9=4, k4="2.0.0")
+    found = device(store).birth
+    assert found is not None and found.header.seq == 1
 
 
 def test_random_boots_have_no_order(store: Store) -> None:

@@ -51,6 +51,15 @@ def test_a_retained_birth_is_kept_but_not_answered(service: Ingest, store: Store
     assert found.birth is not None and not found.online
 
 
+def test_a_birth_of_a_lower_boot_is_answered_and_asked_for_again(service: Ingest) -> None:
+    """EG-BIRTH-009"""
+    service.apply([message("birth", envelope(8, 1, BIRTH))], NOW_S)
+    told = dict(answers(service.apply([message("birth", envelope(7, 2, BIRTH))], NOW_S)))
+    assert told["washer-1/dn/welcome"][:2] == [7, 2]
+    assert told["washer-1/dn/cmd"][1:3] == [3, {}]
+    assert len(answers(service.apply([message("birth", envelope(8, 2, BIRTH))], NOW_S))) == 1, "it was late, and is over"
+
+
 def test_a_device_with_a_new_flash_is_told_which_boot_numbers_are_taken(service: Ingest, store: Store) -> None:
     """EG-BIRTH-006 EG-BIRTH-007"""
     fresh = BIRTH | {9: 4}

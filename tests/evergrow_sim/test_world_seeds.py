@@ -40,6 +40,11 @@ def test_a_welcome_that_waited_at_the_broker_does_not_set_the_clock_back() -> No
     assert run(2238, "heavy").violations == []
 
 
+def test_a_birth_that_was_held_back_says_nothing_new() -> None:
+    """EG-BIRTH-009: a newer one that named a new feature had come first, and the older one was believed."""
+    assert run(60198, "heavy").violations == []
+
+
 def test_an_erased_flash_and_a_boot_number_that_was_drawn_are_told_in_a_birth() -> None:
     """EG-BIRTH-007: the number was kept, no birth came after the one that does not count, and the cloud believed the old one."""
     assert run(2323, "heavy").violations == []
