@@ -241,6 +241,7 @@ class Agent:
                         await awake.wait()
                     finally:
                         alarm.cancel()
+                        del alarm  # It would stay in memory, with the exception that ends it.
                     awake.clear()
                     due_ms = clock.ticks_ms()
                     continue

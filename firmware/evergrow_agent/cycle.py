@@ -13,7 +13,7 @@ that a power cut ended goes on in its stead.
 Storage never stands in the way: if it fails, the cycle runs, and `failures` counts.
 """
 
-from evergrow_agent import checked
+from evergrow_agent import checked, heap
 from evergrow_agent.programme import Programme
 from evergrow_agent.runner import IDLE
 from evergrow_protocol.errors import INVALID_STATE, OUT_OF_RANGE, STORAGE, ProtocolError
@@ -150,8 +150,9 @@ class Cycle:
         granted = self._admit(owners[0], programme, now_ms) if owners else None
         if self.active:
             self._finish(now_ms)
-        self._counted = []
-        self._trials = []
+        heap.collect()  # What is made from here on stays until the next start.
+        self._counted.clear()
+        self._trials.clear()
         try:
             if self.code:
                 self.code.sync(False, False)  # who may go on is decided now
@@ -288,7 +289,7 @@ class Cycle:
         guard = self._guard
         for actuator in guard.appliance.unlockable:
             guard.relock(actuator)
-        self._owners = []
+        self._owners.clear()
         try:
             for actuator, maximum, owner in self.features.unlocks() if self.features else ():
                 if self.rights is None or self.rights.admits_unlock(owner, actuator):
@@ -300,7 +301,7 @@ class Cycle:
         try:
             before = self._guard.limit(actuator)[1]
             if maximum > before and self._guard.unlock(actuator, maximum) > before:
-                self._owners = [row for row in self._owners if row[0] != actuator] + [(actuator, owner)]
+                self._owners[:] = [row for row in self._owners if row[0] != actuator] + [(actuator, owner)]
         except ProtocolError:
             pass  # Not something that this appliance can do.
 

@@ -13,6 +13,7 @@ from hashlib import sha256
 from evergrow_agent import checked, heap, records
 from evergrow_agent.records import CONFIRMED, KEPT, LEAVING, MAX_OUTCOMES, MAX_RECORDS, REMOVED, REVERTED, STAGED, TRIAL, Outcome
 from evergrow_agent.records import Record as Record
+from evergrow_protocol.cbor import Decoder, dumps
 from evergrow_protocol.errors import BAD_DIGEST, BUSY, OK, REVERT, STALE, STORAGE, TOO_LARGE, ProtocolError
 from evergrow_protocol.feature import MAX_BODY, Feature, parse
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     Buffer = bytes | bytearray | memoryview
 
+_OUTCOMES_BYTES = 192  # MAX_OUTCOMES without texts; with them it takes more
+
 INDEX = "features"
 BODY_PREFIX = "feature."
 
@@ -31,19 +34,21 @@ class Features:
     """Loads the index from `flash`. Never raises for what it finds there: a damaged feature is left out. Files in `keep` are not
     cleaned away, though no record names them.
 
-    `records`: all of them, to be read. `outcomes`: what became of the latest transfers, oldest first. `problems`: [(code,
-    publisher, feature, sequence)] of what was left out, for a report; all 0 but the code is the index itself.
+    `records`: all of them, to be read. `problems`: [(code, publisher, feature, sequence)] of what was left out, for a report; all
+    0 but the code is the index itself. `untold`: how many outcomes the cloud does not know yet.
     """
 
     def __init__(self, flash: "Any", keep: "Sequence[str]" = ()) -> None:
         self.problems: "list[tuple[int, int, int, int]]" = []
         self.records: "list[Record]" = []
         self._floors: "dict[int, int]" = {}
-        self.outcomes: "list[Outcome]" = []
+        self.untold = 0
+        self._outcomes = bytearray(_OUTCOMES_BYTES)  # encoded: they stay long, are needed seldom, and so take little
         self._flash = flash
         self._readable = True
         try:
-            self.records, self.outcomes, self._floors = records.decode(checked.load(flash, INDEX))
+            self.records, outcomes, self._floors = records.decode(checked.load(flash, INDEX))
+            self._remember(outcomes, _encoded(outcomes))
         except OSError:
             # The flash may have a bad day: keep the files, and overwrite nothing.
             self._readable = False
@@ -109,6 +114,12 @@ class Features:
     def of_transfer(self, transfer: int) -> "list[Record]":
         """What a transfer brought and is still there."""
         return [record for record in self.records if record.transfer == transfer and record.state != REMOVED]
+
+    @property
+    def outcomes(self) -> "list[Outcome]":
+        """What became of the latest transfers, oldest first: a new list each time."""
+        decoder = Decoder(self._outcomes)
+        return [Outcome(*row) for row in decoder.decode()] if self._outcomes[0] else []
 
     def outcome(self, transfer: int) -> "Outcome | None":
         """How a transfer ended, if that is remembered and was final."""
@@ -179,7 +190,7 @@ class Features:
         trial = [record for record in self.records if record.state == TRIAL and record.transfer == transfer]
         left = [r for r in self.records if r.state != KEPT or not _matches(r, trial)]
         for record in trial:
-            record.bad = 0  # from here on it counts something else
+            record.good = record.bad = 0  # from here on `bad` counts something else, and `good` nothing
         self._commit(left, [Outcome(transfer, OK, CONFIRMED, trial[0].named, "")], [(record, CONFIRMED) for record in trial])
         self.records = [records.renewed(record) if record in trial else record for record in self.records]
 
@@ -248,8 +259,12 @@ class Features:
 
     def tell(self, outcome: Outcome) -> None:
         """The cloud was told of it."""
-        outcome.told = True
+        self._mark(outcome, True)
         self._commit(self.records)
+
+    def repeat(self, outcome: Outcome) -> None:
+        """The cloud is to be told of it once more."""
+        self._mark(outcome, False)
 
     def clean(self, keep: "Sequence[str]" = ()) -> None:
         """Remove the bodies that neither a record nor `keep` names. A file that cannot be removed costs room, nothing else."""
@@ -313,6 +328,9 @@ class Features:
         told = [o for o in self.outcomes if not outcomes or o.transfer not in [new.transfer for new in outcomes if new.transfer]]
         kept = (told + list(outcomes))[-MAX_OUTCOMES:]
         content = records.encode(rows, kept, floors)
+        heap.collect()  # What is made from here on stays.
+        rows = list(rows)
+        remembered = _encoded(kept)
         try:
             self._write(content)
         except OSError:
@@ -322,13 +340,30 @@ class Features:
         files = [record.file for record in rows]
         dropped = [record.file for record in self.records if record.file and record.file not in files]
         self.records = rows
-        self.outcomes = kept
-        self._floors = floors
+        self._remember(kept, remembered)
+        if floors != self._floors:
+            self._floors = floors
         for file in dropped:
             try:
                 self._flash.remove(file)
             except OSError:
                 pass  # the next boot removes it
+
+    def _mark(self, outcome: Outcome, told: bool) -> None:
+        outcomes = self.outcomes
+        row = outcome.row()
+        for one in outcomes:
+            if one.row() == row:
+                one.told = told
+                break
+        self._remember(outcomes, _encoded(outcomes))
+
+    def _remember(self, outcomes: "list[Outcome]", encoded: bytes) -> None:
+        if len(encoded) > len(self._outcomes):
+            self._outcomes = bytearray(encoded)
+        else:
+            self._outcomes[: len(encoded)] = encoded
+        self.untold = len([1 for outcome in outcomes if not outcome.told])
 
     def _write(self, content: bytes) -> None:
         try:
@@ -336,6 +371,10 @@ class Features:
         except OSError:
             if checked.load(self._flash, INDEX) != content:  # else it was replaced before something failed
                 raise
+
+
+def _encoded(outcomes: "list[Outcome]") -> bytes:
+    return dumps([outcome.row() for outcome in outcomes])
 
 
 def _matches(record: Record, others: "list[Record]") -> bool:

@@ -48,8 +48,9 @@ class Guard:
     def begin(self) -> None:
         """A cycle or a period starts: forget which unlocks were used. What a programme sets it writes anew."""
         limits = self.appliance.limits
-        used = [actuator for actuator in self.over_base if actuator not in self.free]
-        self.over_base = {actuator for actuator in used if self._values[actuator] > limits[actuator][1]}
+        for actuator in list(self.over_base):
+            if actuator in self.free or self._values[actuator] <= limits[actuator][1]:
+                self.over_base.remove(actuator)
 
     def limit(self, actuator: int) -> "tuple[int, int]":
         """(min, max) in force for an actuator; code 5 if the appliance has no such actuator."""

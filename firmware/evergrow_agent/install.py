@@ -58,6 +58,7 @@ class Installer:
         self._wake = asyncio.Event()
         fetcher.on_slow = self._on_slow
         self._report: "dict[int, Any]" = {}  # of the transfer under way
+        self._alarmed = False
 
     def on_offer(self, transfer: int, size: int, content: int = CONTENT_FEATURE) -> None:
         """`dn/offer`. Known ones are ignored; so is one too many, which the cloud repeats after the next birth."""
@@ -110,6 +111,7 @@ class Installer:
                     await self._handle(*offer)
                 finally:
                     self._fetcher.begin(0)
+                    heap.collect()
                     self._report = {}
                     self._stager.start(self._report)
                     if offer in self._offers:
@@ -175,7 +177,7 @@ class Installer:
         count, unless told so: its envelope shows whether what it brought is still whole."""
         outcome = self._features.outcome(transfer)
         if outcome and (confirmed or outcome.state != CONFIRMED):
-            outcome.told = False
+            self._features.repeat(outcome)
             return True
         for record in self._features.of_transfer(transfer) if transfer else ():
             if record.whole and record.state in (STAGED, TRIAL):
@@ -192,16 +194,18 @@ class Installer:
         await self._told.flush()
 
     async def _wait(self, ms: int) -> None:
-        """Until something happens, or `ms` have passed; -1: only until something happens."""
+        """Until something happens, or about `ms` have passed; -1: only until something happens."""
         if not self._wake.is_set():
-            alarm = asyncio.create_task(self._alarm(ms)) if ms >= 0 else None
-            try:
-                await self._wake.wait()
-            finally:
-                if alarm:
-                    alarm.cancel()
+            if ms >= 0 and not self._alarmed:
+                asyncio.create_task(self._alarm(ms))  # noqa: RUF006 - it ends by itself, and costs no exception
+                self._alarmed = True
+            await self._wake.wait()
         self._wake.clear()
 
     async def _alarm(self, ms: int) -> None:
-        await self._clock.sleep_ms(ms)
-        self._wake.set()
+        try:
+            await self._clock.sleep_ms(ms)
+        finally:
+            self._alarmed = False
+            self._wake.set()
+            heap.collect()  # What ends a task stays in memory until another ends.

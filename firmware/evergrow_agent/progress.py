@@ -82,7 +82,7 @@ class Progress:
     def end(self) -> None:
         """No transfer is under way. A file that cannot be removed costs room, nothing else."""
         self._transfer = 0
-        self._rows = []
+        self._rows.clear()
         for name in (FILE, ENVELOPE):
             try:
                 if self._flash.size(name) >= 0:

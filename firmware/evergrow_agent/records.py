@@ -38,7 +38,8 @@ MAX_RECORDS = 24
 MAX_OUTCOMES = 8
 MAX_FLOORS = 16
 
-_BROUGHT = ("unlocks", "entitlement", "consent", "quiet", "programme_id", "trial_s", "trial_cycles")
+_BROUGHT = ("unlocks", "entitlement", "programme_id")
+_TRIED = ("consent", "quiet", "trial_s", "trial_cycles")
 _IN_FORCE = (TRIAL, CONFIRMED, LEAVING)
 
 
@@ -46,9 +47,9 @@ class Record:
     """One line of the index. `component` is the SUIT component id, encoded; `file` is "" for a feature that was removed.
 
     What it brings is known once its file has been found to be `whole`: `unlocks` {actuator: maximum}, `programme_id`, 0 for none;
-    `entitlement`: whether its use needs one; `heap_bytes`, `meters` of a code feature; `trial_s`, `trial_cycles` it asks for,
-    `consent` and `quiet` whether it waits for them. `active`: whole, in force, and not out of use. `good`, `bad`: cycles on
-    trial; once it is confirmed, `bad` counts boots in which its code was stopped.
+    `entitlement`: whether its use needs one; `heap_bytes`, `meters` of a code feature; until it is confirmed also `trial_s`,
+    `trial_cycles` it asks for, `consent` and `quiet` whether it waits for them. `active`: whole, in force, and not out of use.
+    `good`, `bad`: cycles on trial; once it is confirmed, `bad` counts boots in which its code was stopped.
     `since_ms`: when its trial began in this boot, of code when it began to run; -1: it has not. `announced`, `reached`: whether
     birth named it since, and was answered;
     `broken`: why it is to be reverted, "" for not at all.
@@ -103,7 +104,7 @@ class Record:
         self.state = state
         self.transfer = transfer
         self.whole = not file
-        self._differ(("good", "bad", "needs", "hours"), (good, bad, needs, hours))
+        self._differ(("good", "bad", "needs", "hours"), (good, bad, needs or (), hours))
 
     @property
     def in_force(self) -> bool:
@@ -122,8 +123,9 @@ class Record:
         return self.publisher == other.publisher and self.component == other.component
 
     def brings(self, body: Feature) -> None:
-        numbers = (programme_id(body), body.trial_s, body.trial_cycles)
-        self._differ(_BROUGHT, (body.unlocks, body.entitlement, body.consent, body.quiet) + numbers)
+        self._differ(_BROUGHT, (body.unlocks, body.entitlement, programme_id(body)))
+        if self.state != CONFIRMED:
+            self._differ(_TRIED, (body.consent, body.quiet, body.trial_s, body.trial_cycles))
         if body.needs is not None:
             from evergrow_protocol import feature_code  # only a device that has code needs it
 
@@ -209,7 +211,7 @@ def renewed(record: Record) -> Record:
     except MemoryError:
         return record
     new.whole = record.whole
-    names = _BROUGHT + ("heap_bytes", "meters", "since_ms")
+    names = _BROUGHT + ("heap_bytes", "meters")  # `since_ms` is set anew when its code runs
     new._differ(names, [getattr(record, name) for name in names])
     return new
 

@@ -1,5 +1,7 @@
 """What the cloud is still to be told of features (`up/feat`, EG-FEAT-009): outcomes in the index, and passing states in RAM."""
 
+from array import array
+
 from evergrow_agent.records import REVERTED
 from evergrow_mqtt.errors import MqttError
 from evergrow_protocol.errors import NOT_AUTHORISED, REVERT
@@ -26,6 +28,7 @@ TEXT = 9
 MAX_TEXT_BYTES = 80  # EG-ERR-001
 
 _COSTS = (BYTES, BLOCKS, MS, VERIFY_MS, HASH_CALLS)
+_WIDTH = 1 + len(_COSTS)
 _MAX_QUEUED = 16
 _MAX_COSTS = 4
 _TEXTS = {NOT_AUTHORISED: "revoked", REVERT: "no code is run: the watchdog"}
@@ -38,11 +41,13 @@ class Reports:
         self._features = features
         self._send = send
         self._queue: "list[dict[int, Any]]" = []
-        self._costs: "list[tuple[Any, ...]]" = []  # of the latest transfers in this boot: the transfer, and _COSTS or None
+        self._costs = array("q", [-1] * (_WIDTH * _MAX_COSTS))  # rows of the latest transfers: the transfer, _COSTS or -1
 
     def add(self, report: "dict[int, Any]") -> None:
         """Say this as soon as there is a link. Of too many, the oldest is dropped: the cloud repeats what is open to it."""
-        self._queue = self._queue[1 - _MAX_QUEUED :] + [report]
+        if len(self._queue) == _MAX_QUEUED:
+            self._queue.pop(0)
+        self._queue.append(report)
 
     def passing(self, transfer: int, state: int, named: "list[int]", text: str = "", code: int = 0) -> None:
         """A report of a state that is not the last."""
@@ -50,7 +55,11 @@ class Reports:
 
     def remember_costs(self, report: "dict[int, Any]") -> None:
         """The last report of this transfer says what it cost, too."""
-        self._costs = self._costs[1 - _MAX_COSTS :] + [tuple([report.get(key) for key in (TRANSFER,) + _COSTS])]
+        costs = self._costs
+        for index in range(len(costs) - _WIDTH):
+            costs[index] = costs[index + _WIDTH]
+        for index in range(_WIDTH):
+            costs[index - _WIDTH] = report.get(_COSTS[index - 1] if index else TRANSFER, -1)
 
     async def flush(self) -> bool:
         """Say everything that is due, oldest first; False: what is left waits for a link."""
@@ -67,7 +76,7 @@ class Reports:
                 return False
             if self._queue and self._queue[0] is report:
                 self._queue.pop(0)
-        for outcome in self._features.outcomes:
+        for outcome in self._features.outcomes if self._features.untold else ():
             if not outcome.told:
                 fields = self._report(outcome.transfer, outcome.code, outcome.state, outcome.named, outcome.text)
                 self._add_costs(fields)
@@ -88,11 +97,12 @@ class Reports:
         return report
 
     def _add_costs(self, report: "dict[int, Any]") -> None:
-        for costs in self._costs:
-            if costs[0] == report[TRANSFER]:
-                for key, cost in zip(_COSTS, costs[1:]):
-                    if cost is not None:
-                        report[key] = cost
+        costs = self._costs
+        for start in range(0, len(costs), _WIDTH):
+            if costs[start] == report[TRANSFER]:
+                for index in range(1, _WIDTH):
+                    if costs[start + index] >= 0:
+                        report[_COSTS[index - 1]] = costs[start + index]
 
     async def _say(self, report: "dict[int, Any]") -> bool:
         try:

@@ -248,9 +248,9 @@ def test_a_record_that_is_made_anew_says_what_the_old_one_said():
     """EG-FEAT-007: what lies in memory after that is what lies on flash."""
     old = records.Record(PUBLISHER, b"\x81\x41a", 1001, 7, 2, "feature.0", 100, bytes(32), records.CONFIRMED, 5, 1, 2, [b"x"], 3)
     old.unlocks = {DRUM: 1200}
-    old.trial_s, old.consent, old.whole, old.since_ms = 60, True, True, 500
+    old.entitlement, old.heap_bytes, old.meters, old.whole = True, 4096, [3], True
     old.reached = old.announced = True
     new = records.renewed(old)
     assert new is not old and new.row() == old.row() and new.active
-    assert (new.unlocks, new.trial_s, new.consent, new.since_ms) == (old.unlocks, 60, True, 500)
+    assert (new.unlocks, new.entitlement, new.heap_bytes, new.meters) == (old.unlocks, True, 4096, [3])
     assert not new.reached and new.broken == "" and records.Record.unlocks == {}
