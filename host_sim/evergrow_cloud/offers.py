@@ -108,7 +108,8 @@ def refused(store: Store, tenant: str, device: str, envelope: bytes) -> bool:
         "SELECT 1 FROM transfers JOIN devices ON devices.id = device_id"
         " WHERE tenant = ? AND device = ? AND envelope = ? AND content > 0 AND open = 0 AND transfers.state = ?"
         " AND transfers.code NOT IN (?, ?, ?) AND NOT EXISTS (SELECT 1 FROM transfers AS later WHERE later.device_id = devices.id"
-        " AND later.transfer > transfers.transfer AND later.content > 0 AND later.content = ? AND later.state = ?)",
+        " AND (later.report_boot, later.report_seq) > (transfers.report_boot, transfers.report_seq)"  # as the device said it
+        " AND later.content > 0 AND later.content = ? AND later.state = ?)",
         tenant,
         device,
         hashlib.sha256(envelope).digest(),

@@ -1,5 +1,6 @@
 """Grants and revocation lists in the cloud, and `evergrow trust`: offered to whoever is behind."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,11 @@ def born(store: Store, device: str = "washer-1", tenant: str = "acme", **more: A
     hear(store, "birth", body, device, tenant)
 
 
+NUMBERS = itertools.count(1)
+
+
 def hear(store: Store, kind: str, body: object, device: str = "washer-1", tenant: str = "acme") -> None:
-    envelope = strict.dumps([7, 1, NOW, body])
+    envelope = strict.dumps([7, next(NUMBERS), NOW, body])
     Ingest(store, Limits()).apply([Incoming(f"eg1/{tenant}/{device}/up/{kind}", envelope)], NOW)
 
 
@@ -121,6 +125,19 @@ def test_a_grant_that_was_refused_is_offered_again_when_the_device_has_another_l
     hear(store, "feat", {0: offers.transfers(store, 1)[2].transfer, 1: 10, 2: 6})
     born(store, grants=[], revocations=2)
     assert due(store) == []
+
+
+def test_a_list_that_was_offered_before_the_refused_grant_and_taken_after_it_counts(store: Store) -> None:
+    """EG-TRUST-014: what counts is the order in which the device answered, not that in which the transfers began."""
+    trust.put(store, "acme", trust.read(revocations(2)))
+    born(store, grants=[], revocations=1)
+    trust.put(store, "acme", trust.read(grant(5)))
+    assert sorted(due(store)) == [("acme/washer-1", 1), ("acme/washer-1", 2)]
+    listed, granted = [one.transfer for one in offers.transfers(store, 1)]
+    hear(store, "feat", {0: granted, 1: 10, 2: 6})
+    hear(store, "feat", {0: listed, 1: 0, 2: 4})
+    born(store, grants=[], revocations=2)
+    assert due(store) == [("acme/washer-1", 1)]
 
 
 def test_an_older_one_does_not_replace_the_newest(store: Store) -> None:

@@ -45,6 +45,11 @@ def test_a_birth_that_was_held_back_says_nothing_new() -> None:
     assert run(60198, "heavy").violations == []
 
 
+def test_a_grant_that_a_device_refused_is_offered_again_whichever_list_it_took_since() -> None:
+    """EG-TRUST-014: a list taken after it had made it allowed, but had been offered before."""
+    assert run(90218, "heavy").violations == []
+
+
 def test_an_erased_flash_and_a_boot_number_that_was_drawn_are_told_in_a_birth() -> None:
     """EG-BIRTH-007: the number was kept, no birth came after the one that does not count, and the cloud believed the old one."""
     assert run(2323, "heavy").violations == []
