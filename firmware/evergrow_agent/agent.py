@@ -527,7 +527,8 @@ class Agent:
             flags |= messages.FLAG_FRESH
         if self.grants.damaged or self.entitlements.damaged:
             flags |= messages.FLAG_RIGHTS
-        self._damage = self.ledger.damage
+        if self._damage != self.ledger.damage:
+            self._damage = self.ledger.damage
         return messages.birth(
             REGISTRY_VERSION,
             self.board.appliance.class_id,

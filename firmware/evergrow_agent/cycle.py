@@ -161,8 +161,8 @@ class Cycle:
         if owners and self.rights:
             self._note_use(self.rights, owners[0])
         self._apply_unlocks()
-        self._runner.start(programme, now_ms, owners, granted)
-        self._programme_of = owners
+        self._programme_of[:] = owners
+        self._runner.start(programme, now_ms, self._programme_of, granted)
         self.active = True
         self._start_ms = now_ms
         try:

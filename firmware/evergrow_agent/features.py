@@ -45,7 +45,7 @@ class Features:
         self.untold = 0
         self._outcomes = bytearray(_OUTCOMES_BYTES)  # encoded: they stay long, are needed seldom, and so take little
         self._flash = flash
-        self._readable = True
+        self._readable = self._settled = True
         try:
             self.records, outcomes, self._floors = records.decode(checked.load(flash, INDEX))
             self._remember(outcomes, _encoded(outcomes))
@@ -192,7 +192,17 @@ class Features:
         for record in trial:
             record.good = record.bad = 0  # from here on `bad` counts something else, and `good` nothing
         self._commit(left, [Outcome(transfer, OK, CONFIRMED, trial[0].named, "")], [(record, CONFIRMED) for record in trial])
-        self.records = [records.renewed(record) if record in trial else record for record in self.records]
+        self._settled = False
+
+    def settle(self) -> None:
+        """To be called when nothing is under way: what confirmed ones left is made anew, where it splits no free memory."""
+        if not self._settled:
+            self._settled = True
+            for index, record in enumerate(self.records):
+                if record.state == CONFIRMED:
+                    self.records[index] = records.renewed(record)
+            heap.collect()
+            self.records = list(self.records)
 
     def fail(self, record: Record, text: str) -> None:
         """Keep that a confirmed version was stopped in this boot, and tell it."""

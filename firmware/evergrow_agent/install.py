@@ -117,7 +117,10 @@ class Installer:
                     if offer in self._offers:
                         self._offers.remove(offer)
             else:
-                await self._wait(_POLL_MS if self._lifecycle.busy else -1)
+                busy = self._lifecycle.busy
+                if not busy:
+                    self._features.settle()
+                await self._wait(_POLL_MS if busy else -1)
 
     async def _handle(self, transfer: int, size: int, content: int) -> None:
         """One offer, from the first block to what becomes of it."""

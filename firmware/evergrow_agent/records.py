@@ -38,7 +38,9 @@ MAX_RECORDS = 24
 MAX_OUTCOMES = 8
 MAX_FLOORS = 16
 
-_BROUGHT = ("unlocks", "entitlement", "programme_id")
+_BROUGHT = ("unlocks", "programme_id")
+_WHOLE = 1
+_ENTITLED = 2  # whole, and its use needs an entitlement
 _TRIED = ("consent", "quiet", "trial_s", "trial_cycles")
 _IN_FORCE = (TRIAL, CONFIRMED, LEAVING)
 
@@ -63,7 +65,6 @@ class Record:
     hours = 0
     unlocks: "dict[int, int]" = {}
     programme_id = 0
-    entitlement = False
     heap_bytes = 0
     meters: "Sequence[int]" = ()
     trial_s = 0
@@ -103,7 +104,7 @@ class Record:
         self.digest = digest
         self.state = state
         self.transfer = transfer
-        self.whole = not file
+        self.whole = int(not file)  # or _ENTITLED
         self._differ(("good", "bad", "needs", "hours"), (good, bad, needs or (), hours))
 
     @property
@@ -111,8 +112,12 @@ class Record:
         return self.state in _IN_FORCE
 
     @property
+    def entitlement(self) -> bool:
+        return self.whole == _ENTITLED
+
+    @property
     def active(self) -> bool:
-        return self.whole and self.in_force and (self.state == TRIAL or self.bad < MAX_FAILED_BOOTS)
+        return self.whole > 0 and self.in_force and (self.state == TRIAL or self.bad < MAX_FAILED_BOOTS)
 
     @property
     def named(self) -> "list[int]":
@@ -123,7 +128,7 @@ class Record:
         return self.publisher == other.publisher and self.component == other.component
 
     def brings(self, body: Feature) -> None:
-        self._differ(_BROUGHT, (body.unlocks, body.entitlement, programme_id(body)))
+        self._differ(_BROUGHT, (body.unlocks, programme_id(body)))
         if self.state != CONFIRMED:
             self._differ(_TRIED, (body.consent, body.quiet, body.trial_s, body.trial_cycles))
         if body.needs is not None:
@@ -132,7 +137,7 @@ class Record:
             needs = feature_code.parse(body.needs)
             self.heap_bytes = needs.heap_bytes
             self.meters = needs.meters
-        self.whole = True
+        self.whole = _ENTITLED if body.entitlement else _WHOLE
 
     def _differ(self, names: "Sequence[str]", values: "Sequence[Any]") -> None:
         for name, value in zip(names, values):
@@ -208,10 +213,13 @@ def renewed(record: Record) -> Record:
         row = loads(row)
         heap.collect()
         new = Record(*row)
+        heap.collect()
     except MemoryError:
         return record
     new.whole = record.whole
-    names = _BROUGHT + ("heap_bytes", "meters")  # `since_ms` is set anew when its code runs
+    if record.unlocks:
+        new.unlocks = dict(record.unlocks)
+    names = ("programme_id", "heap_bytes", "meters")  # `since_ms` is set anew when its code runs
     new._differ(names, [getattr(record, name) for name in names])
     return new
 

@@ -248,9 +248,28 @@ def test_a_record_that_is_made_anew_says_what_the_old_one_said():
     """EG-FEAT-007: what lies in memory after that is what lies on flash."""
     old = records.Record(PUBLISHER, b"\x81\x41a", 1001, 7, 2, "feature.0", 100, bytes(32), records.CONFIRMED, 5, 1, 2, [b"x"], 3)
     old.unlocks = {DRUM: 1200}
-    old.entitlement, old.heap_bytes, old.meters, old.whole = True, 4096, [3], True
+    old.heap_bytes, old.meters, old.whole = 4096, [3], 2
     old.reached = old.announced = True
     new = records.renewed(old)
     assert new is not old and new.row() == old.row() and new.active
     assert (new.unlocks, new.entitlement, new.heap_bytes, new.meters) == (old.unlocks, True, 4096, [3])
     assert not new.reached and new.broken == "" and records.Record.unlocks == {}
+
+
+def test_what_a_confirmed_transfer_left_is_made_anew_once_and_says_the_same():
+    """EG-FEAT-007: after it as before it the index in memory is the one on flash, and the feature stays in use."""
+    flash = FaultyFlash(with_old())
+    features = Features(flash)
+    new = stage(flash, features, NEW, sequence=2)
+    new.transfer = 9
+    features.activate(new)
+    features.confirm(9)
+    before, limits = [one.row() for one in features.records], maxima(features)
+    held = [one for one in features.records if one.state == records.CONFIRMED]
+    features.settle()
+    anew = [one for one in features.records if one.state == records.CONFIRMED]
+    assert held and not [one for one in anew if one in held]
+    features.settle()
+    assert [one for one in features.records if one.state == records.CONFIRMED] == anew
+    assert [one.row() for one in features.records] == before == [one.row() for one in Features(flash).records]
+    assert maxima(features) == limits and limits
