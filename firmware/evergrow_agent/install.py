@@ -11,7 +11,7 @@ from evergrow_agent.features import Features
 from evergrow_agent.fetch import Fetcher
 from evergrow_agent.lifecycle import Lifecycle
 from evergrow_agent.progress import Progress
-from evergrow_agent.records import CONFIRMED, REFUSED, REMOVED, STAGED, TRIAL
+from evergrow_agent.records import CONFIRMED, LEAVING, REFUSED, REMOVED, STAGED, TRIAL
 from evergrow_agent.reports import Reports
 from evergrow_agent.staging import Stager
 from evergrow_protocol import messages
@@ -183,8 +183,9 @@ class Installer:
             self._features.repeat(outcome)
             return True
         for record in self._features.of_transfer(transfer) if transfer else ():
-            if record.whole and record.state in (STAGED, TRIAL):
-                self._told.passing(transfer, record.state, record.named)
+            state = TRIAL if record.state == LEAVING and not outcome else record.state  # it ends as reverted, once it has left
+            if record.whole and state in (STAGED, TRIAL):
+                self._told.passing(transfer, state, record.named)
                 return True
         return False
 

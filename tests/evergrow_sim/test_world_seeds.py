@@ -50,6 +50,11 @@ def test_a_grant_that_a_device_refused_is_offered_again_whichever_list_it_took_s
     assert run(90218, "heavy").violations == []
 
 
+def test_a_transfer_on_trial_whose_feature_is_about_to_leave_is_not_called_confirmed() -> None:
+    """EG-FEAT-025: it was offered again before the removal's safe point, and the device said that it had it."""
+    assert run(93017, "heavy").violations == []
+
+
 def test_an_erased_flash_and_a_boot_number_that_was_drawn_are_told_in_a_birth() -> None:
     """EG-BIRTH-007: the number was kept, no birth came after the one that does not count, and the cloud believed the old one."""
     assert run(2323, "heavy").violations == []

@@ -219,6 +219,20 @@ async def test_a_reverted_transfer_that_is_offered_again_is_not_tried_again():
     assert world.features.active() == [(PUBLISHER, 1001, 1)]
 
 
+async def test_a_transfer_on_trial_whose_feature_is_about_to_leave_is_not_called_confirmed():
+    """EG-FEAT-025, EG-FEAT-022: offered again until then it is on trial; once the feature has left it was reverted."""
+    world = await on_trial(await with_version(1))
+    world.busy = 99
+    assert world.lifecycle.remove(PUBLISHER, 1001)
+    asked = len(world.requests)
+    world.passing.clear()
+    await offer_until(world, signed(unlock(maximum=1300), sequence=2), 2, TRIAL)
+    assert world.reports == [] and len(world.requests) == asked
+    world.busy = 0
+    await world.run(2)
+    assert [(r[0], r[2]) for r in world.reports] == [(0, REMOVED), (2, REVERTED)]
+
+
 async def test_a_report_that_cannot_be_sent_is_repeated_with_the_next_link_and_after_a_boot():
     """EG-FEAT-025"""
     world = await on_trial(await with_version(1))
