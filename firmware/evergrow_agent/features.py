@@ -368,9 +368,9 @@ class Features:
                 break
         self._remember(outcomes, _encoded(outcomes))
 
-    def _remember(self, outcomes: "list[Outcome]", encoded: bytes) -> None:
+    def _remember(self, outcomes: "list[Outcome]", encoded: bytearray) -> None:
         if len(encoded) > len(self._outcomes):
-            self._outcomes = bytearray(encoded)
+            self._outcomes = encoded  # as it is: after the index was written nothing may fail for want of memory
         else:
             self._outcomes[: len(encoded)] = encoded
         self.untold = len([1 for outcome in outcomes if not outcome.told])
@@ -383,8 +383,8 @@ class Features:
                 raise
 
 
-def _encoded(outcomes: "list[Outcome]") -> bytes:
-    return dumps([outcome.row() for outcome in outcomes])
+def _encoded(outcomes: "list[Outcome]") -> bytearray:
+    return bytearray(dumps([outcome.row() for outcome in outcomes]))
 
 
 def _matches(record: Record, others: "list[Record]") -> bool:

@@ -38,9 +38,10 @@ MAX_RECORDS = 24
 MAX_OUTCOMES = 8
 MAX_FLOORS = 16
 
-_BROUGHT = ("unlocks", "programme_id")
 _WHOLE = 1
 _ENTITLED = 2  # whole, and its use needs an entitlement
+
+_BROUGHT = ("unlocks", "programme_id")
 _TRIED = ("consent", "quiet", "trial_s", "trial_cycles")
 _IN_FORCE = (TRIAL, CONFIRMED, LEAVING)
 
@@ -104,7 +105,7 @@ class Record:
         self.digest = digest
         self.state = state
         self.transfer = transfer
-        self.whole = int(not file)  # or _ENTITLED
+        self.whole = 0 if file else _WHOLE
         self._differ(("good", "bad", "needs", "hours"), (good, bad, needs or (), hours))
 
     @property
@@ -219,7 +220,7 @@ def renewed(record: Record) -> Record:
     new.whole = record.whole
     if record.unlocks:
         new.unlocks = dict(record.unlocks)
-    names = ("programme_id", "heap_bytes", "meters")  # `since_ms` is set anew when its code runs
+    names = ("programme_id", "heap_bytes", "meters")  # a confirmed one needs no more
     new._differ(names, [getattr(record, name) for name in names])
     return new
 
