@@ -46,7 +46,7 @@ _LIMIT_S = 60.0
 _DEMO_LIMIT_S = 300.0  # it has limits of its own; a busy machine is no reason to call the heap too small
 _LOOKS = 10
 _RUNS = 3
-PASSING = 320  # bytes that something in flight may hold at either look
+_PASSING = 320  # bytes that something in flight may hold at either look
 
 # Runs inside MicroPython. Arguments: where the ROM image is, its length, a JSON file: `modules` and a device's configuration.
 _PROGRAM = """
@@ -192,11 +192,11 @@ def format(result: dict[str, Any]) -> str:
     lines.append(f"  of {before['free']} free; after {long_run['cycles']} cycles and {long_run['installs']} installs")
     lines.append(f"  {after['largest_free']} B of {after['free']} free, after one {first['largest_free']} of {first['free']}")
     lost, kept = _block_lost(long_run), before["free"] - after["free"]
-    verdict = "met" if lost <= 0 else f"NOT met: {lost} B less, {kept} of them in use by what is installed"
+    verdict = "met" if lost <= 0 else f"NOT met: {lost} B less; what is installed keeps {kept} B"
     lines.append(f"  goal: the largest free block does not shrink: {verdict}")
     leaked = first["free"] - after["free"]
-    verdict = "met" if leaked <= PASSING else "NOT met"
-    lines.append(f"  goal: later cycles and installs take no memory: {verdict}, {leaked} B ({PASSING} are in flight at times)")
+    verdict = "met" if leaked <= _PASSING else "NOT met"
+    lines.append(f"  goal: later cycles and installs take no memory: {verdict}, {leaked} B ({_PASSING} are in flight at times)")
     lines.append(f"  the whole demo passes with -X heapsize={result['smallest_kib']}K")
     return "\n".join(lines)
 
